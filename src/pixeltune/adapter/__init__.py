@@ -1,0 +1,25 @@
+"""ART as a PEFT method: `get_peft_model(model, ArtConfig())`, or `peft_config=ArtConfig()` in a TRL trainer.
+
+Import this package before loading a saved adapter: importing it is what makes PEFT know the method.
+"""
+
+from pixeltune.torchvision_cpu import declare_operators
+
+declare_operators()
+
+from peft.mapping import (  # noqa: E402
+    PEFT_TYPE_TO_CONFIG_MAPPING,
+    PEFT_TYPE_TO_PREFIX_MAPPING,
+    PEFT_TYPE_TO_TUNER_MAPPING,
+)
+
+from pixeltune.adapter.config import ArtConfig  # noqa: E402
+from pixeltune.adapter.layer import ArtLayer  # noqa: E402
+from pixeltune.adapter.model import ArtModel  # noqa: E402
+
+# peft.utils.register_peft_method accepts only names of PEFT's own PeftType enum, so write its tables.
+PEFT_TYPE_TO_CONFIG_MAPPING["ART"] = ArtConfig
+PEFT_TYPE_TO_TUNER_MAPPING["ART"] = ArtModel
+PEFT_TYPE_TO_PREFIX_MAPPING["ART"] = ArtModel.prefix
+
+__all__ = ["ArtConfig", "ArtLayer", "ArtModel"]

@@ -1,0 +1,78 @@
+"""The stand-in for the vision tower, which holds the canvases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from pixeltune.adapter.config import ArtConfig
+from pixeltune.canvas import Canvas, paintable_mask, start_picture
+
+
+class ArtLayer(nn.Module, BaseTunerLayer):
+    """Holds one `Canvas` per adapter and otherwise is the vision tower.
+
+    It passes everything through: what the tower receives is decided in `ArtModel`, once per forward. The
+    canvases are modules in a `ModuleDict` so that parameter names contain ".default.", by which TRL finds
+    what to copy for its reference adapter.
+    """
+
+    adapter_layer_names = ("art_canvas",)
+
+    def __init__(self, base_layer: nn.Module) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.art_canvas = nn.ModuleDict()
+        self.merged_adapters = []
+
+    def update_layer(self, adapter_name: str, config: ArtConfig) -> None:
+        """Add a canvas. Needs `config.height` and `config.width`.
+
+        Raises:
+            ValueError: the start or mask file cannot be read (unless the config was loaded from a checkpoint,
+                whose weights will bring the pictures).
+        """
+        bound = None if config.bound is None else config.bound / 255
+        if config.restored and config.files_missing():
+            canvas = Canvas.awaiting(config.height, config.width, bound, masked=config.mask is not None)
+        else:
+            start = start_picture(config.start, config.height, config.width, config.seed)
+            mask = None if config.mask is None else paintable_mask(config.mask, config.height, config.width)
+            canvas = Canvas(start, bound, mask)
+        self.art_canvas[adapter_name] = canvas
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters)
+
+    def canvas(self) -> Canvas:
+        """The canvas of the active adapter.
+
+        Raises:
+            ValueError: not exactly one adapter is active.
+        """
+        if len(self.active_adapters) != 1 or self.active_adapters[0] not in self.art_canvas:
+            raise ValueError(
+                f"exactly one artwork can be active, not {self.active_adapters}; use set_adapter"
+            )
+        return self.art_canvas[self.active_adapters[0]]
+
+    def image(self) -> Tensor:
+        """What the model is shown: the canvas, or the start picture while adapters are disabled."""
+        canvas = self.canvas()
+        if self.disable_adapters:
+            return canvas.start_image()
+        canvas.project()  # after an optimiser step; here, because nobody has to register a callback for it
+        return canvas()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.base_layer(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read what this is not from the tower: backbones ask it for dtype, spatial_merge_size and more."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(self.base_layer, name)

@@ -1,0 +1,215 @@
+"""ART as a PEFT method: a frozen model that looks at one trainable picture."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from peft.tuners.tuners_utils import BaseTuner
+from torch import Tensor, nn
+
+from pixeltune.adapter.config import ArtConfig
+from pixeltune.adapter.layer import ArtLayer
+from pixeltune.adapter.rows import arrange, pictures_per_row
+from pixeltune.sight import Sight, encode, rearrange, token_types, vision_tower
+
+
+class ArtModel(BaseTuner):
+    """Supplies the live artwork to the backbone wherever a row contains its placeholder.
+
+    The picture is encoded once per forward pass and its features are repeated for every row, so the cost of
+    the vision tower does not depend on the batch size. This happens in a pre-hook of the *backbone*, because
+    TRL's fused head calls the backbone and never the forward of the whole model: anything higher up would
+    train nothing, silently.
+    """
+
+    prefix = "art_"
+    tuner_layer_cls = ArtLayer
+
+    @property
+    def art_block(self) -> str:
+        """The artwork's placeholder text, to be placed into rows and prompts (see `pixeltune.placement`)."""
+        config = self._art_config()
+        return self._sight(config).block(config.height, config.width)
+
+    def get_artwork_image(self) -> np.ndarray:
+        """The current picture of the active adapter as `(H, W, 3)` uint8: what a PNG of it holds."""
+        return self._layer().canvas().to_uint8()
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """`generate` of the base model, looking at the live artwork.
+
+        Positions are prepared before the backbone is called, so what they depend on is added here.
+
+        Raises:
+            ValueError: a prompt lacks the artwork's placeholder.
+        """
+        for name in ("inputs", "input_ids"):
+            if args and name not in kwargs and "input_ids" not in kwargs:
+                args, kwargs["input_ids"] = args[1:], args[0]
+            if name in kwargs and name != "input_ids":
+                kwargs["input_ids"] = kwargs.pop(name)
+        input_ids = kwargs.get("input_ids")
+        if input_ids is not None and not _is_continued(kwargs) and not self._is_plain_text(input_ids):
+            with torch.no_grad():
+                kwargs = self._with_artwork(kwargs, encoded=kwargs.get("pixel_values") is not None)
+        return type(self.model).generate(self.model, *args, **kwargs)
+
+    def _prepare_adapter_config(self, peft_config: ArtConfig, model_config: dict) -> ArtConfig:
+        backbone, tower = vision_tower(self.model)
+        name = next(name for name, module in self.model.named_modules() if module is backbone)
+        peft_config.target_modules = rf"(.*\.)?{re.escape(f'{name}.{tower}' if name else tower)}"
+        peft_config.resolve_size(self._sight(peft_config))
+        return peft_config
+
+    def _create_and_replace(
+        self,
+        peft_config: ArtConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        if not isinstance(target, ArtLayer):
+            layer = ArtLayer(target)
+            layer.train(target.training)
+            setattr(parent, target_name, layer)
+            target = layer
+            self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
+            # PeftModel.generate calls the base model's generate and passes the tuner by, so it has to sit there.
+            self.model.generate = self.generate
+        target.update_layer(adapter_name, peft_config)
+
+    def _supply(self, backbone: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict] | None:
+        """Pre-hook of the backbone: hand it the encoded artwork. None leaves the call as it is."""
+        names = list(inspect.signature(type(backbone).forward).parameters)[1:]
+        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
+        input_ids = kwargs.get("input_ids")
+        if input_ids is None:
+            if _is_continued(kwargs):
+                return None
+            raise ValueError("the artwork's place is found in input_ids: pass those instead of inputs_embeds")
+        if _is_continued(kwargs):
+            if (input_ids == self.model.config.image_token_id).any() and not _own_pictures(kwargs):
+                raise ValueError(
+                    "image tokens came after the start of a sequence, without pictures for them; the "
+                    "artwork must be in the first part, in one piece (no chunked prefill)"
+                )
+            return None
+        if self._is_plain_text(input_ids):
+            return None
+        kwargs = self._with_artwork(kwargs, encoded=True)
+        self._check_positions(input_ids, kwargs.get("position_ids"))
+        return (), kwargs
+
+    def _with_artwork(self, kwargs: dict[str, Any], encoded: bool) -> dict[str, Any]:
+        """The arguments of a forward pass, completed by what describes the artwork.
+
+        Args:
+            kwargs: with `input_ids`; may have pictures of its own, as `pixel_values` and `image_grid_thw` or
+                already encoded as `mm_encoder_outputs`.
+            encoded: also add the features of the artwork, else only what positions depend on.
+        """
+        kwargs, input_ids = dict(kwargs), kwargs["input_ids"]
+        config, layer = self._art_config(), self._layer()
+        sight, (backbone, _) = self._sight(config), vision_tower(self.model)
+        pictures = pictures_per_row(input_ids, self.model.config.image_token_id, config.image_tokens)
+        pixel_values, grid = kwargs.pop("pixel_values", None), kwargs.pop("image_grid_thw", None)
+        outputs = dict(kwargs.get("mm_encoder_outputs") or {})
+        own = encode(backbone, pixel_values, grid) if pixel_values is not None else outputs.get("image")
+        order = arrange(pictures, len(own.pooler_output) if own is not None else 0)
+
+        if encoded:
+            artwork = encode(backbone, **sight.pixel_values(layer.image()))
+            sources = [artwork] if own is None else [artwork, own]
+            kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
+        if own is None or grid is not None:
+            art_grid = sight.grid(config.height, config.width).to(input_ids.device)
+            kwargs["image_grid_thw"] = torch.cat(
+                [(art_grid, grid)[source][[index]] for source, index in order]
+            )
+        if kwargs.get("mm_token_type_ids") is None:
+            kwargs["mm_token_type_ids"] = token_types(self.model.config, input_ids)
+        return kwargs
+
+    def _check_positions(self, input_ids: Tensor, position_ids: Tensor | None) -> None:
+        """Refuse positions that were made without the artwork: its tokens must lie on a grid, not on a line."""
+        if position_ids is None:
+            return
+        piece = input_ids == self.model.config.image_token_id
+        flat = position_ids.ndim < 3 or torch.equal(position_ids[-2][piece], position_ids[-1][piece])
+        if flat and self._art_config().image_tokens > 1:
+            raise ValueError(
+                "position_ids were made without the artwork. Pass none, so that they are "
+                "computed, and do not use packing or padding_free"
+            )
+
+    def _is_plain_text(self, input_ids: Tensor) -> bool:
+        """With adapters disabled the model may also be used without any picture, as the base model it is."""
+        return self._layer().disable_adapters and not (input_ids == self.model.config.image_token_id).any()
+
+    def _layer(self) -> ArtLayer:
+        backbone, tower = vision_tower(self.model)
+        return getattr(backbone, tower)
+
+    def _art_config(self) -> ArtConfig:
+        active = self._layer().active_adapters
+        if len(active) != 1:
+            raise ValueError(f"exactly one artwork can be active, not {active}; use set_adapter")
+        return self.peft_config[active[0]]
+
+    def _sight(self, config: ArtConfig) -> Sight:
+        """The processor's view, loaded once per processor."""
+        name = config.processor or self.model.name_or_path or config.base_model_name_or_path
+        sights = self.__dict__.setdefault("_sights", {})
+        if name not in sights:
+            sights[name] = _load_sight(name, None if config.processor else config.revision)
+        return sights[name]
+
+    def _check_merge_allowed(self) -> None:
+        raise ValueError(
+            "an artwork is a picture and cannot be merged into weights, which stay as they are. Save it "
+            "(get_artwork_image) and send it with each request; unload() gives the base model back. If a trainer "
+            "wanted to merge in order to sync weights with vLLM: there are none to sync, send the live picture instead"
+        )
+
+    def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
+        if merge:
+            self._check_merge_allowed()
+        self._hook.remove()
+        del self.model.generate
+        return super()._unload_and_optionally_merge(merge=False, **kwargs)
+
+
+def _load_sight(name: str, revision: str | None) -> Sight:
+    from transformers import AutoProcessor
+
+    if not name:
+        raise ValueError(
+            "this model does not know where it was loaded from: set ArtConfig(processor=...) to the "
+            "path or hub name of its processor"
+        )
+    try:
+        processor = AutoProcessor.from_pretrained(name, **({"revision": revision} if revision else {}))
+    except Exception as error:
+        raise ValueError(
+            f"cannot load the processor of {name!r} ({error}). Set ArtConfig(processor=...) to the path "
+            "or hub name of the model's processor"
+        ) from error
+    return Sight(processor)
+
+
+def _is_continued(kwargs: dict[str, Any]) -> bool:
+    """Whether this call continues a sequence whose beginning, with the artwork, is in the cache."""
+    cache = kwargs.get("past_key_values")
+    return cache is not None and cache.get_seq_length() > 0
+
+
+def _own_pictures(kwargs: dict[str, Any]) -> bool:
+    encoded = (kwargs.get("mm_encoder_outputs") or {}).get("image")
+    return kwargs.get("pixel_values") is not None or encoded is not None

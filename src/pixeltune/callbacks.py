@@ -1,0 +1,89 @@
+"""What happens around training steps."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pixeltune.torchvision_cpu import declare_operators
+
+declare_operators()
+
+from transformers import TrainerCallback  # noqa: E402
+
+from pixeltune.adapter import ArtLayer  # noqa: E402
+
+
+class SnapshotCallback(TrainerCallback):
+    """Save the picture as `folder/step-000123.png` every `every` optimiser steps, and before the first one."""
+
+    def __init__(self, every: int, folder: str | Path) -> None:
+        """
+        Raises:
+            ValueError: `every` is not positive.
+        """
+        if every < 1:
+            raise ValueError(f"a snapshot every {every} steps makes no sense, give 1 or more")
+        self.every = every
+        self.folder = Path(folder)
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step == 0:
+            self._save(model, 0)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step % self.every == 0:
+            self._save(model, state.global_step)
+
+    def _save(self, model: Any, step: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"step-{step:06d}.png"
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        # Write aside and rename: whoever watches the folder never sees half a picture.
+        Image.fromarray(_layer(model).canvas().to_uint8()).save(unfinished, format="PNG")
+        os.replace(unfinished, path)
+
+
+class PixelOptimizerCheck(TrainerCallback):
+    """Warn at the start of training when the optimiser's settings cannot move pixels, or would fade them."""
+
+    def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs) -> None:
+        pixels = {id(parameter) for parameter in _layer(model).art_canvas.parameters()}
+        for group in optimizer.param_groups if optimizer is not None else []:
+            if not any(id(parameter) in pixels for parameter in group["params"]):
+                continue
+            for problem in _problems(group):
+                warnings.warn(f"pixels will not train well: {problem}", stacklevel=2)
+
+
+def _problems(group: dict[str, Any]) -> list[str]:
+    """What is wrong with an optimiser's parameter group, each with its remedy."""
+    rate = group.get("initial_lr", group["lr"])  # a warm-up starts from 0
+    epsilon = group.get("eps")
+    problems = []
+    if rate < 1e-4:
+        problems.append(
+            f"learning_rate={rate:g} moves a pixel by {rate * 255:.2g} grey levels a step at most (trainers' "
+            "defaults are made for weights); set learning_rate to 2e-3 .. 2e-2"
+        )
+    if group.get("weight_decay"):
+        problems.append(
+            f"weight_decay={group['weight_decay']:g} fades the picture to black; set weight_decay=0"
+        )
+    if isinstance(epsilon, float) and epsilon > 2e-10:
+        problems.append(
+            f"eps={epsilon:g} is larger than most pixel gradients (1e-7 and less) and shrinks their steps; "
+            "set adam_epsilon=1e-16"
+        )
+    return problems
+
+
+def _layer(model: Any) -> ArtLayer:
+    layer = next((module for module in model.modules() if isinstance(module, ArtLayer)), None)
+    if layer is None:
+        raise ValueError("this model has no artwork: pass peft_config=ArtConfig(...) to the trainer")
+    return layer
