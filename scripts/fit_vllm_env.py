@@ -1,6 +1,6 @@
-"""Make a CPU environment importable: run it with the environment's own Python, after pip.
+"""Make the CPU server environment importable: run it with that environment's own Python, after pip.
 
-    .venv-vllm/bin/python scripts/fit_env.py
+    .venv-vllm/bin/python scripts/fit_vllm_env.py
 
 Two things go wrong when packages from the ordinary registry meet the CPU build of torch:
 
@@ -8,8 +8,9 @@ Two things go wrong when packages from the ordinary registry meet the CPU build 
    torchvision is built for CUDA, its compiled operators do not load beside CPU torch, and torchvision
    then registers a fake kernel for an operator that nobody declared
    (https://github.com/pytorch/vision/issues/9077, seen with torchvision 0.22 to 0.28). Image processors
-   need none of those operators, so declaring the two schemas is enough. A server process is not ours
-   to change, hence a `.pth` file, which Python reads at start-up in every process of the environment.
+   need none of those operators, so declaring the two schemas is enough. pixeltune itself does so in
+   `pixeltune.torchvision_cpu`; the server stays unmodified, hence a `.pth` file, which Python reads at
+   start-up in every process of the environment.
 2. torchaudio and torchcodec, installed as dependencies of vLLM, fail to import for the same reason and
    take the libraries that merely probe for them down. They serve sound and video: they are removed.
 
@@ -27,7 +28,7 @@ MODULE = "_torchvision_on_cpu_torch"
 HOOK = '''\
 """Declare the operators of a CUDA-built torchvision beside CPU torch, just before it is imported.
 
-Written by pixeltune's scripts/fit_env.py; see https://github.com/pytorch/vision/issues/9077.
+Written by pixeltune's scripts/fit_vllm_env.py; see https://github.com/pytorch/vision/issues/9077.
 """
 
 import importlib.abc
