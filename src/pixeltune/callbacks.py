@@ -19,7 +19,7 @@ from pixeltune.adapter import ArtLayer  # noqa: E402
 
 
 class SnapshotCallback(TrainerCallback):
-    """Save the picture as `folder/step-000123.png` every `every` optimiser steps, and before the first one."""
+    """Save the picture as `folder/step-000123.png` every `every` optimiser steps, and before the first."""
 
     def __init__(self, every: int, folder: str | Path) -> None:
         """

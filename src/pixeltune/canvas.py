@@ -44,7 +44,7 @@ class Canvas(nn.Module):
             raise ValueError(f"the start picture must have shape (3, H, W), not {tuple(start.shape)}")
         if not (start.isfinite().all() and start.min() >= 0 and start.max() <= 1):
             raise ValueError("the start picture must hold values in [0, 1]; divide 8-bit pixels by 255")
-        # A bound such as 8/255 is not exact in binary: without the small slack it would round down to 7 levels.
+        # A bound such as 8/255 is not exact in binary: without the slack it would round down to 7 levels.
         self.bound_levels = None if bound is None else int(bound * 255 + 1e-4)
         if self.bound_levels is not None and self.bound_levels < 1:
             raise ValueError(
@@ -123,11 +123,12 @@ class Canvas(nn.Module):
 
     @torch.no_grad()
     def _levels(self) -> Tensor:
-        """The picture in whole grey levels, float32, inside the box even between a step and its projection."""
+        """The picture in whole grey levels, float32; inside the box even before the projection."""
         if not self.pixels.isfinite().all():
             raise ValueError(
-                "the canvas holds NaN or infinite pixels. Either its checkpoint was never loaded and its start or "
-                "mask file is missing, or training diverged: lower the learning rate and start from a snapshot"
+                "the canvas holds NaN or infinite pixels. Either its checkpoint was never loaded and its "
+                "start or mask file is missing, or training diverged: lower the learning rate and start from "
+                "a snapshot"
             )
         low, high = self._box()
         return torch.minimum(torch.maximum(torch.round(self.pixels.float() * 255), low), high)

@@ -58,8 +58,8 @@ class Sight:
         images = getattr(processor, "image_processor", None)
         if type(images).__name__.endswith("Pil"):
             raise ValueError(
-                f"{type(images).__name__} works on PIL pictures and has no gradient. Install torchvision and load "
-                'the processor with AutoProcessor.from_pretrained(model, backend="torchvision")'
+                f"{type(images).__name__} works on PIL pictures and has no gradient. Install torchvision and "
+                'load the processor with AutoProcessor.from_pretrained(model, backend="torchvision")'
             )
         if not isinstance(images, Qwen2VLImageProcessor):
             raise ValueError(
@@ -131,7 +131,7 @@ class Sight:
         return text
 
     def size_for_tokens(self, count: int) -> tuple[int, int]:
-        """The identity size (height, width) closest to `count` image tokens: as square as possible, at most 1:2.
+        """The identity size (height, width) closest to `count` image tokens, at most 1:2 and squarest first.
 
         Raises:
             ValueError: `count` is not positive.

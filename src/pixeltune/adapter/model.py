@@ -78,12 +78,19 @@ class ArtModel(BaseTuner):
         if not isinstance(target, ArtLayer):
             layer = ArtLayer(target)
             layer.train(target.training)
-            setattr(parent, target_name, layer)
+            self._replace_module(parent, target_name, layer, target)
             target = layer
             self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
-            # PeftModel.generate calls the base model's generate and passes the tuner by, so it has to sit there.
+            # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
             self.model.generate = self.generate
         target.update_layer(adapter_name, peft_config)
+
+    def _replace_module(
+        self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
+    ) -> None:
+        setattr(
+            parent, child_name, new_module
+        )  # PEFT's own also copies a weight, which a vision tower has not
 
     def _supply(self, backbone: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict] | None:
         """Pre-hook of the backbone: hand it the encoded artwork. None leaves the call as it is."""
@@ -138,7 +145,7 @@ class ArtModel(BaseTuner):
         return kwargs
 
     def _check_positions(self, input_ids: Tensor, position_ids: Tensor | None) -> None:
-        """Refuse positions that were made without the artwork: its tokens must lie on a grid, not on a line."""
+        """Refuse positions made without the artwork: its tokens must lie on a grid, not on a line."""
         if position_ids is None:
             return
         piece = input_ids == self.model.config.image_token_id
@@ -174,8 +181,9 @@ class ArtModel(BaseTuner):
     def _check_merge_allowed(self) -> None:
         raise ValueError(
             "an artwork is a picture and cannot be merged into weights, which stay as they are. Save it "
-            "(get_artwork_image) and send it with each request; unload() gives the base model back. If a trainer "
-            "wanted to merge in order to sync weights with vLLM: there are none to sync, send the live picture instead"
+            "(get_artwork_image) and send it with each request; unload() gives the base model back. "
+            "If a trainer wanted to merge in order to sync weights with vLLM: there are none to sync, send the "
+            "live picture instead"
         )
 
     def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:

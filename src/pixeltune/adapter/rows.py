@@ -61,8 +61,9 @@ def arrange(pictures: list[int], own: int) -> list[tuple[int, int]]:
     rows, total = len(pictures), sum(pictures)
     if own not in (total, total - rows):
         raise ValueError(
-            f"the rows have {total} pictures, {rows} of them the artwork, but {own} pictures came with the batch. "
-            "Pass pixel_values for every other picture; packing and padding_free join rows and are not supported"
+            f"the rows have {total} pictures, {rows} of them the artwork, but {own} pictures came with the "
+            "batch. Pass pixel_values for every other picture; packing and padding_free join rows and are "
+            "not supported"
         )
     order, index = [], 0
     for count in pictures:

@@ -1,0 +1,33 @@
+import io
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for families.py
+
+import pytest
+import torch
+from PIL import Image
+
+import families
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory) -> dict[str, str]:
+    """One saved tiny model per family."""
+    return {family: families.save(family, tmp_path_factory.mktemp(family)) for family in families.FAMILIES}
+
+
+@pytest.fixture(params=families.FAMILIES)
+def checkpoint(request, checkpoints) -> str:
+    return checkpoints[request.param]
+
+
+def reopened(pixels) -> Image.Image:
+    """`(H, W, 3)` uint8 as an engine gets it: written as PNG, decoded by Pillow."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return Image.open(io.BytesIO(file.getvalue()))

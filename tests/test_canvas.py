@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pixeltune import canvas as canvas_module
+from pixeltune.canvas import Canvas, paintable_mask, start_picture
+
+
+def noisy(canvas: Canvas, scale: float = 0.3) -> Canvas:
+    """The canvas after something like a large optimiser step."""
+    generator = torch.Generator().manual_seed(1)
+    canvas.pixels.data += scale * torch.randn(canvas.pixels.shape, generator=generator)
+    return canvas
+
+
+def test_all_levels_survive_the_way_to_the_unit_interval_and_back():
+    levels = torch.arange(256.0).expand(3, 1, 256)
+    assert torch.equal(canvas_module._unit(levels) * 255, levels)
+
+
+def test_forward_is_exactly_on_the_8_bit_grid_with_a_straight_through_gradient():
+    canvas = noisy(Canvas(start_picture("noise", 8, 8)), 0.1)
+    image = canvas()
+    assert image.dtype == torch.float32
+    assert torch.equal(image, canvas_module._unit((image * 255).round()))
+    assert not torch.equal(image, canvas.pixels)
+    weights = torch.randn(3, 8, 8)
+    (image * weights).sum().backward()
+    assert torch.equal(canvas.pixels.grad, weights)
+
+
+def test_to_uint8_is_what_forward_shows():
+    canvas = noisy(Canvas(start_picture("noise", 8, 12), bound=0.1))
+    shown = (canvas() * 255).permute(1, 2, 0).detach().numpy()
+    assert canvas.to_uint8().dtype == np.uint8
+    assert np.array_equal(canvas.to_uint8(), shown)
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_bound_holds_after_rounding(projected):
+    start = start_picture("noise", 16, 16)
+    canvas = noisy(Canvas(start, bound=8.9 / 255))
+    if projected:
+        canvas.project()
+    distance = np.abs(canvas.to_uint8().astype(int) - (start * 255).round().permute(1, 2, 0).numpy())
+    assert distance.max() == 8
+    assert distance.mean() > 5
+
+
+def test_whole_levels_of_bound_are_not_lost_to_float_rounding():
+    for levels in range(1, 256):
+        assert Canvas(start_picture("grey", 2, 2), bound=levels / 255).bound_levels == levels
+
+
+def test_project_clamps_in_place_and_is_idempotent():
+    canvas = noisy(Canvas(start_picture("noise", 8, 8)), 1.0)
+    parameter = canvas.pixels
+    canvas.project()
+    assert canvas.pixels is parameter
+    assert parameter.min() == 0
+    assert parameter.max() == 1
+    before = parameter.detach().clone()
+    canvas.project()
+    assert torch.equal(parameter, before)
+
+
+def test_masked_pixels_keep_the_start_and_get_no_gradient():
+    start = start_picture("noise", 8, 8)
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[:4] = True
+    canvas = noisy(Canvas(start, mask=mask))
+    image = canvas()
+    assert torch.equal(image[:, 4:], start[:, 4:])
+    assert not torch.equal(image[:, :4], start[:, :4])
+    image.square().sum().backward()
+    assert canvas.pixels.grad[:, 4:].eq(0).all()
+    assert canvas.pixels.grad[:, :4].ne(0).any()
+    canvas.project()
+    assert torch.equal(canvas.pixels[:, 4:], start[:, 4:])
+
+
+def test_state_dict_restores_pixels_start_bound_and_mask_without_their_files():
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[1:] = True
+    canvas = noisy(Canvas(start_picture("noise", 4, 4), bound=0.1, mask=mask))
+    state = {name: value.clone() for name, value in canvas.state_dict().items()}
+    other = Canvas.awaiting(4, 4, bound=0.1, masked=True)
+    with pytest.raises(ValueError, match="never loaded"):
+        other()
+    other.load_state_dict(state)
+    assert torch.equal(other(), canvas())
+    assert torch.equal(other.pixels, canvas.pixels)
+    assert torch.equal(other.start_image(), canvas.start_image())
+    assert torch.equal(other.mask, mask)
+
+
+def test_saved_pixels_are_inside_the_bound():
+    canvas = noisy(Canvas(start_picture("grey", 4, 4), bound=4 / 255))
+    saved = canvas.state_dict()["pixels"]
+    assert (saved - canvas.start_image()).abs().max() <= 4 / 255 + 1e-7
+
+
+def test_start_image_ignores_training():
+    canvas = noisy(Canvas(start_picture("grey", 4, 4)))
+    assert (canvas.start_image() * 255).eq(128).all()
+
+
+@pytest.mark.parametrize("cast", ["to", "data"])
+def test_pixels_stay_float32_and_keep_all_levels_under_a_16_bit_cast(cast):
+    ramp = (torch.arange(256.0) / 255).expand(3, 1, 256)
+    canvas = Canvas(ramp)
+    before = canvas.pixels.detach().clone()
+    if cast == "to":
+        canvas.to(torch.bfloat16)
+    else:  # what TRL does on quantised bases
+        canvas.pixels.data = canvas.pixels.data.to(torch.bfloat16)
+    canvas.project()
+    assert canvas.pixels.dtype == torch.float32
+    assert torch.equal(canvas.pixels, before)
+
+
+def test_diverged_pixels_are_an_error():
+    canvas = Canvas(start_picture("grey", 4, 4))
+    canvas.pixels.data[0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="diverged"):
+        canvas()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": torch.zeros(4, 4)}, "shape"),
+        ({"start": torch.full((3, 4, 4), 2.0)}, "0, 1"),
+        ({"start": torch.zeros(3, 4, 4), "bound": 0.5 / 255}, "less than one grey level"),
+        ({"start": torch.zeros(3, 4, 4), "mask": torch.zeros(4, 4, dtype=torch.bool)}, "no pixel to paint"),
+        ({"start": torch.zeros(3, 4, 4), "mask": torch.ones(2, 2, dtype=torch.bool)}, "mask must be"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Canvas(**arguments)
+
+
+def test_start_grey_noise_and_seed():
+    assert (start_picture("grey", 4, 6) * 255).eq(128).all()
+    assert start_picture("grey", 4, 6).shape == (3, 4, 6)
+    assert torch.equal(start_picture("noise", 4, 6, seed=3), start_picture("noise", 4, 6, seed=3))
+    assert not torch.equal(start_picture("noise", 4, 6, seed=3), start_picture("noise", 4, 6, seed=4))
+
+
+def test_start_from_a_file_is_exact_at_the_same_size(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "start.png")
+    start = start_picture(str(tmp_path / "start.png"), 6, 4)
+    assert np.array_equal((start * 255).permute(1, 2, 0).numpy(), picture)
+    assert start_picture(str(tmp_path / "start.png"), 8, 8).shape == (3, 8, 8)
+
+
+def test_transparent_parts_become_mid_grey(tmp_path):
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (start_picture(str(tmp_path / "clear.png"), 4, 4) * 255).eq(128).all()
+
+
+def test_16_bit_greys_are_not_clipped_to_white(tmp_path):
+    Image.fromarray(np.full((4, 4), 0x4000, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert (start_picture(str(tmp_path / "deep.png"), 4, 4) * 255).eq(0x40).all()
+
+
+def test_bad_files_are_clear_errors(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="not a file"):
+        start_picture(str(tmp_path / "missing.png"), 4, 4)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"cannot read the start picture.*text\.png"):
+        start_picture(str(tmp_path / "text.png"), 4, 4)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:3000])
+    with pytest.raises(ValueError, match="cannot read"):
+        start_picture(str(tmp_path / "cut.png"), 4, 4)
+    monkeypatch.setattr(canvas_module, "MAX_PIXELS", 1000)
+    with pytest.raises(ValueError, match="more than 1,000"):
+        start_picture(str(tmp_path / "a.png"), 4, 4)
+
+
+def test_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    Image.new("L", (300, 300)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow's own limit, met when the file is opened
+    with pytest.raises(ValueError, match="cannot read"):
+        start_picture(str(tmp_path / "bomb.png"), 4, 4)
+
+
+def test_mask_white_is_paintable(tmp_path):
+    picture = np.zeros((8, 8), dtype=np.uint8)
+    picture[:, :4] = 255
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    mask = paintable_mask(str(tmp_path / "mask.png"), 16, 16)
+    assert mask.dtype == torch.bool
+    assert mask[:, :8].all()
+    assert not mask[:, 8:].any()
