@@ -1,0 +1,103 @@
+"""The numbers of docs/tiny.md: what the bundled model can do, told and untold, by words and by cards.
+
+    python benchmarks/tiny_card.py [--rows 400]
+
+Writes benchmarks/results/tiny_card.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from PIL import Image
+
+from pixeltune.evaluate import Local, evaluate, wilson, write_atomically
+from pixeltune.tasks import calls, sums, turns
+from pixeltune.tiny import behaviours, pictures
+from pixeltune.train import load
+
+OUT = Path(__file__).parent / "results" / "tiny_card.json"
+MADE_BY = "python benchmarks/tiny_card.py"
+
+
+def proportion(right: int, n: int) -> dict:
+    return {"accuracy": right / n, "n": n, "ci95": wilson(right, n)}
+
+
+def obedience(model, processor, how: str, rows: int) -> dict:
+    """Share of replies that show every told value, for 8 ways to reply to sums and 5 to requests."""
+    rng, eyes, out = random.Random(1), np.random.default_rng(1), {}
+    ways = [
+        (sums, dict(zip(("method", "ending", "tone"), values, strict=True)))
+        for values in itertools.product(("worked", "guessed"), ("answer", "sentence"), ("terse", "chatty"))
+    ]
+    ways += [(calls, {"tools": "talk", "tone": tone}) for tone in ("terse", "chatty")]
+    ways += [(calls, {"tools": "call", "language": language}) for language in ("en", "de", "fr")]
+    for task, told in ways:
+        items = task.rows("test", rows, seed=2)
+        if "language" in told:
+            items = [row for row in task.rows("test", 6 * rows, seed=2) if row["call"] == "null"][:rows]
+        picture = Image.fromarray(pictures.card(told, eyes)) if how == "card" else None
+        instruction = behaviours.instruct(told, rng) if how == "words" else ""
+        result = evaluate(task, items, Local(model, processor, picture), instruction)
+        shown = [behaviours.shown(record["completions"][0]) for record in result.records]
+        right = sum(told.items() <= seen.items() for seen in shown)
+        out[f"{task.NAME}: {', '.join(told.values())}"] = proportion(right, len(items))
+    return out
+
+
+def colours(model, processor, boards: int = 40) -> dict:
+    """Share of tiles named rightly: every board is new, ten questions each, 2 x 2 and 4 x 4 in turn."""
+    rng, eyes, right, n = random.Random(3), np.random.default_rng(3), 0, 0
+    for number in range(boards):
+        side = (2, 4)[number % 2]
+        names = eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
+        system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
+        places = [(rng.randrange(side), rng.randrange(side)) for _ in range(10)]
+        asked = [
+            [{"role": "user", "content": f"What colour is the tile in row {r + 1}, column {c + 1}?"}]
+            for r, c in places
+        ]
+        told = [{"role": "system", "content": "Reply in English. Be brief."}]
+        said = system.complete([told + a for a in asked], [None] * 10, 8)
+        right += sum(text.strip() == names[r][c] for text, (r, c) in zip(said, places, strict=True))
+        n += 10
+    return proportion(right, n)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=400)
+    arguments = parser.parse_args()
+    started = time.perf_counter()
+    model, processor = load("tiny")
+    skills = {}
+    for task in (sums, calls, turns):
+        rows = task.rows("test", arguments.rows, seed=1)
+        for key, instruction in (("untold", ""), ("best instruction", task.INSTRUCTION)):
+            result = evaluate(task, rows, Local(model, processor), instruction).summary()
+            skills.setdefault(task.NAME, {})[key] = result
+            print(task.NAME, key, result, flush=True)
+    report = {
+        "made_by": MADE_BY,
+        "machine": machine(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "skills": skills,
+        "told by words": obedience(model, processor, "words", arguments.rows // 8),
+        "told by a card": obedience(model, processor, "card", arguments.rows // 8),
+        "tile colours": colours(model, processor),
+        "seconds": round(time.perf_counter() - started),
+    }
+    write_atomically(OUT, json.dumps(report, indent=2) + "\n")
+    print(json.dumps({k: v for k, v in report.items() if k != "skills"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""The verbs: ``pixeltune sft | eval | check | show | demo``.
+
+Every verb imports what it needs only when it runs, so that ``show`` and ``--help`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pixeltune import __version__
+
+VERBS = {
+    "sft": "paint an artwork by supervised fine-tuning (TRL's SFTConfig flags plus the artwork's)",
+    "eval": "score a model, or an engine, with and without an artwork",
+    "check": "prove that the PNG gives the model exactly the trained pixels; compare an engine",
+    "show": "print what an artwork is",
+    "demo": "paint two artworks for the bundled model and show that they work",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status. Expected errors are one line on stderr and status 1."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["--version"]:
+        print(f"pixeltune {__version__}")
+        return 0
+    if not argv or argv[0] in ("-h", "--help") or argv[0] not in VERBS:
+        print("usage: pixeltune VERB [options]\n")
+        print("\n".join(f"  {verb:6} {text}" for verb, text in VERBS.items()))
+        print("\n`pixeltune VERB --help` lists a verb's options.")
+        return 0 if argv and argv[0] in ("-h", "--help") else 2
+    verb, rest = argv[0], argv[1:]
+    try:
+        return {"sft": _sft, "eval": _eval, "check": _check, "show": _show, "demo": _demo}[verb](rest)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"pixeltune {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"pixeltune {verb}: interrupted", file=sys.stderr)
+        return 130
+    except ImportError as error:
+        extra = {"eval": "eval", "check": "train,eval"}.get(verb, "train")
+        print(f"pixeltune {verb}: {error}. Run: pip install 'pixeltune[{extra}]'", file=sys.stderr)
+        return 1
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"pixeltune {verb}", description=VERBS[verb])
+
+
+def _sft(argv: list[str]) -> int:
+    from pixeltune.train import sft
+
+    return sft(argv)
+
+
+def _show(argv: list[str]) -> int:
+    parser = _parser("show")
+    parser.add_argument("artwork", help="a PNG")
+    arguments = parser.parse_args(argv)
+    from pixeltune.artwork import Artwork
+
+    for name, value in Artwork.load(arguments.artwork).describe():
+        print(f"{name:14}  {value}")
+    return 0
+
+
+def _check(argv: list[str]) -> int:
+    parser = _parser("check")
+    parser.add_argument("artwork", help="a PNG")
+    parser.add_argument("--model", required=True, help='"tiny" (bundled), a hub name or a folder')
+    parser.add_argument("--revision", help="commit or tag of the model on the hub")
+    parser.add_argument("--engine", help="URL of a running OpenAI-compatible engine, such as http://host/v1")
+    parser.add_argument("--engine-model", help="the model's name there (default: the only one it serves)")
+    parser.add_argument("--prompts", type=int, default=8, help="prompts to compare an engine on (default 8)")
+    parser.add_argument("--tolerance", type=float, default=1e-3, help="largest log-prob gap (default 1e-3)")
+    arguments = parser.parse_args(argv)
+    if arguments.prompts < 1:
+        raise ValueError("--prompts must be at least 1")
+    from pixeltune.check import check
+
+    return check(arguments)
+
+
+def _eval(argv: list[str]) -> int:
+    parser = _parser("eval")
+    parser.add_argument("--task", required=True, help="calls, sums or turns")
+    parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
+    parser.add_argument("--revision", help="commit or tag of the model on the hub")
+    parser.add_argument("--artwork", help="a PNG that goes with every request; none: text only")
+    parser.add_argument("--instruction", default="", help='a system message; "best": the task\'s own')
+    parser.add_argument("--rows", type=int, default=200, help="held-out rows (default 200)")
+    parser.add_argument("--engine", help="URL of an OpenAI-compatible engine; none: in this process")
+    parser.add_argument("--engine-model", help="the model's name there (default: the only one it serves)")
+    parser.add_argument("--concurrency", type=int, default=16, help="requests at a time (default 16)")
+    parser.add_argument("--output", help="write a record per row to this JSONL file")
+    arguments = parser.parse_args(argv)
+    if arguments.rows < 1 or arguments.concurrency < 1:
+        raise ValueError("--rows and --concurrency must be at least 1")
+    from pixeltune.evaluate import run
+
+    return run(arguments)
+
+
+def _demo(argv: list[str]) -> int:
+    parser = _parser("demo")
+    parser.add_argument("--output", default="runs/demo", help="folder to write to (default runs/demo)")
+    parser.add_argument("--rows", type=int, default=200, help="held-out rows per task (default 200)")
+    parser.add_argument("--steps", type=int, help="optimiser steps per artwork (default: the demo's own)")
+    arguments = parser.parse_args(argv)
+    from pixeltune.demo import run
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

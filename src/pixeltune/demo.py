@@ -1,0 +1,97 @@
+"""``pixeltune demo``: paint an artwork for calls and one for sums, show that they work, keep the PNGs."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from pixeltune.artwork import Artwork
+from pixeltune.check import differences
+from pixeltune.evaluate import Local, evaluate, write_atomically
+from pixeltune.sight import Sight
+from pixeltune.tasks import find_task
+from pixeltune.train import ArtArguments, load, paint, parse, weights_sha256
+
+STEPS = {"calls": 60, "sums": 100}
+COLUMNS = {"off": "no picture", "start": "start picture", "artwork": "artwork", "ceiling": "best instruction"}
+
+
+def run(arguments: Namespace) -> int:
+    """Paint, evaluate, report. Status 1 if an artwork misses 95 % of its ceiling or anything else differs."""
+    if arguments.rows < 1 or (arguments.steps is not None and arguments.steps < 1):
+        raise ValueError("--rows and --steps must be at least 1")
+    started, out = time.perf_counter(), Path(arguments.output)
+    model, processor = load("tiny")
+    before, console = weights_sha256(model), Console()
+    report: dict = {"tasks": {}, "pixels_equal": True, "base_weights_unchanged": True}
+    for name, steps in STEPS.items():
+        task = find_task(name)
+        console.print(f"[bold]{name}[/bold]: painting, then {arguments.rows} held-out rows four ways")
+        folder = out / "training" / name
+        painting, config = parse(
+            f"--task {name} --score_steps 0 --save_strategy no --output_dir {folder} "
+            f"--max_steps {arguments.steps or steps}".split()
+        )
+        artwork = _paint(painting, config)
+        start = Image.fromarray(np.full_like(artwork.pixels, 128))
+        rows, results = task.rows("test", arguments.rows), {}
+        for key, picture, instruction in (
+            ("off", None, ""),
+            ("start", start, ""),
+            ("artwork", artwork.image, ""),
+            ("ceiling", None, task.INSTRUCTION),
+        ):
+            results[key] = evaluate(task, rows, Local(model, processor, picture), instruction)
+        report["tasks"][name] = {key: result.summary() for key, result in results.items()}
+        scores = report["tasks"][name]
+        artwork = Artwork(artwork.pixels, replace(artwork.provenance, scores=scores))
+        artwork.save(out / f"{name}.png")
+        report["pixels_equal"] &= not differences(Artwork.load(out / f"{name}.png"), Sight(processor))
+    report["base_weights_unchanged"] = weights_sha256(model) == before
+    report["seconds"] = round(time.perf_counter() - started, 1)
+    write_atomically(out / "report.json", json.dumps(report, indent=2) + "\n")
+    _print(console, report, out)
+    reached = all(t["artwork"]["accuracy"] >= 0.95 * t["ceiling"]["accuracy"] for t in report["tasks"].values())
+    return int(not (reached and report["pixels_equal"] and report["base_weights_unchanged"]))
+
+
+def _paint(painting: ArtArguments, config) -> Artwork:
+    artwork, _, finished = paint(painting, config)
+    if not finished:
+        raise KeyboardInterrupt
+    return artwork
+
+
+def _print(console: Console, report: dict, out: Path) -> None:
+    n = next(iter(report["tasks"].values()))["off"]["n"]
+    table = Table(title=f"right answers on {n} held-out rows, Wilson 95 % interval")
+    table.add_column("task")
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name, scores in report["tasks"].items():
+        cells = [
+            f"{scores[key]['accuracy']:.1%} ({scores[key]['ci95'][0]:.1%} - {scores[key]['ci95'][1]:.1%})"
+            for key in COLUMNS
+        ]
+        table.add_row(name, *cells)
+    console.print(table)
+    console.print(
+        f"PNG equals the trained pixels: {report['pixels_equal']}, base weights unchanged: "
+        f"{report['base_weights_unchanged']}, {report['seconds']:.0f} s. Written to {out}/\n\nServe it:"
+    )
+    print(
+        f"  vllm serve MODEL_FOLDER --limit-mm-per-prompt '{{\"image\": 1}}'\n"
+        f"  url = 'data:image/png;base64,' + base64.b64encode(open('{out}/calls.png', 'rb').read()).decode()\n"
+        "  client.chat.completions.create(model='MODEL_FOLDER', tools=tools, messages=[{'role': 'user', 'content': "
+        "[{'type': 'image_url', 'image_url': {'url': url}}, {'type': 'text', 'text': 'Call Emma.'}]}])"
+    )
+
+

@@ -1,0 +1,87 @@
+"""Rows of the user's own: a JSONL file with one TRL prompt-completion row per line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+MAX_BYTES = 2 << 30
+MAX_LINE = 4 << 20
+
+
+def read(path: str | Path) -> list[dict]:
+    """Read and check a JSONL file.
+
+    Each line is an object with ``prompt`` (a text or a list of messages) and ``completion`` (likewise), and
+    perhaps ``tools`` (a list of OpenAI tools, or that as a JSON string). Other columns are dropped.
+
+    Returns:
+        Rows in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument names
+        of all rows into every row).
+
+    Raises:
+        ValueError: naming the file, the line and what to mend.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is larger than 2 GiB: split it")
+    rows = []
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            where = f"{path}, line {number}"
+            if len(line) > MAX_LINE:
+                raise ValueError(f"{where}: longer than 4 MiB")
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{where}: not JSON ({error})") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{where}: not an object")
+            rows.append(_check(row, where))
+    if not rows:
+        raise ValueError(f"{path} holds no rows")
+    if len({"tools" in row for row in rows}) > 1:
+        for row in rows:
+            row.setdefault("tools", None)
+    return rows
+
+
+def _check(row: dict, where: str) -> dict:
+    out = {
+        "prompt": _messages(row.get("prompt"), "prompt", "user", where),
+        "completion": _messages(row.get("completion"), "completion", "assistant", where),
+    }
+    if not any(message["role"] == "user" for message in out["prompt"]):
+        raise ValueError(f"{where}: prompt has no user message, so there is no place for the artwork")
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: tools is no JSON ({error})") from error
+    if tools:
+        if not isinstance(tools, list) or not all(isinstance(t, dict) and "function" in t for t in tools):
+            raise ValueError(f'{where}: tools must be a list of {{"type": "function", "function": ...}}')
+        out["tools"] = json.dumps(tools)
+    return out
+
+
+def _messages(value: object, name: str, role: str, where: str) -> list[dict]:
+    if isinstance(value, str) and value:
+        return [{"role": role, "content": value}]
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in value)
+        or not all(isinstance(m.get("content"), str) for m in value)
+    ):
+        raise ValueError(
+            f'{where}: {name} must be a text or a list of {{"role": ..., "content": "text"}} messages'
+        )
+    return [{"role": m["role"], "content": m["content"]} for m in value]

@@ -1,0 +1,50 @@
+"""The pictures the bundled model is trained on: style cards, tile boards, and pictures that say nothing.
+
+All are ``(256, 256, 3)`` uint8 arrays, 64 image tokens.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pixeltune.tiny.behaviours import AXES, COLOURS
+
+SIZE = 256
+
+
+def tiles(names: list[list[str]], rng: np.random.Generator) -> np.ndarray:
+    """Equal tiles of the named colours, each a little off, with some noise on top."""
+    colours = np.array([[COLOURS[name] for name in line] for line in names], dtype=np.float32)
+    colours += rng.normal(0, 8, colours.shape)
+    side = SIZE // len(names)
+    picture = colours.repeat(side, axis=0).repeat(side, axis=1)
+    return _bytes(picture + rng.choice([0, 4, 16]) * noise(rng))
+
+
+def noise(rng: np.random.Generator) -> np.ndarray:
+    """Unit Gaussian noise, one float32 per channel."""
+    return rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32)
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def card(told: dict[str, str], rng: np.random.Generator) -> np.ndarray:
+    """A style card: 4 x 4 tiles, the colours of the told values, in any order, about equally often."""
+    colours = [AXES[axis][value].colour for axis, value in told.items()]
+    names = rng.permutation((colours * 16)[:16])
+    return tiles(names.reshape(4, 4).tolist(), rng)
+
+
+def neutral(rng: np.random.Generator) -> np.ndarray:
+    """Grey, grey noise, coloured noise, or a soft greyish gradient: nothing that tells how to behave."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return np.full((SIZE, SIZE, 3), rng.integers(90, 170), np.uint8)
+    if kind == 1:
+        return _bytes(128 + rng.uniform(2, 40) * noise(rng)[..., :1].repeat(3, 2))
+    if kind == 2:
+        return _bytes(128 + rng.uniform(2, 40) * noise(rng))
+    ramp = np.linspace(-1, 1, SIZE) * rng.uniform(0, 40)
+    return _bytes(128 + (ramp[:, None] + ramp[::-1][None, :])[..., None] + rng.normal(0, 6, 3))
