@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
-START_SECONDS = 300  # 30 on an idle machine with 2 cores, five times that beside a training
+START_SECONDS = 600  # 30 on an idle machine with 2 cores, ten times that beside two trainings
 
 ENVIRONMENT = {
     # The default thread binding is 25 times slower on a small model and 2 cores.
@@ -43,7 +43,8 @@ def command(
         "--dtype=float32",
         "--enforce-eager",
         f"--max-model-len={max_model_len}",
-        '--limit-mm-per-prompt={"image":1,"video":0}',
+        # The size is for the warm-up only, which otherwise draws the largest picture the processor allows.
+        '--limit-mm-per-prompt={"image":{"count":1,"width":256,"height":256},"video":0}',
         *options,
     ]
 

@@ -173,8 +173,6 @@ class Engine:
         """
         if not self.extras:
             raise EngineError("scoring a given text needs vLLM's extra fields: use Engine(..., extras=True)")
-        # The same conversation without the answer tells where the answer starts.
-        prompt = self._create(messages, tools, {"return_token_ids": True}, max_tokens=1).prompt_token_ids
         whole = self._create(
             [*messages, {"role": "assistant", "content": answer}],
             tools,
@@ -186,10 +184,11 @@ class Engine:
             },
             max_tokens=1,
         )
-        table = getattr(whole, "prompt_logprobs", None)
-        if not table:
+        table, ids = (getattr(whole, name, None) for name in ("prompt_logprobs", "prompt_token_ids"))
+        if not table or not ids:
             raise EngineError(f"{self.url} returned no prompt log-probs: use vLLM")
-        ids = whole.prompt_token_ids
+        # The same conversation without the answer tells where the answer starts.
+        prompt = self._create(messages, tools, {"return_token_ids": True}, max_tokens=1).prompt_token_ids
         if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
             raise EngineError(
                 "the template renders a given answer otherwise than a generated one: cannot score"
