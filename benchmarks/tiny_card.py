@@ -21,7 +21,7 @@ from PIL import Image
 from pixeltune.evaluate import Local, evaluate, wilson, write_atomically
 from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures
-from pixeltune.train import load
+from pixeltune.train import load_model, load_processor
 
 OUT = Path(__file__).parent / "results" / "tiny_card.json"
 MADE_BY = "python benchmarks/tiny_card.py"
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=400)
     arguments = parser.parse_args()
     started = time.perf_counter()
-    model, processor = load("tiny")
+    model, processor = load_model("tiny"), load_processor("tiny")
     skills = {}
     for task in (sums, calls, turns):
         rows = task.rows("test", arguments.rows, seed=1)

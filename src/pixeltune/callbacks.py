@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from PIL import Image
+from tqdm import tqdm
 
 from pixeltune.torchvision_cpu import declare_operators
 
@@ -16,6 +21,7 @@ declare_operators()
 from transformers import TrainerCallback  # noqa: E402
 
 from pixeltune.adapter import ArtLayer  # noqa: E402
+from pixeltune.evaluate import Local, evaluate  # noqa: E402
 
 
 class SnapshotCallback(TrainerCallback):
@@ -58,6 +64,71 @@ class PixelOptimizerCheck(TrainerCallback):
                 continue
             for problem in _problems(group):
                 warnings.warn(f"pixels will not train well: {problem}", stacklevel=2)
+
+
+class HeldOutScore(TrainerCallback):
+    """Score the live artwork on held-out rows every `every` steps and at the end: `held_out_score`."""
+
+    def __init__(self, task: ModuleType, rows: list[dict], system: Local, every: int, log: Callable) -> None:
+        """
+        Args:
+            task: a module of `pixeltune.tasks`.
+            rows: its held-out rows.
+            system: the model that wears the artwork.
+            every: steps between scores, at least 1.
+            log: the trainer's `log`, which passes the score on to whatever `report_to` names.
+        """
+        self.task, self.rows, self.system, self.every, self.log = task, rows, system, every, log
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        last = state.global_step >= state.max_steps
+        if state.is_world_process_zero and (last or state.global_step % self.every == 0):
+            result = evaluate(self.task, self.rows, self.system)
+            self.log({"held_out_score": result.accuracy})
+
+
+class PixelProgress(TrainerCallback):
+    """A progress bar with the newest loss and held-out score."""
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.shown: dict[str, str] = {}
+        shown = state.is_world_process_zero
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="painting", disable=not shown)
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        for name in ("loss", "held_out_score"):
+            if name in (logs or {}):
+                self.shown[name] = f"{float(logs[name]):.3f}"
+        self.bar.set_postfix(self.shown)
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        self.bar.close()
+
+
+class StopSignal(TrainerCallback):
+    """SIGINT and SIGTERM end training after the running step, with a checkpoint to resume from."""
+
+    stopped = False
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
+            self._before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.stopped = True
+        for known, handler in self._before.items():
+            signal.signal(known, handler)  # a second Ctrl-C ends it at once
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if self.stopped:
+            control.should_training_stop = control.should_save = True
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        for known, handler in getattr(self, "_before", {}).items():
+            signal.signal(known, handler)
 
 
 def _problems(group: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from pixeltune.artwork import Artwork
 from pixeltune.placement import PLACEMENT, place_image
 from pixeltune.sight import Sight
 from pixeltune.tasks import calls, sums
-from pixeltune.train import load, template_sha256
+from pixeltune.train import load_model, load_processor, template_sha256
 
 
 def differences(artwork: Artwork, sight: Sight) -> list[str]:
@@ -55,9 +55,9 @@ def log_probs(
         said: token ids of the completion.
     """
     text = processor.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
-    batch = processor(
-        text=[text], images=[picture] if picture is not None else None, return_tensors="pt"
-    ).to(model.device)
+    batch = processor(text=[text], images=[picture] if picture is not None else None, return_tensors="pt").to(
+        model.device
+    )
     prompt = batch["input_ids"][0].tolist()
     more = torch.tensor([said], device=model.device)
     batch["input_ids"] = torch.cat([batch["input_ids"], more], 1)
@@ -107,7 +107,10 @@ def check(arguments: Namespace) -> int:
     artwork = Artwork.load(arguments.artwork)
     height, width = artwork.pixels.shape[:2]
     print(f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded")
-    model, processor = load(arguments.model, arguments.revision)
+    model, processor = (
+        load_model(arguments.model, arguments.revision),
+        load_processor(arguments.model, arguments.revision),
+    )
     sight = Sight(processor)
     problems = differences(artwork, sight)
     for problem in problems:
@@ -122,9 +125,7 @@ def check(arguments: Namespace) -> int:
 
         engine = Engine(arguments.engine, model=arguments.engine_model)
         gap, count = engine_gap(artwork, model, processor, engine, arguments.prompts)
-        verdict = "within" if gap <= arguments.tolerance else "ABOVE"
-        print(
-            f"engine      largest log-prob gap {gap:.2e} over {count} tokens, {verdict} {arguments.tolerance:g}"
-        )
+        verdict = f"{'within' if gap <= arguments.tolerance else 'ABOVE'} {arguments.tolerance:g}"
+        print(f"engine      largest log-prob gap {gap:.2e} over {count} tokens, {verdict}")
         return int(gap > arguments.tolerance)
     return 0

@@ -13,14 +13,21 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from pixeltune import tiny
 from pixeltune.artwork import Artwork
 from pixeltune.check import differences
 from pixeltune.evaluate import Local, evaluate, write_atomically
 from pixeltune.sight import Sight
 from pixeltune.tasks import find_task
-from pixeltune.train import ArtArguments, load, paint, parse, weights_sha256
+from pixeltune.train import ArtArguments, load_model, load_processor, paint, parse, weights_sha256
 
 STEPS = {"calls": 60, "sums": 100}
+SERVE = """\
+vllm serve {model} --served-model-name tiny --dtype float32
+art = "data:image/png;base64," + base64.b64encode(open("{out}/sums.png", "rb").read()).decode()
+openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="-").chat.completions.create(model="tiny", \
+messages=[{{"role": "user", "content": [{{"type": "image_url", "image_url": {{"url": art}}}}, \
+{{"type": "text", "text": "What is 48 + 37?"}}]}}])"""
 COLUMNS = {"off": "no picture", "start": "start picture", "artwork": "artwork", "ceiling": "best instruction"}
 
 
@@ -29,7 +36,7 @@ def run(arguments: Namespace) -> int:
     if arguments.rows < 1 or (arguments.steps is not None and arguments.steps < 1):
         raise ValueError("--rows and --steps must be at least 1")
     started, out = time.perf_counter(), Path(arguments.output)
-    model, processor = load("tiny")
+    model, processor = load_model("tiny"), load_processor("tiny")
     before, console = weights_sha256(model), Console()
     report: dict = {"tasks": {}, "pixels_equal": True, "base_weights_unchanged": True}
     for name, steps in STEPS.items():
@@ -59,7 +66,8 @@ def run(arguments: Namespace) -> int:
     report["seconds"] = round(time.perf_counter() - started, 1)
     write_atomically(out / "report.json", json.dumps(report, indent=2) + "\n")
     _print(console, report, out)
-    reached = all(t["artwork"]["accuracy"] >= 0.95 * t["ceiling"]["accuracy"] for t in report["tasks"].values())
+    scores = report["tasks"].values()
+    reached = all(score["artwork"]["accuracy"] >= 0.95 * score["ceiling"]["accuracy"] for score in scores)
     return int(not (reached and report["pixels_equal"] and report["base_weights_unchanged"]))
 
 
@@ -87,11 +95,4 @@ def _print(console: Console, report: dict, out: Path) -> None:
         f"PNG equals the trained pixels: {report['pixels_equal']}, base weights unchanged: "
         f"{report['base_weights_unchanged']}, {report['seconds']:.0f} s. Written to {out}/\n\nServe it:"
     )
-    print(
-        f"  vllm serve MODEL_FOLDER --limit-mm-per-prompt '{{\"image\": 1}}'\n"
-        f"  url = 'data:image/png;base64,' + base64.b64encode(open('{out}/calls.png', 'rb').read()).decode()\n"
-        "  client.chat.completions.create(model='MODEL_FOLDER', tools=tools, messages=[{'role': 'user', 'content': "
-        "[{'type': 'image_url', 'image_url': {'url': url}}, {'type': 'text', 'text': 'Call Emma.'}]}])"
-    )
-
-
+    print(SERVE.format(model=tiny.PATH, out=out))

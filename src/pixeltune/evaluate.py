@@ -159,9 +159,7 @@ class Remote:
         requests = [
             {"messages": messages, "tools": tool} for messages, tool in zip(conversations, tools, strict=True)
         ]
-        answers = self.engine.complete_many(
-            requests, max_tokens=max_new_tokens, concurrency=self.concurrency
-        )
+        answers = self.engine.complete_many(requests, max_tokens=max_new_tokens, concurrency=self.concurrency)
         return [answer.text for answer in answers]
 
 
@@ -200,9 +198,12 @@ def run(arguments: Any) -> int:
         engine = Engine(arguments.engine, model=arguments.engine_model)
         system = Remote(engine, artwork.data_url() if artwork else None, arguments.concurrency)
     else:
-        from pixeltune.train import load
+        from pixeltune.train import load_model, load_processor
 
-        model, processor = load(arguments.model, arguments.revision)
+        model, processor = (
+            load_model(arguments.model, arguments.revision),
+            load_processor(arguments.model, arguments.revision),
+        )
         system = Local(model, processor, artwork.image if artwork else None)
     with Progress(transient=True) as bar:
         line = bar.add_task(f"{task.NAME}", total=len(rows))

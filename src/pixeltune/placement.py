@@ -6,6 +6,9 @@ from typing import Any
 
 Message = dict[str, Any]
 
+PLACEMENT = "before the first user text"
+"""The name of this placement in an artwork's provenance."""
+
 
 def place(messages: list[Message], block: str) -> list[Message]:
     """Put the artwork's placeholder text in front of the first user message. For training rows.

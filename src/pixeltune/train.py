@@ -20,6 +20,7 @@ declare_operators()
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor, ProgressCallback  # noqa: E402
+from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig, SFTTrainer, TrlParser  # noqa: E402
 
 from pixeltune.adapter import ArtConfig  # noqa: E402
@@ -31,6 +32,7 @@ from pixeltune.callbacks import (  # noqa: E402
     SnapshotCallback,
     StopSignal,
 )
+from pixeltune.canvas import paintable_mask, start_picture  # noqa: E402
 from pixeltune.evaluate import Local  # noqa: E402
 from pixeltune.placement import PLACEMENT, place_dataset  # noqa: E402
 from pixeltune.sight import Sight  # noqa: E402
@@ -115,23 +117,50 @@ def read_rows(arguments: ArtArguments, seed: int) -> tuple[ModuleType | None, li
     return task, task.rows("train", arguments.train_rows, seed), task.rows("test", arguments.held_out_rows)
 
 
-def load(name: str, revision: str | None = None) -> tuple[Any, Any]:
-    """Model and processor by hub name or folder; "tiny" is the bundled one.
+def find_checkpoint(config: SFTConfig) -> str | None:
+    """The checkpoint to resume from: a folder, or with "true" the newest one in ``output_dir``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted = config.resume_from_checkpoint
+    if wanted is None or str(wanted).lower() == "false":
+        return None
+    newest = str(wanted).lower() == "true"
+    found = Path(config.output_dir).is_dir() and get_last_checkpoint(config.output_dir) if newest else wanted
+    if not found or not (Path(found) / "trainer_state.json").is_file():
+        raise ValueError(f"no checkpoint in {config.output_dir if newest else wanted} to resume from")
+    return str(found)
+
+
+def load_processor(name: str, revision: str | None = None) -> Any:
+    """The processor of a hub name or folder; "tiny" is the bundled model.
+
+    Raises:
+        ValueError: there is no such model, or no image processor in it.
+    """
+    return _load(AutoProcessor, name, revision)
+
+
+def load_model(name: str, revision: str | None = None) -> Any:
+    """The model of a hub name or folder, in evaluation mode; "tiny" is the bundled one.
 
     Raises:
         ValueError: there is no such model.
     """
-    path = str(tiny.PATH) if name == "tiny" else name
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return _load(AutoModelForImageTextToText, name, revision).eval().to(device)
+
+
+def _load(auto: Any, name: str, revision: str | None) -> Any:
     try:
-        processor = AutoProcessor.from_pretrained(path, revision=revision)
-        model = AutoModelForImageTextToText.from_pretrained(path, revision=revision)
-    except OSError as error:
-        raise ValueError(f"cannot load the model {name!r}: {str(error).splitlines()[0]}") from error
-    return model, processor
+        return auto.from_pretrained(str(tiny.PATH) if name == "tiny" else name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """SHA-256 over names, dtypes and bytes of a model's parameters and buffers; an artwork is no part of it."""
+    """SHA-256 over names, dtypes and bytes of a model's parameters and buffers, without any artwork."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if ".art_canvas." in name:
@@ -157,6 +186,7 @@ def paint(arguments: ArtArguments, config: SFTConfig, quiet: bool = False) -> tu
         ValueError: for anything wrong with arguments, data, pictures or sizes; before training starts.
         RuntimeError: the base weights changed, or the pixels did not: then nothing is written.
     """
+    checkpoint = find_checkpoint(config)
     task, train_rows, held_out = read_rows(arguments, config.seed)
     art = ArtConfig(
         image_tokens=arguments.image_tokens,
@@ -167,11 +197,13 @@ def paint(arguments: ArtArguments, config: SFTConfig, quiet: bool = False) -> tu
         mask=arguments.mask,
         seed=config.seed,
     )
-    art.check_files()
-    model, processor = load(arguments.model, arguments.revision)
+    start_picture(arguments.start, 32, 32)  # a file that cannot be read is reported before the model loads
+    if arguments.mask:
+        paintable_mask(arguments.mask, 32, 32)
+    processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
-    block = art.block(sight)
-    dataset = place_dataset(Dataset.from_list(train_rows), block)
+    dataset = place_dataset(Dataset.from_list(train_rows), art.block(sight))
+    model = load_model(arguments.model, arguments.revision)
     before = weights_sha256(model)
 
     trainer = SFTTrainer(
@@ -186,22 +218,23 @@ def paint(arguments: ArtArguments, config: SFTConfig, quiet: bool = False) -> tu
     if not quiet:
         trainer.add_callback(PixelProgress())
     if arguments.snapshot_steps:
-        trainer.add_callback(SnapshotCallback(arguments.snapshot_steps, Path(config.output_dir) / "snapshots"))
+        folder = Path(config.output_dir) / "snapshots"
+        trainer.add_callback(SnapshotCallback(arguments.snapshot_steps, folder))
     if task is not None and held_out and arguments.score_steps:
         system = Local(trainer.model, processor)
         trainer.add_callback(HeldOutScore(task, held_out, system, arguments.score_steps, trainer.log))
     first = trainer.model.get_artwork_image()
-    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
 
     pixels = trainer.model.get_artwork_image()
     if weights_sha256(model) != before:
-        raise RuntimeError("the base weights changed during training: the artwork would be worthless, not saved")
-    if not stop.stopped and config.resume_from_checkpoint is None and (pixels == first).all():
-        raise RuntimeError("not one pixel changed: the learning rate is too small, or no gradient reached them")
+        raise RuntimeError("the base weights changed during training; the artwork is not saved")
+    if not stop.stopped and checkpoint is None and (pixels == first).all():
+        raise RuntimeError("not one pixel changed: raise --learning_rate; the artwork is not saved")
     artwork = Artwork(
         pixels,
         Provenance(
-            base_model=arguments.model,
+            base_model=Path(arguments.model).name if Path(arguments.model).is_dir() else arguments.model,
             revision=getattr(model.config, "_commit_hash", None) or arguments.revision,
             base_sha256=before,
             image_tokens=art.image_tokens,

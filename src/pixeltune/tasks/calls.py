@@ -152,8 +152,7 @@ class Request:
 
 def _tool(intent: Intent, rng: random.Random) -> dict:
     properties = {
-        name: {"type": "integer" if pool == "number" else "string"}
-        for name, pool in intent.arguments.items()
+        name: {"type": "integer" if pool == "number" else "string"} for name, pool in intent.arguments.items()
     }
     parameters = {"type": "object", "properties": properties, "required": list(properties)}
     return {

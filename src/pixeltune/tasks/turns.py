@@ -22,7 +22,7 @@ def result(item: calls.Request, rng: random.Random) -> dict:
 
 
 def rows(split: str, n: int, seed: int = 0) -> list[dict]:
-    """``n`` rows of ``split`` ("train" or "test"): ``prompt``, ``tools``, ``call``, ``result`` (JSON strings).
+    """``n`` rows of ``split`` ("train" or "test"); ``tools``, ``call`` and ``result`` are JSON strings.
 
     ``completion`` is the whole rest of the conversation: call, tool result, answer.
 

@@ -1,9 +1,10 @@
 """The rows the bundled model is trained on, made up as training goes: text, pictures, and how to behave.
 
 A row is ``(messages, tools, pictures)``; pictures are numbers of pictures in the step's gallery, in the
-order of the image parts; a message marked ``given`` is context, not something to learn. How to behave is told by nobody (25 %, half of them looking at a neutral
-picture), by the system message (35 %, a quarter of them looking at a neutral picture), or by a style card
-(40 %). Nothing that belongs to the held-out split of a task is ever used.
+order of the image parts; a message marked ``given`` is context, not something to learn. How to behave is
+told by nobody (25 %, half of them looking at a neutral picture), by the system message (35 %, a quarter of
+them looking at a neutral picture), or by a style card (40 %). Nothing that belongs to the held-out split of
+a task is ever used.
 """
 
 from __future__ import annotations
@@ -63,7 +64,6 @@ def _control(rng: random.Random, gallery: Gallery) -> tuple[dict, str, list[int]
         return told, behaviours.instruct(told, rng), [neutral] if draw < 0.34 else []
     number = rng.randrange(CARDS)
     return gallery.cards[number], "", [number]
-
 
 
 def _question(text: str, system: str, images: list[int]) -> list[dict]:
