@@ -274,7 +274,7 @@ def own_logprobs(model, inputs, answer: list[int]) -> list[float]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_vllm_sees_and_says_what_transformers_does(vllm_url, in_process, artwork, case):
-    """Same prompt ids, same greedy answer, log-probs within 1e-3 (seen: 1e-5)."""
+    """Same prompt ids, same greedy answer, log-probs within 1e-3."""
     messages, tools = CASES[case]
     inputs = encoded(in_process, messages, artwork, tools)
     done = Engine(vllm_url).complete(for_engine(messages, artwork), tools, max_tokens=12, logprobs=True)
