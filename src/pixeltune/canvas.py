@@ -63,7 +63,7 @@ class Canvas(nn.Module):
         self.register_buffer("start", levels.to(torch.uint8))
         self.register_buffer("mask", None if mask is None else mask.clone())
         # Saved pixels should lie inside the box whoever saves them (TRL, Trainer, PEFT).
-        self.register_state_dict_pre_hook(lambda module, prefix, keep_vars: module.project())
+        self.register_state_dict_pre_hook(_project_first)
 
     @classmethod
     def awaiting(cls, height: int, width: int, bound: float | None, masked: bool) -> Canvas:
@@ -175,6 +175,10 @@ def paintable_mask(path: str, height: int, width: int) -> Tensor:
     """
     picture = _read(path, "mask", background=0).convert("L").resize((width, height), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(picture) >= 128)
+
+
+def _project_first(canvas: Canvas, prefix: str, keep_vars: bool) -> None:
+    canvas.project()  # a function of the module, unlike a lambda, can be pickled with the canvas
 
 
 def _unit(levels: Tensor) -> Tensor:

@@ -132,8 +132,8 @@ def test_generated_text_equals_the_untouched_model_with_the_png(painted, options
     )
     ours = model.generate(**rows, **options, max_new_tokens=5)
     if base.config.model_type == "qwen3_5" and "num_beams" in options:
-        # With several beams, stock Qwen3.5 (transformers 5.19) gets even the first token's logits of a row with a
-        # picture wrong, so compare with its own greedy ones.
+        # With several beams, stock Qwen3.5 (transformers 5.19) gets even the first token's logits of a row
+        # with a picture wrong, so compare with its own greedy ones.
         options = options | {"max_new_tokens": 1, "output_logits": True, "return_dict_in_generate": True}
         beams = model.generate(**rows, **options).logits[0][::2]
         expected = base.generate(

@@ -8,15 +8,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for families.py
 
-import torch
-from datasets import Dataset
-from transformers import TrainerCallback
-from trl import SFTConfig, SFTTrainer
+from pixeltune.torchvision_cpu import declare_operators
 
-import families
-from pixeltune.adapter import ArtConfig
-from pixeltune.placement import place_dataset
-from pixeltune.sight import Sight
+declare_operators()  # before transformers is imported
+
+import torch  # noqa: E402
+from datasets import Dataset  # noqa: E402
+from transformers import TrainerCallback  # noqa: E402
+from trl import SFTConfig, SFTTrainer  # noqa: E402
+
+import families  # noqa: E402
+from pixeltune.adapter import ArtConfig  # noqa: E402
+from pixeltune.placement import place_dataset  # noqa: E402
+from pixeltune.sight import Sight  # noqa: E402
 
 torch.set_num_threads(1)
 

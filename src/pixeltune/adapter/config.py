@@ -90,8 +90,8 @@ class ArtConfig(PeftConfig):
     def save_pretrained(self, save_directory: str, **kwargs) -> None:
         """Save, marked as `restored`: what is loaded from there gets its pictures from the weights.
 
-        PEFT saves with `inference_mode=True`; a trainer that got such a config would train nothing, so that is not
-        kept. `PeftModel.from_pretrained` decides anew, by `is_trainable`.
+        PEFT saves with `inference_mode=True`; a trainer that got such a config would train nothing, so
+        that is not kept. `PeftModel.from_pretrained` decides anew, by `is_trainable`.
         """
         saved = replace(self, restored=True, inference_mode=False)
         super(ArtConfig, saved).save_pretrained(save_directory, **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,16 +48,14 @@ class ArtModel(BaseTuner):
         Raises:
             ValueError: a prompt lacks the artwork's placeholder.
         """
-        for name in ("inputs", "input_ids"):
-            if args and name not in kwargs and "input_ids" not in kwargs:
-                args, kwargs["input_ids"] = args[1:], args[0]
-            if name in kwargs and name != "input_ids":
-                kwargs["input_ids"] = kwargs.pop(name)
+        kwargs = _by_name(type(self.model).generate, args, kwargs)
+        if kwargs.get("inputs") is not None:
+            kwargs["input_ids"] = kwargs.pop("inputs")
         input_ids = kwargs.get("input_ids")
         if input_ids is not None and not _is_continued(kwargs) and not self._is_plain_text(input_ids):
             with torch.no_grad():
                 kwargs = self._with_artwork(kwargs, encoded=kwargs.get("pixel_values") is not None)
-        return type(self.model).generate(self.model, *args, **kwargs)
+        return type(self.model).generate(self.model, **kwargs)
 
     def _prepare_adapter_config(self, peft_config: ArtConfig, model_config: dict) -> ArtConfig:
         backbone, tower = vision_tower(self.model)
@@ -88,14 +87,12 @@ class ArtModel(BaseTuner):
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
     ) -> None:
-        setattr(
-            parent, child_name, new_module
-        )  # PEFT's own also copies a weight, which a vision tower has not
+        # PEFT's own method also copies the module's `weight`, which a vision tower does not have.
+        setattr(parent, child_name, new_module)
 
     def _supply(self, backbone: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict] | None:
         """Pre-hook of the backbone: hand it the encoded artwork. None leaves the call as it is."""
-        names = list(inspect.signature(type(backbone).forward).parameters)[1:]
-        kwargs = {**dict(zip(names, args, strict=False)), **kwargs}
+        kwargs = _by_name(type(backbone).forward, args, kwargs)
         input_ids = kwargs.get("input_ids")
         if input_ids is None:
             if _is_continued(kwargs):
@@ -182,8 +179,8 @@ class ArtModel(BaseTuner):
         raise ValueError(
             "an artwork is a picture and cannot be merged into weights, which stay as they are. Save it "
             "(get_artwork_image) and send it with each request; unload() gives the base model back. "
-            "If a trainer wanted to merge in order to sync weights with vLLM: there are none to sync, send the "
-            "live picture instead"
+            "If a trainer wanted to merge in order to sync weights with vLLM: there are none to sync, send "
+            "the live picture instead"
         )
 
     def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
@@ -210,6 +207,12 @@ def _load_sight(name: str, revision: str | None) -> Sight:
             "or hub name of the model's processor"
         ) from error
     return Sight(processor)
+
+
+def _by_name(method: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Positional and named arguments of an unbound method's call, all by name."""
+    names = list(inspect.signature(method).parameters)[1:]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
 def _is_continued(kwargs: dict[str, Any]) -> bool:
