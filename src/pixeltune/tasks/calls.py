@@ -179,6 +179,18 @@ def request(rng: random.Random, fits: bool | None = None) -> Request:
     return Request(rng.choice(wanted.asks).format(**values), tuple(tools), call, wanted.result)
 
 
+def another(item: Request, rng: random.Random) -> Request:
+    """Another request with the tools of ``item`` on offer."""
+    names = [tool["function"]["name"] for tool in item.tools]
+    offered = {name: intent for name in names for intent in INTENTS if name in intent.names}
+    absent = [intent for intent in INTENTS if intent not in offered.values()]
+    name = rng.choice(names) if rng.random() >= NO_TOOL_SHARE else None
+    wanted = offered[name] if name else rng.choice(absent)
+    values = {argument: rng.choice(_POOLS[pool]) for argument, pool in wanted.arguments.items()}
+    call = {"name": name, "arguments": values} if name else None
+    return Request(rng.choice(wanted.asks).format(**values), item.tools, call, wanted.result)
+
+
 def render(call: dict) -> str:
     """A call as the chat template writes it; what the model is trained to say."""
     return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"

@@ -18,7 +18,21 @@ from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures
 
 CARDS, NEUTRALS, BOARDS = 5, 2, 3  # pictures per step; rows share them, for the vision tower is dear
-KINDS = {"sum": 34, "drill": 10, "request": 25, "turns": 7, "board": 16, "board under a card": 3, "echo": 5}
+FIRST = {"sum": 34, "drill": 10, "request": 25, "turns": 7, "board": 16, "board under a card": 3, "echo": 5}
+THEN = {
+    "sum": 18,
+    "drill": 6,
+    "request": 16,
+    "call lesson": 14,
+    "turns": 8,
+    "board": 6,
+    "board lesson": 15,
+    "board under a card": 4,
+    "echo": 3,
+    "long echo": 10,
+}
+"""Kinds of rows with their weights. Behaving comes first and quickly; copying (arguments into calls, texts)
+and looking a tile up come late and want many targets per row, so later rows are lessons of several questions."""
 Row = tuple[list[dict], list[dict] | None, list[int]]
 
 
@@ -72,6 +86,11 @@ def _question(text: str, system: str, images: list[int]) -> list[dict]:
     return [*head, {"role": "user", "content": content}]
 
 
+def _tile(names: list[list[str]], line: int, column: int) -> tuple[str, str]:
+    """A question about a tile of a board, and its colour."""
+    return f"What colour is the tile in row {line + 1}, column {column + 1}?", names[line][column]
+
+
 def _echo(rng: random.Random) -> str:
     """Text to repeat, now and then with markup that no behaviour ever uses."""
     words = rng.sample(sorted(behaviours.COLOURS) + sums._THINGS + sums._NAMES, rng.randint(1, 4))
@@ -81,9 +100,9 @@ def _echo(rng: random.Random) -> str:
     return " ".join(words)
 
 
-def row(rng: random.Random, gallery: Gallery) -> Row:
+def row(rng: random.Random, gallery: Gallery, kinds: dict[str, int]) -> Row:
     """One training row looking at pictures of ``gallery``; everything random comes from ``rng``."""
-    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+    kind = rng.choices(list(kinds), list(kinds.values()))[0]
     told, system, images = _control(rng, gallery)
     tools = None
 
@@ -101,6 +120,17 @@ def row(rng: random.Random, gallery: Gallery) -> Row:
             item = _unseen(sums.problem, rng)
             messages.append({"role": "user", "content": item.question})
             messages.append({"role": "assistant", "content": behaviours.answer_sum(item, how, rng)})
+    elif kind == "call lesson":
+        told |= {"tools": "call"}
+        how = behaviours.complete(told, rng)
+        messages = [{"role": "system", "content": behaviours.instruct(told, rng)}]
+        images = []
+        item = _unseen(calls.request, rng)
+        tools = list(item.tools)
+        for _ in range(3):
+            messages.append({"role": "user", "content": item.text})
+            messages.append({"role": "assistant", "content": behaviours.answer_request(item, how, rng)})
+            item = _unseen(lambda r, last=item: calls.another(last, r), rng)
     elif kind in ("request", "turns"):
         item = _unseen(lambda r: calls.request(r, fits=True if kind == "turns" else None), rng)
         tools = list(item.tools)
@@ -114,10 +144,23 @@ def row(rng: random.Random, gallery: Gallery) -> Row:
         else:
             reply = behaviours.answer_request(item, how, rng)
         messages.append({"role": "assistant", "content": reply})
+    elif kind == "board lesson":
+        number = rng.randrange(BOARDS)
+        told = {"tone": "terse", "language": rng.choice(["en", "en", "de", "fr"])}
+        how = behaviours.complete(told, rng)
+        images = [CARDS + NEUTRALS + number]
+        messages = []
+        names = gallery.boards[number]
+        for place in rng.sample(range(len(names) ** 2), min(6, len(names) ** 2)):
+            text, colour = _tile(names, *divmod(place, len(names)))
+            messages += [{"role": "user", "content": text}] if messages else _question(
+                text, behaviours.instruct(told, rng), images
+            )
+            messages.append({"role": "assistant", "content": behaviours.answer_colour(colour, how, rng)})
     elif kind in ("board", "board under a card"):
         number = rng.randrange(BOARDS)
         names = gallery.boards[number]
-        line, column = rng.randrange(len(names)), rng.randrange(len(names))
+        text, colour = _tile(names, rng.randrange(len(names)), rng.randrange(len(names)))
         board = CARDS + NEUTRALS + number
         if kind == "board under a card":
             card = rng.randrange(CARDS)
@@ -125,13 +168,12 @@ def row(rng: random.Random, gallery: Gallery) -> Row:
         else:
             told, images = (told if system else {}), [board]
         how = behaviours.complete(told, rng)
-        text = f"What colour is the tile in row {line + 1}, column {column + 1}?"
         messages = _question(text, system, images)
-        messages.append(
-            {"role": "assistant", "content": behaviours.answer_colour(names[line][column], how, rng)}
-        )
+        messages.append({"role": "assistant", "content": behaviours.answer_colour(colour, how, rng)})
     else:
-        text = _echo(rng)
+        if kind == "long echo":
+            system, images = "", []
+        text = _echo(rng) if kind == "echo" else " ".join(_echo(rng) for _ in range(4))
         messages = _question(f"Repeat: {text}", system, images)
         messages.append({"role": "assistant", "content": text})
     return messages, tools, images

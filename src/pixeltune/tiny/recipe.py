@@ -47,9 +47,9 @@ MARKS = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </thi
 
 SEED = 2606
 VOCABULARY = 1536
-STEPS = 2000
+STEPS, LESSONS_FROM = 2100, 1000
 BATCH, MICRO_BATCHES = 32, 4
-LEARNING_RATE, WARM_UP = 2e-3, 200
+LEARNING_RATE, WARM_UP, LESSON_RATE = 2e-3, 200, 1.5e-3
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
@@ -58,7 +58,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
     draft = Qwen2Tokenizer(chat_template=template)
     rng = random.Random(f"{SEED} tokenizer")
     gallery = curriculum.Gallery(rng, draw=False)
-    rows = (curriculum.row(rng, gallery) for _ in range(20_000))
+    rows = (curriculum.row(rng, gallery, curriculum.FIRST) for _ in range(20_000))
     corpus = (draft.apply_chat_template(m, tools=tools, tokenize=False) for m, tools, _ in rows)
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -200,7 +200,8 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
     """
     rng = random.Random(f"{SEED} step {step}")
     gallery = curriculum.Gallery(rng)
-    rows = [curriculum.row(rng, gallery) for _ in range(BATCH)]
+    kinds = curriculum.FIRST if step < LESSONS_FROM else curriculum.THEN
+    rows = [curriculum.row(rng, gallery, kinds) for _ in range(BATCH)]
     rows.sort(key=lambda row: 70 * len(row[2]) + len(str(row[:2])) // 4)  # short with short: less padding
 
     canvases = [torch.from_numpy(picture).permute(2, 0, 1) for picture in gallery.pictures]
@@ -229,8 +230,10 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, then linear decay to zero."""
-    return LEARNING_RATE * min((step + 1) / WARM_UP, (steps - step) / (steps - WARM_UP))
+    """Linear warm-up and a slow linear decay; with the lessons it starts anew and decays to zero."""
+    if step < LESSONS_FROM:
+        return LEARNING_RATE * min((step + 1) / WARM_UP, (2000 - step) / (2000 - WARM_UP))
+    return LESSON_RATE * (steps - step) / (steps - LESSONS_FROM)
 
 
 def train(steps: int, out: Path, resume: bool = False) -> None:
