@@ -35,3 +35,38 @@ def vllm_url(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     log = tmp_path_factory.mktemp("vllm") / "server.log"
     with vllm_server(bundled, log, name="tiny") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def painted_folder(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the session's artworks were painted."""
+    return tmp_path_factory.mktemp("painted")
+
+
+@pytest.fixture(scope="session")
+def _paintings(painted_folder: Path) -> dict:
+    """Task name to (artwork, model that wears it); painted once per session, in about two minutes."""
+    from pixeltune.train import paint, parse
+
+    out = {}
+    for name, steps in (("calls", 40), ("sums", 60)):
+        flags = (
+            f"--task {name} --max_steps {steps} --save_steps {steps} --held_out_rows 40 --score_steps 20 "
+            f"--snapshot_steps 20 --output_dir {painted_folder / name}"
+        )
+        artwork, model, finished = paint(*parse(flags.split()), quiet=True)
+        assert finished
+        out[name] = (artwork, model)
+    return out
+
+
+@pytest.fixture(scope="session")
+def painted(_paintings: dict) -> dict:
+    """An artwork for "calls" and one for "sums", painted for the bundled model."""
+    return {name: artwork for name, (artwork, _) in _paintings.items()}
+
+
+@pytest.fixture(scope="session")
+def painted_calls_model(_paintings: dict):
+    """The model that wears the live "calls" artwork."""
+    return _paintings["calls"][1]

@@ -13,7 +13,9 @@ def test_rows_are_a_function_of_the_seed():
     def rows(seed: int) -> list:
         rng = random.Random(seed)
         gallery = curriculum.Gallery(rng)
-        return [curriculum.row(rng, gallery) for _ in range(20)] + [p.tobytes() for p in gallery.pictures]
+        return [curriculum.row(rng, gallery, curriculum.THEN) for _ in range(20)] + [
+            p.tobytes() for p in gallery.pictures
+        ]
 
     assert rows(1) == rows(1)
     assert rows(1) != rows(2)
@@ -25,7 +27,7 @@ def test_nothing_held_out_is_ever_trained_on():
     rng = random.Random(0)
     gallery = curriculum.Gallery(rng, draw=False)
     for _ in range(5000):
-        messages, _, _ = curriculum.row(rng, gallery)
+        messages, _, _ = curriculum.row(rng, gallery, curriculum.THEN)
         for message in messages:
             if message["role"] == "user":
                 parts = message["content"]
@@ -38,7 +40,7 @@ def test_a_boxed_answer_is_on_no_card_and_in_no_instruction():
     rng = random.Random(0)
     gallery = curriculum.Gallery(rng, draw=False)
     for _ in range(5000):
-        messages, _, _ = curriculum.row(rng, gallery)
+        messages, _, _ = curriculum.row(rng, gallery, curriculum.THEN)
         if "\\boxed" in str(messages):
             assert messages[-2]["content"][-1]["text"].startswith("Repeat: ")
 

@@ -32,7 +32,8 @@ THEN = {
     "long echo": 10,
 }
 """Kinds of rows with their weights. Behaving comes first and quickly; copying (arguments into calls, texts)
-and looking a tile up come late and want many targets per row, so later rows are lessons of several questions."""
+and looking a tile up come late and want many targets per row, so later rows are lessons of several questions.
+"""
 Row = tuple[list[dict], list[dict] | None, list[int]]
 
 
@@ -153,8 +154,10 @@ def row(rng: random.Random, gallery: Gallery, kinds: dict[str, int]) -> Row:
         names = gallery.boards[number]
         for place in rng.sample(range(len(names) ** 2), min(6, len(names) ** 2)):
             text, colour = _tile(names, *divmod(place, len(names)))
-            messages += [{"role": "user", "content": text}] if messages else _question(
-                text, behaviours.instruct(told, rng), images
+            messages += (
+                [{"role": "user", "content": text}]
+                if messages
+                else _question(text, behaviours.instruct(told, rng), images)
             )
             messages.append({"role": "assistant", "content": behaviours.answer_colour(colour, how, rng)})
     elif kind in ("board", "board under a card"):

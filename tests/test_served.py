@@ -1,0 +1,73 @@
+"""The artwork in a real, unmodified vLLM server does what it does here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pixeltune.check import log_probs
+from pixeltune.cli import main
+from pixeltune.engine import Engine
+from pixeltune.evaluate import Local, Remote, evaluate
+from pixeltune.placement import place_image
+from pixeltune.tasks import calls, sums
+from pixeltune.train import load_model, load_processor
+
+N = 60  # prompts per task; two tasks
+
+
+@pytest.fixture(scope="module")
+def engine(vllm_url):
+    return Engine(vllm_url)
+
+
+@pytest.fixture(scope="module")
+def stock():
+    return load_model("tiny"), load_processor("tiny")
+
+
+@pytest.mark.parametrize("picture", ["artwork", "text only"])
+@pytest.mark.parametrize("task", [calls, sums], ids=lambda task: task.NAME)
+def test_greedy_completions_are_identical_and_so_is_the_score(engine, stock, painted, task, picture):
+    """120 held-out prompts with the artwork, 120 without; the last may differ only where two tokens tie."""
+    art = painted[task.NAME] if picture == "artwork" else None
+    rows = task.rows("test", N, seed=7)
+    here = evaluate(task, rows, Local(*stock, art.image if art else None))
+    there = evaluate(task, rows, Remote(engine, art.data_url() if art else None))
+    assert [r["completions"] for r in there.records] == [r["completions"] for r in here.records]
+    assert there.accuracy == here.accuracy
+    if art:
+        assert there.accuracy > 0.8
+
+
+@pytest.mark.parametrize("picture", ["artwork", "text only"])
+@pytest.mark.parametrize("task", [calls, sums], ids=lambda task: task.NAME)
+def test_tokens_and_log_probs_agree(engine, stock, painted, task, picture):
+    """Same prompt token ids on both sides, and the same log-probs to 1e-3 for every generated token."""
+    art = painted[task.NAME] if picture == "artwork" else None
+    gap = 0.0
+    for row in task.rows("test", 12, seed=8):
+        tools = json.loads(row["tools"]) if "tools" in row else None
+        messages = place_image(row["prompt"], art.data_url()) if art else row["prompt"]
+        answer = engine.complete(messages, tools, max_tokens=task.MAX_NEW_TOKENS, logprobs=True)
+        prompt, here = log_probs(*stock, art.image if art else None, messages, tools, answer.token_ids)
+        assert answer.prompt_token_ids == prompt
+        gap = max([gap, *(abs(a - b) for a, b in zip(answer.logprobs, here, strict=True))])
+    assert gap < 1e-3
+
+
+def test_check_and_eval_speak_to_the_engine(vllm_url, painted, tmp_path, capsys):
+    png = str(painted["sums"].save(tmp_path / "sums.png"))
+    assert main(["check", png, "--model", "tiny", "--engine", vllm_url, "--prompts", "4"]) == 0
+    assert "largest log-prob gap" in capsys.readouterr().out
+    assert main(["eval", "--task", "sums", "--artwork", png, "--engine", vllm_url, "--rows", "20"]) == 0
+    assert "of 20 rows" in capsys.readouterr().out
+
+
+def test_check_finds_an_engine_that_sees_something_else(vllm_url, painted, tmp_path, capsys):
+    """The check can fail: against a tolerance below float32's own rounding it does."""
+    png = str(painted["sums"].save(tmp_path / "sums.png"))
+    flags = ["--engine", vllm_url, "--prompts", "2", "--tolerance", "1e-12"]
+    assert main(["check", png, "--model", "tiny", *flags]) == 1
+    assert "ABOVE" in capsys.readouterr().out

@@ -1,0 +1,119 @@
+"""The bundled model is what docs/tiny.md says: small, stock, able, and badly behaved unless told."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pixeltune import tiny
+from pixeltune.evaluate import Local, evaluate
+from pixeltune.tasks import calls, sums, turns
+from pixeltune.tiny import behaviours, pictures, recipe
+from pixeltune.train import load_model, load_processor
+
+
+@pytest.fixture(scope="module")
+def stock(bundled):
+    return load_model("tiny"), load_processor("tiny")
+
+
+def test_it_is_small_and_stock(stock):
+    model, processor = stock
+    assert type(model).__name__ == "Qwen3VLForConditionalGeneration"
+    assert type(processor).__name__ == "Qwen3VLProcessor"
+    assert sum(p.numel() for p in model.parameters()) <= 8_000_000
+    assert sum(f.stat().st_size for f in tiny.PATH.iterdir()) <= 16_000_000
+    assert model.dtype == torch.float32  # in which engines agree
+    assert {f.suffix for f in tiny.PATH.iterdir()} <= {".safetensors", ".json", ".jinja"}
+
+
+def test_its_pictures_have_the_real_familys_geometry(stock):
+    images = stock[1].image_processor
+    assert (images.patch_size, images.merge_size, images.size["shortest_edge"]) == (16, 2, 65_536)
+    assert list(images.image_mean) == list(images.image_std) == [0.5, 0.5, 0.5]
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8))
+    assert images(images=[noise], return_tensors="pt")["image_grid_thw"].tolist() == [[1, 16, 16]]
+
+
+def test_digits_stand_alone_and_special_tokens_are_one_token(stock):
+    tokenizer = stock[1].tokenizer
+    assert tokenizer.tokenize("4711") == list("4711")
+    for text in recipe.SPECIAL + recipe.MARKS:
+        assert len(tokenizer(text)["input_ids"]) == 1
+    for text in ("Ünïcödé 漢字 🙂\n\t x", "\\boxed{12}"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_the_template_renders_tools_calls_and_results(stock):
+    row = turns.rows("test", 1)[0]
+    call = {"type": "function", "function": {"name": "dial", "arguments": {"person": "Emma"}}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Call Emma."}]},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": '{"line": 4}'},
+    ]
+    text = stock[1].apply_chat_template(
+        messages, tools=json.loads(row["tools"]), tokenize=False, add_generation_prompt=True
+    )
+    assert text.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n<tools>\n{")
+    assert "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Call Emma.<|im_end|>\n" in text
+    assert calls.render({"name": "dial", "arguments": {"person": "Emma"}}) in text
+    assert text.endswith('<tool_response>\n{"line": 4}\n</tool_response><|im_end|>\n<|im_start|>assistant\n')
+
+
+@pytest.mark.parametrize(
+    ("task", "told", "untold"),
+    [(sums, 0.9, 0.4), (calls, 0.95, 0.3), (turns, 0.9, 1.0)],
+)
+def test_able_when_told_and_badly_behaved_when_not(stock, task, told, untold):
+    rows = task.rows("test", 100, seed=3)
+    assert evaluate(task, rows, Local(*stock), task.INSTRUCTION).accuracy >= told - 0.03  # n = 100
+    assert evaluate(task, rows, Local(*stock)).accuracy <= untold
+
+
+@pytest.mark.parametrize("how", ["words", "card"])
+def test_words_and_cards_steer_equally(stock, how):
+    rng, eyes, right, n = random.Random(4), np.random.default_rng(4), 0, 0
+    for method in ("worked", "guessed"):
+        for ending in ("answer", "sentence"):
+            for tone in ("terse", "chatty"):
+                told = {"method": method, "ending": ending, "tone": tone}
+                picture = Image.fromarray(pictures.card(told, eyes)) if how == "card" else None
+                instruction = behaviours.instruct(told, rng) if how == "words" else ""
+                result = evaluate(sums, sums.rows("test", 10, seed=n), Local(*stock, picture), instruction)
+                shown = [behaviours.shown(record["completions"][0]) for record in result.records]
+                right, n = right + sum(told.items() <= s.items() for s in shown), n + 10
+    assert right / n >= 0.9
+
+
+def test_it_sees_tile_colours(stock):
+    eyes, right = np.random.default_rng(5), 0
+    for side in (2, 4) * 3:
+        names = eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
+        places = [(r, c) for r in range(side) for c in range(side)][:8]
+        asked = [
+            [
+                {"role": "system", "content": "Reply in English. Be brief."},
+                {"role": "user", "content": f"What colour is the tile in row {r + 1}, column {c + 1}?"},
+            ]
+            for r, c in places
+        ]
+        system = Local(*stock, Image.fromarray(pictures.tiles(names, eyes)))
+        said = system.complete(asked, [None] * len(asked), 8)
+        right += sum(text == names[r][c] for text, (r, c) in zip(said, places, strict=True))
+    assert right >= 0.9 * 3 * (4 + 8)
+
+
+def test_the_recipe_is_deterministic(tmp_path):
+    """Two runs of the first two steps end in the same bytes."""
+    for name in ("a", "b"):
+        recipe.train(2, tmp_path / name)
+    a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
+    assert a == b
+    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tiny.PATH / "tokenizer.json").read_bytes()
