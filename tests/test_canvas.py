@@ -101,6 +101,13 @@ def test_saved_pixels_are_inside_the_bound():
     assert (saved - canvas.start_image()).abs().max() <= 4 / 255 + 1e-7
 
 
+def test_memory_layout_does_not_depend_on_the_start(tmp_path):
+    Image.new("RGB", (4, 6), "red").save(tmp_path / "start.png")
+    for start in (start_picture(str(tmp_path / "start.png"), 6, 4), torch.zeros(6, 4, 3).permute(2, 0, 1)):
+        canvas = Canvas(start)
+        assert canvas.pixels.stride() == canvas.start.stride() == (24, 4, 1)
+
+
 def test_start_image_ignores_training():
     canvas = noisy(Canvas(start_picture("grey", 4, 4)))
     assert (canvas.start_image() * 255).eq(128).all()
