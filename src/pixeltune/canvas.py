@@ -58,8 +58,8 @@ class Canvas(nn.Module):
                 )
             if not mask.any():
                 raise ValueError("the mask leaves no pixel to paint: mark paintable pixels as True (white)")
-        # Contiguous, whatever the strides of `start`: fused AdamW pairs pixels and their saved moments by memory
-        # position, so that a resumed run with another layout would take other steps.
+        # Contiguous, whatever the strides of `start`: fused AdamW pairs pixels and their saved moments by
+        # memory position, so that a resumed run with another layout would take other steps.
         levels = torch.round(start.detach().float() * 255).contiguous()
         self.pixels = nn.Parameter(_unit(levels))
         self.register_buffer("start", levels.to(torch.uint8))
