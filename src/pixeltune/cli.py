@@ -109,6 +109,7 @@ def _demo(argv: list[str]) -> int:
     parser.add_argument("--output", default="runs/demo", help="folder to write to (default runs/demo)")
     parser.add_argument("--rows", type=int, default=200, help="held-out rows per task (default 200)")
     parser.add_argument("--steps", type=int, help="optimiser steps per artwork (default: the demo's own)")
+    parser.add_argument("--seed", type=int, default=42, help="of the training rows' order (default 42)")
     arguments = parser.parse_args(argv)
     from pixeltune.demo import run
 

@@ -8,7 +8,9 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import numpy as np
+import transformers
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -28,47 +30,51 @@ art = "data:image/png;base64," + base64.b64encode(open("{out}/sums.png", "rb").r
 openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="-").chat.completions.create(model="tiny", \
 messages=[{{"role": "user", "content": [{{"type": "image_url", "image_url": {{"url": art}}}}, \
 {{"type": "text", "text": "What is 48 + 37?"}}]}}])"""
-COLUMNS = {"off": "no picture", "start": "start picture", "artwork": "artwork", "ceiling": "best instruction"}
+COLUMNS = {"off": "no picture", "start": "start picture", "artwork": "artwork", "ceiling": "instruction"}
 
 
 def run(arguments: Namespace) -> int:
     """Paint, evaluate, report. Status 1 if an artwork misses 95 % of its ceiling or anything else differs."""
     if arguments.rows < 1 or (arguments.steps is not None and arguments.steps < 1):
         raise ValueError("--rows and --steps must be at least 1")
-    started, out = time.perf_counter(), Path(arguments.output)
+    datasets.disable_progress_bars()  # a dozen bars of half a second each would bury the two that matter
+    transformers.utils.logging.disable_progress_bar()
+    console, out = Console(), Path(arguments.output)
+    report = measure(out, arguments.rows, arguments.steps, arguments.seed, console)
+    write_atomically(out / "report.json", json.dumps(report, indent=2) + "\n")
+    _print(console, report, out)
+    scores = report["tasks"].values()
+    reached = all(score["artwork"]["accuracy"] >= 0.95 * score["ceiling"]["accuracy"] for score in scores)
+    return int(not (reached and report["pixels_equal"] and report["base_weights_unchanged"]))
+
+
+def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -> dict:
+    """Paint one artwork per task into ``out``, score each four ways on ``n`` held-out rows, and report."""
+    started = time.perf_counter()
     model, processor = load_model("tiny"), load_processor("tiny")
-    before, console = weights_sha256(model), Console()
+    before = weights_sha256(model)
     report: dict = {"tasks": {}, "pixels_equal": True, "base_weights_unchanged": True}
-    for name, steps in STEPS.items():
+    for name, usual in STEPS.items():
         task = find_task(name)
-        console.print(f"[bold]{name}[/bold]: painting, then {arguments.rows} held-out rows four ways")
-        folder = out / "training" / name
-        painting, config = parse(
-            f"--task {name} --score_steps 0 --save_strategy no --output_dir {folder} "
-            f"--max_steps {arguments.steps or steps}".split()
-        )
-        artwork = _paint(painting, config)
+        console.print(f"[bold]{name}[/bold]: painting, then {n} held-out rows four ways")
+        flags = f"--task {name} --score_steps 0 --save_strategy no --seed {seed} --max_steps {steps or usual}"
+        artwork = _paint(*parse([*flags.split(), "--output_dir", str(out / "training" / name)]))
         start = Image.fromarray(np.full_like(artwork.pixels, 128))
-        rows, results = task.rows("test", arguments.rows), {}
+        rows, scores = task.rows("test", n), {}
         for key, picture, instruction in (
             ("off", None, ""),
             ("start", start, ""),
             ("artwork", artwork.image, ""),
             ("ceiling", None, task.INSTRUCTION),
         ):
-            results[key] = evaluate(task, rows, Local(model, processor, picture), instruction)
-        report["tasks"][name] = {key: result.summary() for key, result in results.items()}
-        scores = report["tasks"][name]
+            scores[key] = evaluate(task, rows, Local(model, processor, picture), instruction).summary()
         artwork = Artwork(artwork.pixels, replace(artwork.provenance, scores=scores))
         artwork.save(out / f"{name}.png")
+        report["tasks"][name] = scores
         report["pixels_equal"] &= not differences(Artwork.load(out / f"{name}.png"), Sight(processor))
     report["base_weights_unchanged"] = weights_sha256(model) == before
     report["seconds"] = round(time.perf_counter() - started, 1)
-    write_atomically(out / "report.json", json.dumps(report, indent=2) + "\n")
-    _print(console, report, out)
-    scores = report["tasks"].values()
-    reached = all(score["artwork"]["accuracy"] >= 0.95 * score["ceiling"]["accuracy"] for score in scores)
-    return int(not (reached and report["pixels_equal"] and report["base_weights_unchanged"]))
+    return report
 
 
 def _paint(painting: ArtArguments, config) -> Artwork:
@@ -86,7 +92,7 @@ def _print(console: Console, report: dict, out: Path) -> None:
         table.add_column(title, justify="right")
     for name, scores in report["tasks"].items():
         cells = [
-            f"{scores[key]['accuracy']:.1%} ({scores[key]['ci95'][0]:.1%} - {scores[key]['ci95'][1]:.1%})"
+            f"{scores[key]['accuracy']:.1%} ({scores[key]['ci95'][0]:.0%}-{scores[key]['ci95'][1]:.0%})"
             for key in COLUMNS
         ]
         table.add_row(name, *cells)

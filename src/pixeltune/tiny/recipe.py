@@ -47,7 +47,7 @@ MARKS = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </thi
 
 SEED = 2606
 VOCABULARY = 1536
-STEPS, LESSONS_FROM = 2100, 1000
+STEPS, LESSONS_FROM = 1900, 1000
 BATCH, MICRO_BATCHES = 32, 4
 LEARNING_RATE, WARM_UP, LESSON_RATE = 2e-3, 200, 1.5e-3
 

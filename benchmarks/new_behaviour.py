@@ -1,0 +1,71 @@
+"""Learning, not eliciting: an artwork for an answer in \\boxed{}, which is on no card and in no instruction.
+
+    python benchmarks/new_behaviour.py [--steps 200] [--rows 300]
+
+Writes benchmarks/results/new_behaviour.json: share of held-out sums answered with the right \\boxed{N}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+from machine import machine
+from PIL import Image
+
+from pixeltune.evaluate import Local, evaluate, write_atomically
+from pixeltune.tasks import sums
+from pixeltune.train import load_model, load_processor, paint, parse
+
+OUT = Path(__file__).parent / "results" / "new_behaviour.json"
+BOXED = re.compile(r"\\boxed\{(\d+)\}")
+
+
+def boxed(split: str, n: int, seed: int = 0) -> list[dict]:
+    """Rows of sums whose last line is \\boxed{N} instead of Answer: N."""
+    rows = sums.rows(split, n, seed)
+    for row in rows:
+        head = row["completion"][0]["content"].rsplit("\n", 1)[0]
+        row["completion"][0]["content"] = f"{head}\n\\boxed{{{row['answer']}}}"
+    return rows
+
+
+def score(row: dict, text: str) -> float:
+    found = BOXED.findall(text)
+    return float(bool(found) and int(found[-1]) == row["answer"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=300)
+    arguments = parser.parse_args()
+    task = SimpleNamespace(NAME="boxed", score=score, MAX_NEW_TOKENS=sums.MAX_NEW_TOKENS)
+    model, processor = load_model("tiny"), load_processor("tiny")
+    rows = boxed("test", arguments.rows)
+    told = f"{sums.INSTRUCTION} Put the answer in \\boxed{{}}."
+    report = {"made_by": "python benchmarks/new_behaviour.py", "machine": machine(), "steps": arguments.steps}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "boxed.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in boxed("train", 4000)))
+        flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run"
+        artwork, _, _ = paint(*parse(flags.split()))
+    grey = Image.new("RGB", artwork.size[::-1], (128, 128, 128))
+    for name, picture, instruction in (
+        ("no picture", None, ""),
+        ("start picture", grey, ""),
+        ("best attempt at an instruction", None, told),
+        ("artwork", artwork.image, ""),
+    ):
+        result = evaluate(task, rows, Local(model, processor, picture), instruction)
+        report[name] = result.summary()
+        print(name, report[name], result.records[0]["completions"], flush=True)
+    write_atomically(OUT, json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
