@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pixeltune.artwork import Artwork
 from pixeltune.demo import measure
-from pixeltune.evaluate import write_atomically
+from pixeltune.files import write_atomically
 
 HERE = Path(__file__).parent
 

@@ -17,7 +17,8 @@ from types import SimpleNamespace
 from machine import machine
 from PIL import Image
 
-from pixeltune.evaluate import Local, evaluate, write_atomically
+from pixeltune.evaluate import Local, evaluate
+from pixeltune.files import write_atomically
 from pixeltune.tasks import sums
 from pixeltune.train import load_model, load_processor, paint, parse
 

@@ -18,7 +18,8 @@ import numpy as np
 from machine import machine
 from PIL import Image
 
-from pixeltune.evaluate import Local, evaluate, wilson, write_atomically
+from pixeltune.evaluate import Local, evaluate, wilson
+from pixeltune.files import write_atomically
 from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures
 from pixeltune.train import load_model, load_processor

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import json
 import os
-import secrets
 import tempfile
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from pixeltune import __version__
+from pixeltune.files import write_atomically
 from pixeltune.png import MAX_FILE_BYTES, ArtworkError, decode, encode
 
 __all__ = ["Artwork", "ArtworkError", "Provenance"]
@@ -128,19 +128,7 @@ class Artwork:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the PNG atomically: at `path` stands the old file or the whole new one, never a half."""
-        path = Path(path)
-        data = self.png()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
+        return write_atomically(path, self.png())
 
     def png(self) -> bytes:
         """The PNG file's bytes; equal artworks give equal bytes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import signal
 import threading
 import warnings
@@ -22,6 +22,7 @@ from transformers import TrainerCallback  # noqa: E402
 
 from pixeltune.adapter import ArtLayer  # noqa: E402
 from pixeltune.evaluate import Local, evaluate  # noqa: E402
+from pixeltune.files import write_atomically  # noqa: E402
 
 
 class SnapshotCallback(TrainerCallback):
@@ -46,12 +47,9 @@ class SnapshotCallback(TrainerCallback):
             self._save(model, state.global_step)
 
     def _save(self, model: Any, step: int) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"step-{step:06d}.png"
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        # Write aside and rename: whoever watches the folder never sees half a picture.
-        Image.fromarray(_layer(model).canvas().to_uint8()).save(unfinished, format="PNG")
-        os.replace(unfinished, path)
+        png = io.BytesIO()
+        Image.fromarray(_layer(model).canvas().to_uint8()).save(png, format="PNG")
+        write_atomically(self.folder / f"step-{step:06d}.png", png.getvalue())
 
 
 class PixelOptimizerCheck(TrainerCallback):

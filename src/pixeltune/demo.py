@@ -18,7 +18,8 @@ from rich.table import Table
 from pixeltune import tiny
 from pixeltune.artwork import Artwork
 from pixeltune.check import differences
-from pixeltune.evaluate import Local, evaluate, write_atomically
+from pixeltune.evaluate import Local, evaluate
+from pixeltune.files import write_atomically
 from pixeltune.sight import Sight
 from pixeltune.tasks import find_task
 from pixeltune.train import ArtArguments, load_model, load_processor, paint, parse, weights_sha256

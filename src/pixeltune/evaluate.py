@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -186,6 +184,7 @@ def run(arguments: Any) -> int:
     from rich.progress import Progress
 
     from pixeltune.artwork import Artwork
+    from pixeltune.files import write_atomically
     from pixeltune.tasks import find_task
 
     task = find_task(arguments.task)
@@ -213,15 +212,3 @@ def run(arguments: Any) -> int:
     if arguments.output:
         write_atomically(arguments.output, "".join(json.dumps(r) + "\n" for r in result.records))
     return 0
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write aside, fsync and rename: nobody ever sees half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with unfinished.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
