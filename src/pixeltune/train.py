@@ -20,7 +20,6 @@ declare_operators()
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor, ProgressCallback  # noqa: E402
-from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
 from trl import SFTConfig, SFTTrainer, TrlParser  # noqa: E402
 
 from pixeltune.adapter import ArtConfig  # noqa: E402
@@ -118,19 +117,26 @@ def read_rows(arguments: ArtArguments, seed: int) -> tuple[ModuleType | None, li
 
 
 def find_checkpoint(config: SFTConfig) -> str | None:
-    """The checkpoint to resume from: a folder, or with "true" the newest one in ``output_dir``.
+    """The checkpoint to resume from: a folder, or with "true" the newest whole one in ``output_dir``.
+
+    A run that is killed while it saves leaves a folder without ``trainer_state.json``, which is written last.
 
     Raises:
         ValueError: there is none.
     """
-    wanted = config.resume_from_checkpoint
-    if wanted is None or str(wanted).lower() == "false":
+    wanted = str(config.resume_from_checkpoint)
+    if wanted.lower() in ("none", "false"):
         return None
-    newest = str(wanted).lower() == "true"
-    found = Path(config.output_dir).is_dir() and get_last_checkpoint(config.output_dir) if newest else wanted
-    if not found or not (Path(found) / "trainer_state.json").is_file():
-        raise ValueError(f"no checkpoint in {config.output_dir if newest else wanted} to resume from")
-    return str(found)
+    folders = [Path(wanted)]
+    if wanted.lower() == "true":
+        folders = sorted(
+            Path(config.output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1])
+        )
+    whole = [str(folder) for folder in folders if (folder / "trainer_state.json").is_file()]
+    if not whole:
+        place = config.output_dir if wanted.lower() == "true" else wanted
+        raise ValueError(f"no checkpoint in {place} to resume from")
+    return whole[-1]
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
