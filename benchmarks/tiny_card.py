@@ -54,22 +54,21 @@ def obedience(model, processor, how: str, rows: int) -> dict:
     return out
 
 
-def colours(model, processor, boards: int = 40) -> dict:
-    """Share of tiles named rightly: every board is new, ten questions each, 2 x 2 and 4 x 4 in turn."""
+def colours(model, processor, side: int, boards: int = 60) -> dict:
+    """Share of tiles named rightly on boards of ``side`` x ``side``: every board is new, four questions each."""
     rng, eyes, right, n = random.Random(3), np.random.default_rng(3), 0, 0
-    for number in range(boards):
-        side = (2, 4)[number % 2]
+    for _ in range(boards):
         names = eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
         system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
-        places = [(rng.randrange(side), rng.randrange(side)) for _ in range(10)]
+        places = [(rng.randrange(side), rng.randrange(side)) for _ in range(4)]
         asked = [
             [{"role": "user", "content": f"What colour is the tile in row {r + 1}, column {c + 1}?"}]
             for r, c in places
         ]
         told = [{"role": "system", "content": "Reply in English. Be brief."}]
-        said = system.complete([told + a for a in asked], [None] * 10, 8)
+        said = system.complete([told + a for a in asked], [None] * 4, 8)
         right += sum(text.strip() == names[r][c] for text, (r, c) in zip(said, places, strict=True))
-        n += 10
+        n += 4
     return proportion(right, n)
 
 
@@ -93,7 +92,8 @@ def main() -> None:
         "skills": skills,
         "told by words": obedience(model, processor, "words", arguments.rows // 8),
         "told by a card": obedience(model, processor, "card", arguments.rows // 8),
-        "tile colours": colours(model, processor),
+        "tile colours, 2 x 2": colours(model, processor, 2),
+        "tile colours, 4 x 4": colours(model, processor, 4),
         "seconds": round(time.perf_counter() - started),
     }
     write_atomically(OUT, json.dumps(report, indent=2) + "\n")

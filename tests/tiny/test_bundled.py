@@ -94,9 +94,9 @@ def test_words_and_cards_steer_equally(stock, how):
 
 def test_it_sees_tile_colours(stock):
     eyes, right = np.random.default_rng(5), 0
-    for side in (2, 4) * 3:
-        names = eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
-        places = [(r, c) for r in range(side) for c in range(side)][:8]
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for _ in range(15):
+        names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
         asked = [
             [
                 {"role": "system", "content": "Reply in English. Be brief."},
@@ -107,7 +107,7 @@ def test_it_sees_tile_colours(stock):
         system = Local(*stock, Image.fromarray(pictures.tiles(names, eyes)))
         said = system.complete(asked, [None] * len(asked), 8)
         right += sum(text == names[r][c] for text, (r, c) in zip(said, places, strict=True))
-    assert right >= 0.9 * 3 * (4 + 8)
+    assert right >= 0.9 * 60
 
 
 def test_the_recipe_is_deterministic(tmp_path):

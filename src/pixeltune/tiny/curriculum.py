@@ -31,6 +31,17 @@ THEN = {
     "echo": 3,
     "long echo": 10,
 }
+LAST = {
+    "sum": 20,
+    "drill": 8,
+    "request": 17,
+    "call lesson": 13,
+    "turns": 12,
+    "board": 6,
+    "board lesson": 18,
+    "board under a card": 3,
+    "echo": 3,
+}
 """Kinds of rows with their weights. Behaving comes first and quickly; copying (arguments into calls, texts)
 and looking a tile up come late and want many targets per row, so later rows are lessons of several questions.
 """
@@ -40,11 +51,13 @@ Row = tuple[list[dict], list[dict] | None, list[int]]
 class Gallery:
     """The pictures of one step: ``pictures`` (uint8 arrays), and what the cards and boards among them say."""
 
-    def __init__(self, rng: random.Random, draw: bool = True):
+    def __init__(self, rng: random.Random, sides: tuple[int, ...] = (2, 4), draw: bool = True):
         eyes = np.random.default_rng(rng.getrandbits(64))
         self.cards = [_told(rng) for _ in range(CARDS)]
-        sides = [rng.choice([2, 4]) for _ in range(BOARDS)]
-        self.boards = [eyes.choice(list(behaviours.COLOURS), (side, side)).tolist() for side in sides]
+        self.boards = [
+            eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
+            for side in [rng.choice(sides) for _ in range(BOARDS)]
+        ]
         self.pictures: list[np.ndarray] = []
         if draw:
             self.pictures += [pictures.card(told, eyes) for told in self.cards]

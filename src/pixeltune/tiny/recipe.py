@@ -47,9 +47,14 @@ MARKS = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </thi
 
 SEED = 2606
 VOCABULARY = 1536
-STEPS, LESSONS_FROM = 1900, 1000
+# From which step on: kinds of rows, sides of boards, learning rate at the beginning and at the end.
+STAGES = [
+    (0, curriculum.FIRST, (2, 4), (2.222e-3, 1.111e-3)),
+    (1000, curriculum.THEN, (2, 4), (1.5e-3, 1.0833e-3)),
+    (1250, curriculum.LAST, (2,), (1.1e-3, 0.0)),
+]
+STEPS, WARM_UP = 1770, 2e-3 / 200  # warm-up: rise of the rate per step
 BATCH, MICRO_BATCHES = 32, 4
-LEARNING_RATE, WARM_UP, LESSON_RATE = 2e-3, 200, 1.5e-3
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
@@ -199,8 +204,8 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
     features (``mm_encoder_outputs``).
     """
     rng = random.Random(f"{SEED} step {step}")
-    gallery = curriculum.Gallery(rng)
-    kinds = curriculum.FIRST if step < LESSONS_FROM else curriculum.THEN
+    kinds, sides, _ = stage(step, STEPS)
+    gallery = curriculum.Gallery(rng, sides)
     rows = [curriculum.row(rng, gallery, kinds) for _ in range(BATCH)]
     rows.sort(key=lambda row: 70 * len(row[2]) + len(str(row[:2])) // 4)  # short with short: less padding
 
@@ -229,11 +234,13 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
     return loss.item()
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up and a slow linear decay; with the lessons it starts anew and decays to zero."""
-    if step < LESSONS_FROM:
-        return LEARNING_RATE * min((step + 1) / WARM_UP, (2000 - step) / (2000 - WARM_UP))
-    return LESSON_RATE * (steps - step) / (steps - LESSONS_FROM)
+def stage(step: int, steps: int) -> tuple[dict[str, int], tuple[int, ...], float]:
+    """Kinds of rows, sides of boards and learning rate of a step: linear between a stage's two rates."""
+    number = max(i for i, (start, *_) in enumerate(STAGES) if start <= step)
+    start, kinds, sides, (high, low) = STAGES[number]
+    end = STAGES[number + 1][0] if number + 1 < len(STAGES) else steps
+    rate = high + (low - high) * (step - start) / max(1, end - start)
+    return kinds, sides, min(rate, (step + 1) * WARM_UP)
 
 
 def train(steps: int, out: Path, resume: bool = False) -> None:
@@ -262,7 +269,7 @@ def train(steps: int, out: Path, resume: bool = False) -> None:
     bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=5)
     for step in bar:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = stage(step, steps)[2]
         loss = step_loss(model, processor, step)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
