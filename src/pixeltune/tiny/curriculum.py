@@ -31,7 +31,7 @@ THEN = {
     "echo": 3,
     "long echo": 10,
 }
-LAST = {
+LATER = {
     "sum": 20,
     "drill": 8,
     "request": 17,

@@ -51,9 +51,9 @@ VOCABULARY = 1536
 STAGES = [
     (0, curriculum.FIRST, (2, 4), (2.222e-3, 1.111e-3)),
     (1000, curriculum.THEN, (2, 4), (1.5e-3, 1.0833e-3)),
-    (1250, curriculum.LAST, (2,), (1.1e-3, 0.0)),
+    (1250, curriculum.LATER, (2,), (1.1e-3, 0.571e-3)),
 ]
-STEPS, WARM_UP = 1770, 2e-3 / 200  # warm-up: rise of the rate per step
+STEPS, WARM_UP = 1500, 2e-3 / 200  # warm-up: rise of the rate per step
 BATCH, MICRO_BATCHES = 32, 4
 
 
