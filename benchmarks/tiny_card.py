@@ -55,7 +55,7 @@ def obedience(model, processor, how: str, rows: int) -> dict:
 
 
 def colours(model, processor, side: int, boards: int = 60) -> dict:
-    """Share of tiles named rightly on boards of ``side`` x ``side``: every board is new, four questions each."""
+    """Share of tiles named rightly on ``boards`` new boards of ``side`` x ``side``, four questions each."""
     rng, eyes, right, n = random.Random(3), np.random.default_rng(3), 0, 0
     for _ in range(boards):
         names = eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()

@@ -46,12 +46,16 @@ def painted_folder(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def _paintings(painted_folder: Path) -> dict:
     """Task name to (artwork, model that wears it); painted once per session, in about two minutes."""
+    import torch
+
     from pixeltune.train import paint, parse
 
+    torch.set_num_threads(os.cpu_count() or 1)  # tests of tiny random models work with one
     out = {}
     for name, steps in (("calls", 40), ("sums", 60)):
         flags = (
             f"--task {name} --max_steps {steps} --save_steps {steps} --held_out_rows 40 --score_steps 20 "
+            "--per_device_train_batch_size 16 --train_rows 1000 "
             f"--snapshot_steps 20 --output_dir {painted_folder / name}"
         )
         artwork, model, finished = paint(*parse(flags.split()), quiet=True)

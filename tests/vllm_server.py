@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
-START_SECONDS = 600  # 20 to 30 on an idle machine with 2 cores; more than 300 seen on a busy one
+START_SECONDS = 900  # 20 to 30 on an idle machine with 2 cores; more than 300 seen on a busy one
 
 ENVIRONMENT = {
     # The default thread binding is 25 times slower on a small model and 2 cores.
