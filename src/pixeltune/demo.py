@@ -58,7 +58,8 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
     for name, usual in STEPS.items():
         task = find_task(name)
         console.print(f"[bold]{name}[/bold]: painting, then {n} held-out rows four ways")
-        flags = f"--task {name} --score_steps 0 --save_strategy no --train_rows 1000 --per_device_train_batch_size 16 --seed {seed} --max_steps {steps or usual}"
+        flags = f"--task {name} --train_rows 1000 --per_device_train_batch_size 16 --score_steps 0 "
+        flags += f"--save_strategy no --seed {seed} --max_steps {steps or usual}"
         artwork = _paint(*parse([*flags.split(), "--output_dir", str(out / "training" / name)]))
         start = Image.fromarray(np.full_like(artwork.pixels, 128))
         rows, scores = task.rows("test", n), {}
