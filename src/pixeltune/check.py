@@ -107,10 +107,12 @@ def check(arguments: Namespace) -> int:
     artwork = Artwork.load(arguments.artwork)
     height, width = artwork.pixels.shape[:2]
     print(f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded")
-    model, processor = (
-        load_model(arguments.model, arguments.revision),
-        load_processor(arguments.model, arguments.revision),
-    )
+    engine = None
+    if arguments.engine:  # an engine that is not there is reported before anything is loaded
+        from pixeltune.engine import Engine
+
+        engine = Engine(arguments.engine, model=arguments.engine_model)
+    processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
     problems = differences(artwork, sight)
     for problem in problems:
@@ -120,12 +122,10 @@ def check(arguments: Namespace) -> int:
     print(f"size        left alone by {type(processor).__name__}, {sight.tokens(height, width)} image tokens")
     print("processor   constants and chat template as in training")
     print("parity      pixel_values of the PNG equal the trained ones bit for bit")
-    if arguments.engine:
-        from pixeltune.engine import Engine
-
-        engine = Engine(arguments.engine, model=arguments.engine_model)
-        gap, count = engine_gap(artwork, model, processor, engine, arguments.prompts)
-        verdict = f"{'within' if gap <= arguments.tolerance else 'ABOVE'} {arguments.tolerance:g}"
-        print(f"engine      largest log-prob gap {gap:.2e} over {count} tokens, {verdict}")
-        return int(gap > arguments.tolerance)
-    return 0
+    if engine is None:
+        return 0
+    model = load_model(arguments.model, arguments.revision)
+    gap, count = engine_gap(artwork, model, processor, engine, arguments.prompts)
+    verdict = f"{'within' if gap <= arguments.tolerance else 'ABOVE'} {arguments.tolerance:g}"
+    print(f"engine      largest log-prob gap {gap:.2e} over {count} tokens, {verdict}")
+    return int(gap > arguments.tolerance)
