@@ -61,7 +61,7 @@ def test_progress_is_logged_and_snapshots_are_kept(painted, painted_folder):
 def run(folder: Path, *more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "pixeltune.cli", "sft", *SHORT.split(), "--output_dir", str(folder)]
     return subprocess.Popen(
-        [*command, "--max_steps", "6", "--save_steps", "2", *more],
+        [*command, "--max_steps", "10", "--save_steps", "2", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -24,7 +24,7 @@ from pixeltune.sight import Sight
 from pixeltune.tasks import find_task
 from pixeltune.train import ArtArguments, load_model, load_processor, paint, parse, weights_sha256
 
-STEPS = {"calls": 40, "sums": 60}
+STEPS = {"calls": 40, "sums": 40}
 SERVE = """\
 vllm serve {model} --served-model-name tiny --dtype float32
 art = "data:image/png;base64," + base64.b64encode(open("{out}/sums.png", "rb").read()).decode()
@@ -59,7 +59,7 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
         task = find_task(name)
         console.print(f"[bold]{name}[/bold]: painting, then {n} held-out rows four ways")
         flags = f"--task {name} --train_rows 1000 --per_device_train_batch_size 16 --score_steps 0 "
-        flags += f"--save_strategy no --seed {seed} --max_steps {steps or usual}"
+        flags += f"--save_strategy no --learning_rate 0.06 --seed {seed} --max_steps {steps or usual}"
         artwork = _paint(*parse([*flags.split(), "--output_dir", str(out / "training" / name)]))
         start = Image.fromarray(np.full_like(artwork.pixels, 128))
         rows, scores = task.rows("test", n), {}
