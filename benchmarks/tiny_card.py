@@ -21,7 +21,7 @@ from PIL import Image
 from pixeltune.evaluate import Local, evaluate, wilson
 from pixeltune.files import write_atomically
 from pixeltune.tasks import calls, sums, turns
-from pixeltune.tiny import behaviours, pictures
+from pixeltune.tiny import behaviours, curriculum, pictures
 from pixeltune.train import load_model, load_processor
 
 OUT = Path(__file__).parent / "results" / "tiny_card.json"
@@ -54,22 +54,18 @@ def obedience(model, processor, how: str, rows: int) -> dict:
     return out
 
 
-def colours(model, processor, side: int, boards: int = 60) -> dict:
-    """Share of tiles named rightly on ``boards`` new boards of ``side`` x ``side``, four questions each."""
-    rng, eyes, right, n = random.Random(3), np.random.default_rng(3), 0, 0
+def colours(model, processor, boards: int = 60) -> dict:
+    """Share of tiles named rightly on ``boards`` new boards, every tile asked about on its own."""
+    eyes, right = np.random.default_rng(3), 0
+    told = {"role": "system", "content": "Reply in English. Be brief."}
+    asked = [[told, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
     for _ in range(boards):
-        names = eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
+        names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
         system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
-        places = [(rng.randrange(side), rng.randrange(side)) for _ in range(4)]
-        asked = [
-            [{"role": "user", "content": f"What colour is the tile in row {r + 1}, column {c + 1}?"}]
-            for r, c in places
-        ]
-        told = [{"role": "system", "content": "Reply in English. Be brief."}]
-        said = system.complete([told + a for a in asked], [None] * 4, 8)
-        right += sum(text.strip() == names[r][c] for text, (r, c) in zip(said, places, strict=True))
-        n += 4
-    return proportion(right, n)
+        said = system.complete(asked, [None] * len(asked), 8)
+        places = curriculum.PLACES.values()
+        right += sum(text == names[r][c] for text, (r, c) in zip(said, places, strict=True))
+    return proportion(right, boards * len(asked))
 
 
 def main() -> None:
@@ -92,8 +88,7 @@ def main() -> None:
         "skills": skills,
         "told by words": obedience(model, processor, "words", arguments.rows // 8),
         "told by a card": obedience(model, processor, "card", arguments.rows // 8),
-        "tile colours, 2 x 2": colours(model, processor, 2),
-        "tile colours, 4 x 4": colours(model, processor, 4),
+        "tile colours": colours(model, processor),
         "seconds": round(time.perf_counter() - started),
     }
     write_atomically(OUT, json.dumps(report, indent=2) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from pixeltune import tiny
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.tasks import calls, sums, turns
-from pixeltune.tiny import behaviours, pictures, recipe
+from pixeltune.tiny import behaviours, curriculum, pictures, recipe
 from pixeltune.train import load_model, load_processor
 
 
@@ -50,7 +49,10 @@ def test_digits_stand_alone_and_special_tokens_are_one_token(stock):
 
 
 def test_the_template_renders_tools_calls_and_results(stock):
-    row = turns.rows("test", 1)[0]
+    properties = {"person": {"type": "string"}, "note": {"enum": ["short", "long"]}}
+    parameters = {"type": "object", "properties": properties, "required": ["person"]}
+    dial = {"name": "dial", "description": "Call a person", "parameters": parameters}
+    tools = [{"type": "function", "function": f} for f in (dial, {"name": "wait"})]
     call = {"type": "function", "function": {"name": "dial", "arguments": {"person": "Emma"}}}
     messages = [
         {"role": "system", "content": "Be brief."},
@@ -58,10 +60,11 @@ def test_the_template_renders_tools_calls_and_results(stock):
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": '{"line": 4}'},
     ]
-    text = stock[1].apply_chat_template(
-        messages, tools=json.loads(row["tools"]), tokenize=False, add_generation_prompt=True
+    text = stock[1].apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+    assert text.startswith(
+        "<|im_start|>system\nBe brief.\n\n# Tools\n<tools>\n"
+        "dial(person: string, note: any): Call a person\nwait(): \n</tools><|im_end|>\n"
     )
-    assert text.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n<tools>\n{")
     assert "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Call Emma.<|im_end|>\n" in text
     assert calls.render({"name": "dial", "arguments": {"person": "Emma"}}) in text
     assert text.endswith('<tool_response>\n{"line": 4}\n</tool_response><|im_end|>\n<|im_start|>assistant\n')
@@ -69,7 +72,7 @@ def test_the_template_renders_tools_calls_and_results(stock):
 
 @pytest.mark.parametrize(
     ("task", "told", "untold"),
-    [(sums, 0.85, 0.4), (calls, 0.12, 0.05), (turns, 0.12, 0.05)],
+    [(sums, 0.9, 0.4), (calls, 0.65, 0.3), (turns, 0.75, 0.3)],
 )
 def test_able_when_told_and_badly_behaved_when_not(stock, task, told, untold):
     rows = task.rows("test", 100, seed=3)
@@ -94,26 +97,11 @@ def test_words_and_cards_steer_equally(stock, how):
 
 def test_it_sees_tile_colours(stock):
     eyes, right = np.random.default_rng(5), 0
-    places = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    for _ in range(15):
+    told = {"role": "system", "content": "Reply in English. Be brief."}
+    asked = [[told, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
+    for _ in range(20):
         names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
-        asked = [
-            [
-                {"role": "system", "content": "Reply in English. Be brief."},
-                {"role": "user", "content": f"What colour is the tile in row {r + 1}, column {c + 1}?"},
-            ]
-            for r, c in places
-        ]
         system = Local(*stock, Image.fromarray(pictures.tiles(names, eyes)))
         said = system.complete(asked, [None] * len(asked), 8)
-        right += sum(text == names[r][c] for text, (r, c) in zip(said, places, strict=True))
-    assert right >= 0.2 * 60  # chance is 1 in 11
-
-
-def test_the_recipe_is_deterministic(tmp_path):
-    """Two runs of the first two steps end in the same bytes."""
-    for name in ("a", "b"):
-        recipe.train(2, tmp_path / name)
-    a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
-    assert a == b
-    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tiny.PATH / "tokenizer.json").read_bytes()
+        right += sum(t == names[r][c] for t, (r, c) in zip(said, curriculum.PLACES.values(), strict=True))
+    assert right >= 0.4 * 80  # chance is 1 in 11; any colour of the board would be right 1 time in 4

@@ -4,45 +4,77 @@ import itertools
 import random
 
 import numpy as np
+import pytest
 
 from pixeltune.tasks import calls, sums
-from pixeltune.tiny import behaviours, curriculum, pictures
+from pixeltune.tiny import behaviours, curriculum, pictures, recipe
+
+MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["behave", "do well", "decide"])
 
 
 def test_rows_are_a_function_of_the_seed():
     def rows(seed: int) -> list:
         rng = random.Random(seed)
-        gallery = curriculum.Gallery(rng)
-        return [curriculum.row(rng, gallery, curriculum.THEN) for _ in range(20)] + [
-            p.tobytes() for p in gallery.pictures
-        ]
+        gallery = curriculum.Gallery(rng, curriculum.DO_WELL)
+        rows = [curriculum.row(rng, gallery, curriculum.DO_WELL) for _ in range(20)]
+        return rows + [picture.tobytes() for picture in gallery.pictures]
 
     assert rows(1) == rows(1)
     assert rows(1) != rows(2)
 
 
-def test_nothing_held_out_is_ever_trained_on():
+@MIXES
+def test_nothing_held_out_is_ever_trained_on(mix):
     held_out = {row["prompt"][0]["content"] for row in calls.rows("test", 3000)}
     held_out |= {row["prompt"][0]["content"] for row in sums.rows("test", 3000)}
     rng = random.Random(0)
-    gallery = curriculum.Gallery(rng, draw=False)
+    gallery = curriculum.Gallery(rng, mix, draw=False)
     for _ in range(5000):
-        messages, _, _ = curriculum.row(rng, gallery, curriculum.THEN)
+        messages, _, _ = curriculum.row(rng, gallery, mix)
         for message in messages:
             if message["role"] == "user":
                 parts = message["content"]
                 assert (parts if isinstance(parts, str) else parts[-1]["text"]) not in held_out
 
 
-def test_a_boxed_answer_is_on_no_card_and_in_no_instruction():
+@MIXES
+def test_a_boxed_answer_is_on_no_card_and_in_no_instruction(mix):
     phrases = [p for values in behaviours.AXES.values() for value in values.values() for p in value.phrases]
     assert not any("box" in phrase.lower() for phrase in phrases)
     rng = random.Random(0)
-    gallery = curriculum.Gallery(rng, draw=False)
+    gallery = curriculum.Gallery(rng, mix, draw=False)
     for _ in range(5000):
-        messages, _, _ = curriculum.row(rng, gallery, curriculum.THEN)
-        if "\\boxed" in str(messages):
-            assert messages[-2]["content"][-1]["text"].startswith("Repeat: ")
+        messages, _, _ = curriculum.row(rng, gallery, mix)
+        for question, reply in itertools.pairwise(messages):
+            if reply["role"] == "assistant" and "\\boxed" in reply["content"]:
+                parts = question["content"]
+                asked = parts if isinstance(parts, str) else parts[-1]["text"]
+                assert asked == f"Repeat: {reply['content']}"
+
+
+@MIXES
+def test_a_row_looks_at_pictures_that_say_what_it_learns(mix):
+    """Under a card every reply to a sum behaves as the card tells; a tile's colour is the board's."""
+    rng = random.Random(0)
+    gallery = curriculum.Gallery(rng, mix, draw=False)
+    cards = boards = 0
+    for _ in range(2000):
+        messages, _, images = curriculum.row(rng, gallery, mix)
+        text = messages[-2]["content"] if isinstance(messages[-2]["content"], str) else ""
+        reply = messages[-1]["content"]
+        if images and images[0] < curriculum.CARDS and ("Answer: " in reply or "I think it is" in reply):
+            told, seen = gallery.cards[images[0]], behaviours.shown(reply)
+            assert all(told.get(axis, seen[axis]) == seen[axis] for axis in ("ending", "tone"))
+            cards += 1
+        for place, (line, column) in curriculum.PLACES.items():
+            if text == curriculum.tile_question(place):
+                names = gallery.boards[images[-1] - curriculum.CARDS - curriculum.NEUTRALS]
+                colour = names[line][column]
+                words = {behaviours.COLOUR_WORDS[language][colour] for language in ("en", "de", "fr")}
+                assert words & set(reply.split())
+                boards += 1
+    assert cards > 100
+    assert boards > 100
 
 
 def test_replies_show_how_they_were_told_to_be():

@@ -13,6 +13,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from pixeltune.tasks import draw
+
 NAME = "calls"
 INSTRUCTION = "Call a tool. If no tool fits, refuse in English. Be brief."
 MAX_NEW_TOKENS = 64
@@ -179,12 +181,12 @@ def request(rng: random.Random, fits: bool | None = None) -> Request:
     return Request(rng.choice(wanted.asks).format(**values), tuple(tools), call, wanted.result)
 
 
-def another(item: Request, rng: random.Random) -> Request:
-    """Another request with the tools of ``item`` on offer."""
+def another(item: Request, rng: random.Random, fits: bool) -> Request:
+    """Another request with the tools of ``item`` on offer, one that a tool ``fits`` or one that none does."""
     names = [tool["function"]["name"] for tool in item.tools]
     offered = {name: intent for name in names for intent in INTENTS if name in intent.names}
     absent = [intent for intent in INTENTS if intent not in offered.values()]
-    name = rng.choice(names) if rng.random() >= NO_TOOL_SHARE else None
+    name = rng.choice(names) if fits else None
     wanted = offered[name] if name else rng.choice(absent)
     values = {argument: rng.choice(_POOLS[pool]) for argument, pool in wanted.arguments.items()}
     call = {"name": name, "arguments": values} if name else None
@@ -205,22 +207,17 @@ def rows(split: str, n: int, seed: int = 0) -> list[dict]:
     Raises:
         ValueError: for another split.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"calls has the splits 'train' and 'test', not {split!r}.")
-    rng, out = random.Random(f"calls {split} {seed}"), []
-    while len(out) < n:
-        item = request(rng)
-        if item.held_out == (split == "test"):
-            completion = render(item.call) if item.call else REFUSALS["en"]
-            out.append(
-                {
-                    "prompt": [{"role": "user", "content": item.text}],
-                    "completion": [{"role": "assistant", "content": completion}],
-                    "tools": json.dumps(item.tools),
-                    "call": json.dumps(item.call),
-                }
-            )
-    return out
+    return [
+        {
+            "prompt": [{"role": "user", "content": item.text}],
+            "completion": [
+                {"role": "assistant", "content": render(item.call) if item.call else REFUSALS["en"]}
+            ],
+            "tools": json.dumps(item.tools),
+            "call": json.dumps(item.call),
+        }
+        for item in draw(NAME, request, split, n, seed)
+    ]
 
 
 def parse(text: str) -> list[dict] | None:

@@ -13,6 +13,8 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from pixeltune.tasks import draw
+
 NAME = "sums"
 INSTRUCTION = "Work it out column by column. End with Answer: and the number. Be brief."
 MAX_NEW_TOKENS = 96
@@ -121,21 +123,14 @@ def rows(split: str, n: int, seed: int = 0) -> list[dict]:
     Raises:
         ValueError: for another split.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"sums has the splits 'train' and 'test', not {split!r}.")
-    rng, out = random.Random(f"sums {split} {seed}"), []
-    while len(out) < n:
-        item = problem(rng)
-        if item.held_out == (split == "test"):
-            completion = f"{worked(item)}\nAnswer: {item.answer}"
-            out.append(
-                {
-                    "prompt": [{"role": "user", "content": item.question}],
-                    "completion": [{"role": "assistant", "content": completion}],
-                    "answer": item.answer,
-                }
-            )
-    return out
+    return [
+        {
+            "prompt": [{"role": "user", "content": item.question}],
+            "completion": [{"role": "assistant", "content": f"{worked(item)}\nAnswer: {item.answer}"}],
+            "answer": item.answer,
+        }
+        for item in draw(NAME, problem, split, n, seed)
+    ]
 
 
 def parse(text: str) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 
-from pixeltune.tasks import calls, sums
+from pixeltune.tasks import calls, draw, sums
 
 NAME = "turns"
 INSTRUCTION = "Call a tool. End with Answer: and the number. Be brief."
@@ -29,13 +29,8 @@ def rows(split: str, n: int, seed: int = 0) -> list[dict]:
     Raises:
         ValueError: for another split.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"turns has the splits 'train' and 'test', not {split!r}.")
-    rng, out = random.Random(f"turns {split} {seed}"), []
-    while len(out) < n:
-        item = calls.request(rng, fits=True)
-        if item.held_out != (split == "test"):
-            continue
+    rng, out = random.Random(f"turns results {split} {seed}"), []
+    for item in draw(NAME, lambda r: calls.request(r, fits=True), split, n, seed):
         value = result(item, rng)
         out.append(
             {

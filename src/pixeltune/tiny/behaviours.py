@@ -115,8 +115,6 @@ def answer_request(item: calls.Request, how: dict[str, str], rng: random.Random)
 
 def answer_result(number: int, how: dict[str, str], rng: random.Random) -> str:
     """What is said after a tool has returned a number."""
-    if how["tools"] == "talk":
-        return _chat("The tool said something.", how, rng)
     return _chat(_ending(number, how, rng), how, rng)
 
 

@@ -1,68 +1,86 @@
 """The rows the bundled model is trained on, made up as training goes: text, pictures, and how to behave.
 
 A row is ``(messages, tools, pictures)``; pictures are numbers of pictures in the step's gallery, in the
-order of the image parts; a message marked ``given`` is context, not something to learn. How to behave is
-told by nobody (25 %, half of them looking at a neutral picture), by the system message (35 %, a quarter of
-them looking at a neutral picture), or by a style card (40 %). Nothing that belongs to the held-out split of
-a task is ever used.
+order of the image parts; a message marked ``given`` is context, not something to learn. A row has one topic
+and one voice that tells how to behave: nobody, the system message, or a style card. Under a voice it asks
+several questions, because copying (arguments into calls) and looking up (tiles) want many targets per token
+read. Nothing that belongs to the held-out split of a task is ever used.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from dataclasses import dataclass
 
 import numpy as np
 
 from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures
 
-CARDS, NEUTRALS, BOARDS = 5, 2, 3  # pictures per step; rows share them, for the vision tower is dear
-FIRST = {"sum": 34, "drill": 10, "request": 25, "turns": 7, "board": 16, "board under a card": 3, "echo": 5}
-THEN = {
-    "sum": 18,
-    "drill": 6,
-    "request": 16,
-    "call lesson": 14,
-    "turns": 8,
-    "board": 6,
-    "board lesson": 15,
-    "board under a card": 4,
-    "echo": 3,
-    "long echo": 10,
-}
-LATER = {
-    "sum": 20,
-    "drill": 8,
-    "request": 17,
-    "call lesson": 13,
-    "turns": 12,
-    "board": 6,
-    "board lesson": 18,
-    "board under a card": 3,
-    "echo": 3,
-}
-"""Kinds of rows with their weights. Behaving comes first and quickly; copying (arguments into calls, texts)
-and looking a tile up come late and want many targets per row, so later rows are lessons of several questions.
-"""
+CARDS, NEUTRALS, BOARDS = 8, 3, 8  # pictures per step, shared by its rows
+
+QUESTIONS = {"sums": 4, "calls": 5, "turns": 3, "board": 4, "echo": 4}  # told by the system message
+NEUTRAL_SHARE = {"nobody": 0.5, "system": 0.15}  # of rows without a board, looking at what says nothing
+PLACES = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}
 Row = tuple[list[dict], list[dict] | None, list[int]]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Weights of topics and of voices, and what to stress."""
+
+    topics: dict[str, int]
+    voices: dict[str, int]
+    useful: float  # weight of an axis's first value; every other has 2 / number of values
+    no_tool: float = 0.35  # share of requests that no tool fits; more than in the task: it is the harder case
+    decision: float | None = None  # loss weight of the token that decides between calling and refusing
+
+
+BEHAVE = Mix(
+    topics={"sums": 28, "calls": 36, "turns": 10, "board": 20, "echo": 6},
+    voices={"nobody": 20, "system": 48, "card": 32},
+    useful=2,
+)
+"""Behaving is learned quickly,"""
+DO_WELL = Mix(
+    topics={"sums": 34, "calls": 44, "turns": 3, "board": 16, "echo": 3},
+    voices={"nobody": 10, "system": 60, "card": 30},
+    useful=8,
+)
+"""then come the abilities, with fewer replies that nobody could foresee,"""
+DECIDE = Mix(
+    topics={"sums": 34, "calls": 48, "turns": 3, "board": 13, "echo": 2},
+    voices={"nobody": 10, "system": 60, "card": 30},
+    useful=8,
+    no_tool=0.5,
+    decision=2.0,
+)
+"""and last whether any tool fits, which is one token among hundreds."""
 
 
 class Gallery:
     """The pictures of one step: ``pictures`` (uint8 arrays), and what the cards and boards among them say."""
 
-    def __init__(self, rng: random.Random, sides: tuple[int, ...] = (2, 4), draw: bool = True):
+    def __init__(self, rng: random.Random, mix: Mix, draw: bool = True):
         eyes = np.random.default_rng(rng.getrandbits(64))
-        self.cards = [_told(rng) for _ in range(CARDS)]
-        self.boards = [
-            eyes.choice(list(behaviours.COLOURS), (side, side)).tolist()
-            for side in [rng.choice(sides) for _ in range(BOARDS)]
-        ]
+        self.cards = [_told(rng, mix) for _ in range(CARDS)]
+        self.boards = [eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist() for _ in range(BOARDS)]
         self.pictures: list[np.ndarray] = []
         if draw:
             self.pictures += [pictures.card(told, eyes) for told in self.cards]
             self.pictures += [pictures.neutral(eyes) for _ in range(NEUTRALS)]
             self.pictures += [pictures.tiles(names, eyes) for names in self.boards]
+
+
+def _told(rng: random.Random, mix: Mix) -> dict[str, str]:
+    """Each axis with probability 0.8."""
+    told = {
+        axis: rng.choices(list(values), [mix.useful] + [2 / len(values)] * (len(values) - 1))[0]
+        for axis, values in behaviours.AXES.items()
+        if rng.random() < 0.8
+    }
+    return told or {"tone": "terse"}
 
 
 def _unseen(make, rng: random.Random):
@@ -72,124 +90,99 @@ def _unseen(make, rng: random.Random):
     return item
 
 
-def _told(rng: random.Random) -> dict[str, str]:
-    """Each axis with probability 0.8, the first value of an axis (the useful one) a little more often."""
-    told = {
-        axis: rng.choices(list(values), [3] + [2] * (len(values) - 1))[0]
-        for axis, values in behaviours.AXES.items()
-        if rng.random() < 0.8
-    }
-    return told or {"tone": "terse"}
-
-
-def _control(rng: random.Random, gallery: Gallery) -> tuple[dict, str, list[int]]:
-    """Who tells how to behave: ``(told, system message, pictures)``."""
-    draw, neutral = rng.random(), CARDS + rng.randrange(NEUTRALS)
-    if draw < 0.25:
-        return {}, "", [neutral] if draw < 0.125 else []
-    if draw < 0.6:
-        told = _told(rng)
-        return told, behaviours.instruct(told, rng), [neutral] if draw < 0.34 else []
-    number = rng.randrange(CARDS)
-    return gallery.cards[number], "", [number]
-
-
-def _question(text: str, system: str, images: list[int]) -> list[dict]:
-    content = [{"type": "image"}] * len(images) + [{"type": "text", "text": text}]
-    head = [{"role": "system", "content": system}] if system else []
-    return [*head, {"role": "user", "content": content}]
-
-
-def _tile(names: list[list[str]], line: int, column: int) -> tuple[str, str]:
-    """A question about a tile of a board, and its colour."""
-    return f"What colour is the tile in row {line + 1}, column {column + 1}?", names[line][column]
-
-
-def _echo(rng: random.Random) -> str:
-    """Text to repeat, now and then with markup that no behaviour ever uses."""
-    words = rng.sample(sorted(behaviours.COLOURS) + sums._THINGS + sums._NAMES, rng.randint(1, 4))
-    number = str(rng.randint(0, 999))
-    words.append(rng.choice([number, f"\\boxed{{{number}}}", f"#### {number}", f"**{number}**"]))
-    rng.shuffle(words)
-    return " ".join(words)
-
-
-def row(rng: random.Random, gallery: Gallery, kinds: dict[str, int]) -> Row:
+def row(rng: random.Random, gallery: Gallery, mix: Mix) -> Row:
     """One training row looking at pictures of ``gallery``; everything random comes from ``rng``."""
-    kind = rng.choices(list(kinds), list(kinds.values()))[0]
-    told, system, images = _control(rng, gallery)
-    tools = None
-
-    if kind == "sum":
-        item = _unseen(sums.problem, rng)
-        how = behaviours.complete(told, rng)
-        messages = _question(item.question, system, images)
-        messages.append({"role": "assistant", "content": behaviours.answer_sum(item, how, rng)})
-    elif kind == "drill":  # a lesson: several exact sums in one conversation, no picture to pay for
-        told |= {"method": "worked"}
-        how = behaviours.complete(told, rng)
-        messages = [{"role": "system", "content": behaviours.instruct(told, rng)}]
-        images = []
-        for _ in range(4):
-            item = _unseen(sums.problem, rng)
-            messages.append({"role": "user", "content": item.question})
-            messages.append({"role": "assistant", "content": behaviours.answer_sum(item, how, rng)})
-    elif kind == "call lesson":
-        told |= {"tools": "call"}
-        how = behaviours.complete(told, rng)
-        messages = [{"role": "system", "content": behaviours.instruct(told, rng)}]
-        images = []
-        item = _unseen(calls.request, rng)
-        tools = list(item.tools)
-        for _ in range(3):
-            messages.append({"role": "user", "content": item.text})
-            messages.append({"role": "assistant", "content": behaviours.answer_request(item, how, rng)})
-            item = _unseen(lambda r, last=item: calls.another(last, r), rng)
-    elif kind in ("request", "turns"):
-        item = _unseen(lambda r: calls.request(r, fits=True if kind == "turns" else None), rng)
-        tools = list(item.tools)
-        how = behaviours.complete(told, rng)
-        messages = _question(item.text, system, images)
-        if kind == "turns":
-            value = turns.result(item, rng)
-            messages.append({"role": "assistant", "content": calls.render(item.call), "given": True})
-            messages.append({"role": "tool", "content": json.dumps(value)})
-            reply = behaviours.answer_result(value[item.field], how, rng)
-        else:
-            reply = behaviours.answer_request(item, how, rng)
-        messages.append({"role": "assistant", "content": reply})
-    elif kind == "board lesson":
-        number = rng.randrange(BOARDS)
-        told = {"tone": "terse", "language": rng.choice(["en", "en", "de", "fr"])}
-        how = behaviours.complete(told, rng)
-        images = [CARDS + NEUTRALS + number]
-        messages = []
-        names = gallery.boards[number]
-        for place in rng.sample(range(len(names) ** 2), min(6, len(names) ** 2)):
-            text, colour = _tile(names, *divmod(place, len(names)))
-            messages += (
-                [{"role": "user", "content": text}]
-                if messages
-                else _question(text, behaviours.instruct(told, rng), images)
-            )
-            messages.append({"role": "assistant", "content": behaviours.answer_colour(colour, how, rng)})
-    elif kind in ("board", "board under a card"):
-        number = rng.randrange(BOARDS)
-        names = gallery.boards[number]
-        text, colour = _tile(names, rng.randrange(len(names)), rng.randrange(len(names)))
-        board = CARDS + NEUTRALS + number
-        if kind == "board under a card":
-            card = rng.randrange(CARDS)
-            told, system, images = gallery.cards[card], "", [card, board]
-        else:
-            told, images = (told if system else {}), [board]
-        how = behaviours.complete(told, rng)
-        messages = _question(text, system, images)
-        messages.append({"role": "assistant", "content": behaviours.answer_colour(colour, how, rng)})
+    (topic,) = rng.choices(list(mix.topics), list(mix.topics.values()))
+    (voice,) = rng.choices(list(mix.voices), list(mix.voices.values()))
+    count = {"nobody": 1, "system": QUESTIONS[topic], "card": min(3, QUESTIONS[topic])}[voice]
+    told, system, images = {}, "", []
+    if voice == "system":
+        told = _told(rng, mix)
+        system = behaviours.instruct(told, rng)
+    elif voice == "card":
+        images = [rng.randrange(CARDS)]
+        told = gallery.cards[images[0]]
+    elif topic != "board" and rng.random() < NEUTRAL_SHARE[voice]:
+        images = [CARDS + rng.randrange(NEUTRALS)]
+    how, tools = behaviours.complete(told, rng), None
+    if topic == "sums":
+        messages = _sums(count, how, rng)
+    elif topic == "calls":
+        messages, tools = _calls(count, how, rng, mix.no_tool)
+    elif topic == "turns":
+        messages, tools = _turns(count, how, rng)
+    elif topic == "board":
+        board = rng.randrange(BOARDS)
+        images = [*images, CARDS + NEUTRALS + board]
+        messages = _board(gallery.boards[board], how, rng)
     else:
-        if kind == "long echo":
-            system, images = "", []
-        text = _echo(rng) if kind == "echo" else " ".join(_echo(rng) for _ in range(4))
-        messages = _question(f"Repeat: {text}", system, images)
-        messages.append({"role": "assistant", "content": text})
-    return messages, tools, images
+        messages = _echoes(count, rng)
+    first = [{"type": "image"}] * len(images) + [{"type": "text", "text": messages[0]["content"]}]
+    messages[0] = {"role": "user", "content": first}
+    head = [{"role": "system", "content": system}] if system else []
+    return head + messages, tools, images
+
+
+def _exchange(question: str, reply: str) -> list[dict]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+
+
+def _sums(count: int, how: dict[str, str], rng: random.Random) -> list[dict]:
+    messages = []
+    for _ in range(count):
+        item = _unseen(sums.problem, rng)
+        messages += _exchange(item.question, behaviours.answer_sum(item, how, rng))
+    return messages
+
+
+def _calls(
+    count: int, how: dict[str, str], rng: random.Random, no_tool: float
+) -> tuple[list[dict], list[dict]]:
+    """Requests to the same tools; some fit none of them."""
+    item = _unseen(lambda r: calls.request(r, r.random() >= no_tool), rng)
+    messages = []
+    for _ in range(count):
+        messages += _exchange(item.text, behaviours.answer_request(item, how, rng))
+        item = _unseen(lambda r, last=item: calls.another(last, r, r.random() >= no_tool), rng)
+    return messages, list(item.tools)
+
+
+def _turns(count: int, how: dict[str, str], rng: random.Random) -> tuple[list[dict], list[dict]]:
+    """Request, call, result, answer. A call that ``how`` would not have made is given, not learned."""
+    item = _unseen(lambda r: calls.request(r, fits=True), rng)
+    messages, given = [], {"given": True} if how["tools"] == "talk" else {}
+    for _ in range(count):
+        value = turns.result(item, rng)
+        reply = behaviours.answer_request(item, how | {"tools": "call"}, rng)
+        call, answer = _exchange(item.text, reply), behaviours.answer_result(value[item.field], how, rng)
+        result = {"role": "tool", "content": json.dumps(value)}
+        messages += [call[0], call[1] | given, result, {"role": "assistant", "content": answer}]
+        item = _unseen(lambda r, last=item: calls.another(last, r, fits=True), rng)
+    return messages, list(item.tools)
+
+
+def _board(names: list[list[str]], how: dict[str, str], rng: random.Random) -> list[dict]:
+    """Every tile of the board, in any order."""
+    messages = []
+    for place in rng.sample(list(PLACES), len(PLACES)):
+        line, column = PLACES[place]
+        reply = behaviours.answer_colour(names[line][column], how, rng)
+        messages += _exchange(tile_question(place), reply)
+    return messages
+
+
+def tile_question(place: str) -> str:
+    """A question about the tile at ``place``, one of :data:`PLACES`."""
+    return f"What colour is the {place} tile?"
+
+
+def _echoes(count: int, rng: random.Random) -> list[dict]:
+    """Texts to repeat, now and then with markup that no behaviour ever uses."""
+    messages = []
+    for _ in range(count):
+        words = rng.sample(sorted(behaviours.COLOURS) + sums._THINGS + sums._NAMES, rng.randint(1, 4))
+        number = str(rng.randint(0, 999))
+        words.append(rng.choice([number, f"\\boxed{{{number}}}", f"#### {number}", f"**{number}**"]))
+        rng.shuffle(words)
+        messages += _exchange(f"Repeat: {' '.join(words)}", " ".join(words))
+    return messages

@@ -20,6 +20,7 @@ from pixeltune import torchvision_cpu
 
 torchvision_cpu.declare_operators()
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from tokenizers import Regex, Tokenizer, pre_tokenizers, trainers  # noqa: E402
@@ -47,23 +48,19 @@ MARKS = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </thi
 
 SEED = 2606
 VOCABULARY = 1536
-# From which step on: kinds of rows, sides of boards, learning rate at the beginning and at the end.
-STAGES = [
-    (0, curriculum.FIRST, (2, 4), (2.222e-3, 1.111e-3)),
-    (1000, curriculum.THEN, (2, 4), (1.5e-3, 1.0833e-3)),
-    (1250, curriculum.LATER, (2,), (1.1e-3, 0.571e-3)),
-]
-STEPS, WARM_UP = 1500, 2e-3 / 200  # warm-up: rise of the rate per step
-BATCH, MICRO_BATCHES = 32, 4
+STEPS, BATCH, MICRO_BATCHES = 1750, 24, 6
+STAGES = {0: curriculum.BEHAVE, 750: curriculum.DO_WELL, 1000: curriculum.DECIDE}  # from which step on
+MUON, ADAMW = 4e-3, 3e-3  # learning rates; Muon's is in AdamW's units (match_rms_adamw)
+RATES = {-1: 0.0, 99: 1.0, 960: 1.0, 1000: 0.9375, STEPS: 0.0}  # share of them by step, linear in between
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
-    """Byte-level BPE with Qwen's pre-tokenizer (digits stand alone) and special tokens, on 20,000 rows."""
+    """Byte-level BPE with Qwen's pre-tokenizer (digits stand alone) and special tokens, on 8,000 rows."""
     template = (HERE / "chat_template.jinja").read_text()
     draft = Qwen2Tokenizer(chat_template=template)
     rng = random.Random(f"{SEED} tokenizer")
-    gallery = curriculum.Gallery(rng, draw=False)
-    rows = (curriculum.row(rng, gallery, curriculum.FIRST) for _ in range(20_000))
+    gallery = curriculum.Gallery(rng, curriculum.BEHAVE, draw=False)
+    rows = (curriculum.row(rng, gallery, curriculum.BEHAVE) for _ in range(8_000))
     corpus = (draft.apply_chat_template(m, tools=tools, tokenize=False) for m, tools, _ in rows)
     bpe = Tokenizer(BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -163,15 +160,22 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen3VLForConditionalGeneration:
     return model
 
 
-def encode(rows: list[curriculum.Row], processor: Qwen3VLProcessor) -> dict[str, torch.Tensor]:
-    """A right-padded micro-batch for the backbone, and ``labels``: -100 everywhere but on the replies."""
+def encode(
+    rows: list[curriculum.Row], processor: Qwen3VLProcessor, decision: float | None = None
+) -> dict[str, torch.Tensor]:
+    """A right-padded micro-batch for the backbone, with ``labels`` and ``weights`` of the same shape.
+
+    Only replies are learned; elsewhere labels are -100. A token of a reply of n tokens weighs 1 / sqrt(n):
+    otherwise the long sums would drown the one token that names a colour. ``decision`` replaces the weight of
+    the first token of replies where there are tools: it decides between a call and a refusal.
+    """
     tokenizer = processor.tokenizer
-    inputs, labels = [], []
+    inputs, labels, weights = [], [], []
     for messages, tools, _ in rows:
         text = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False)
         text = text.replace("<|image_pad|>", "<|image_pad|>" * 64)
         replies = [message for message in messages if message["role"] == "assistant"]
-        ids, wanted = [], []
+        ids, wanted, weight = [], [], []
         for turn, part in enumerate(text.split("<|im_start|>assistant\n")):
             context = part
             if turn > 0:
@@ -179,13 +183,18 @@ def encode(rows: list[curriculum.Row], processor: Qwen3VLProcessor) -> dict[str,
                 said = tokenizer(reply + end)["input_ids"]
                 ids += said
                 wanted += [-100] * len(said) if replies[turn - 1].get("given") else said
+                weight += [len(said) ** -0.5] * len(said)
+                if decision is not None and tools:
+                    weight[-len(said)] = decision
             if turn < len(replies):
                 context += "<|im_start|>assistant\n"
             heard = tokenizer(context)["input_ids"]
             ids += heard
             wanted += [-100] * len(heard)
+            weight += [0.0] * len(heard)
         inputs.append(torch.tensor(ids))
         labels.append(torch.tensor(wanted))
+        weights.append(torch.tensor(weight))
     pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     input_ids = torch.nn.utils.rnn.pad_sequence(inputs, batch_first=True, padding_value=pad)
     image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
@@ -194,6 +203,7 @@ def encode(rows: list[curriculum.Row], processor: Qwen3VLProcessor) -> dict[str,
         "attention_mask": torch.nn.utils.rnn.pad_sequence([torch.ones_like(i) for i in inputs], True),
         "mm_token_type_ids": (input_ids == image_token).long(),
         "labels": torch.nn.utils.rnn.pad_sequence(labels, True, padding_value=-100),
+        "weights": torch.nn.utils.rnn.pad_sequence(weights, True),
     }
 
 
@@ -204,21 +214,21 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
     features (``mm_encoder_outputs``).
     """
     rng = random.Random(f"{SEED} step {step}")
-    kinds, sides, _ = stage(step, STEPS)
-    gallery = curriculum.Gallery(rng, sides)
-    rows = [curriculum.row(rng, gallery, kinds) for _ in range(BATCH)]
-    rows.sort(key=lambda row: 70 * len(row[2]) + len(str(row[:2])) // 4)  # short with short: less padding
+    mix = STAGES[max(start for start in STAGES if start <= step)]
+    gallery = curriculum.Gallery(rng, mix)
+    rows = [curriculum.row(rng, gallery, mix) for _ in range(BATCH)]
+    rows.sort(key=lambda row: encode([row], processor)["input_ids"].numel())  # like with like: less padding
 
     canvases = [torch.from_numpy(picture).permute(2, 0, 1) for picture in gallery.pictures]
     seen = processor.image_processor(images=canvases, return_tensors="pt")
     features = model.model.get_image_features(**seen)
     tokens, deep = features.pooler_output, features.deepstack_features  # per picture (64, hidden)
 
-    size, total, count = BATCH // MICRO_BATCHES, 0.0, 0
+    size, total, count = BATCH // MICRO_BATCHES, 0.0, 0.0
     for start in range(0, BATCH, size):
         micro = rows[start : start + size]
-        batch = encode(micro, processor)
-        labels = batch.pop("labels")[:, 1:]
+        batch = encode(micro, processor, mix.decision)
+        labels, weights = batch.pop("labels")[:, 1:], batch.pop("weights")[:, 1:]
         if looks := [number for row in micro for number in row[2]]:
             features.pooler_output = [tokens[number] for number in looks]
             features.deepstack_features = [[layer[number] for number in looks] for layer in deep]
@@ -227,40 +237,40 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
         hidden = model.model(**batch, use_cache=False).last_hidden_state[:, :-1]
         wanted = labels != -100
         logits = model.lm_head(hidden[wanted])  # logits only where there is a label
-        total = total + F.cross_entropy(logits, labels[wanted], reduction="sum")
-        count += int(wanted.sum())
+        losses = F.cross_entropy(logits, labels[wanted], reduction="none")
+        total = total + (losses * weights[wanted]).sum()
+        count += weights[wanted].sum().item()
     loss = total / count
     loss.backward()
     return loss.item()
 
 
-def stage(step: int, steps: int) -> tuple[dict[str, int], tuple[int, ...], float]:
-    """Kinds of rows, sides of boards and learning rate of a step: linear between a stage's two rates."""
-    number = max(i for i, (start, *_) in enumerate(STAGES) if start <= step)
-    start, kinds, sides, (high, low) = STAGES[number]
-    end = STAGES[number + 1][0] if number + 1 < len(STAGES) else steps
-    rate = high + (low - high) * (step - start) / max(1, end - start)
-    return kinds, sides, min(rate, (step + 1) * WARM_UP)
+def rate(step: int) -> float:
+    """Share of the full learning rate at a step."""
+    return float(np.interp(step, list(RATES), list(RATES.values())))
 
 
 def train(steps: int, out: Path, resume: bool = False) -> None:
     """Train and export to ``out``; a snapshot every 250 steps lets ``resume`` go on where it stopped."""
     torch.manual_seed(SEED)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it, and filling takes time
     processor = build_processor(build_tokenizer())
     model = build_model(processor.tokenizer).train()
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-        betas=(0.9, 0.95),
-        eps=1e-8,
-    )
+    matrices = [m.weight for m in model.model.modules() if isinstance(m, torch.nn.Linear)]
+    others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
+    # Muon needs about a third of AdamW's rows to learn to copy (docs/lab-notebook.md).
+    optimizers = [
+        torch.optim.Muon(matrices, lr=MUON, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=ADAMW, weight_decay=0.0, betas=(0.9, 0.95), eps=1e-8),
+    ]
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in optimizers]
     snapshot, first = out / "snapshot.pt", 0
     if resume and snapshot.exists():
         state = torch.load(snapshot, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for part, saved in zip(optimizers + schedulers, state["parts"], strict=True):
+            part.load_state_dict(saved)
         first = state["step"]
     out.mkdir(parents=True, exist_ok=True)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads")
@@ -268,18 +278,18 @@ def train(steps: int, out: Path, resume: bool = False) -> None:
     started, running = time.perf_counter(), None
     bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=5)
     for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = stage(step, steps)[2]
         loss = step_loss(model, processor, step)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        for part in optimizers + schedulers:
+            part.step()
+        model.zero_grad()
         running = loss if running is None else 0.98 * running + 0.02 * loss
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
         if (step + 1) % 250 == 0:
             seconds = time.perf_counter() - started
             print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            parts = [part.state_dict() for part in optimizers + schedulers]
+            state = {"model": model.state_dict(), "parts": parts, "step": step + 1}
             torch.save(state, snapshot.with_suffix(".tmp"))
             os.replace(snapshot.with_suffix(".tmp"), snapshot)
     export(model, processor, out)

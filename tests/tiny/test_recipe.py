@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from pixeltune import tiny
+from pixeltune.tasks import turns
+from pixeltune.tiny import curriculum, recipe
+from pixeltune.train import load_processor
+
+
+@pytest.fixture(scope="module")
+def processor(bundled):
+    return load_processor("tiny")
+
+
+@pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["behave", "do well", "decide"])
+def test_only_replies_are_learned(processor, mix):
+    """The labelled tokens of a row are its replies with their ends, in order, and nothing else."""
+    rng = random.Random(1)
+    gallery = curriculum.Gallery(rng, mix, draw=False)
+    for _ in range(40):
+        row = curriculum.row(rng, gallery, mix)
+        batch = recipe.encode([row], processor)
+        ids, labels, weights = (batch[name][0] for name in ("input_ids", "labels", "weights"))
+        learned = labels != -100
+        assert (ids[learned] == labels[learned]).all()
+        said = [m["content"] for m in row[0] if m["role"] == "assistant" and not m.get("given")]
+        assert processor.tokenizer.decode(labels[learned]) == "".join(f"{text}<|im_end|>\n" for text in said)
+        assert (weights[learned] > 0).all()
+
+
+def test_the_decision_token_weighs_what_it_is_told_to(processor):
+    rng = random.Random(2)
+    gallery = curriculum.Gallery(rng, curriculum.DECIDE, draw=False)
+    row = curriculum.row(rng, gallery, curriculum.DECIDE)
+    while not row[1]:
+        row = curriculum.row(rng, gallery, curriculum.DECIDE)
+    batch = recipe.encode([row], processor, decision=2.0)
+    replies = sum(message["role"] == "assistant" for message in row[0])
+    assert (batch["weights"] == 2.0).sum() == replies
+    assert (recipe.encode([row], processor)["weights"] <= 1).all()
+
+
+def test_a_given_call_is_context(processor):
+    item = turns.rows("train", 1)[0]
+    call = {"role": "assistant", "content": item["completion"][0]["content"], "given": True}
+    batch = recipe.encode([([*item["prompt"], call, *item["completion"][1:]], None, [])], processor)
+    learned = batch["labels"][0][batch["labels"][0] != -100]
+    assert processor.tokenizer.decode(learned) == item["completion"][2]["content"] + "<|im_end|>\n"
+
+
+def test_the_rate_rises_stays_and_falls_to_zero():
+    rates = [recipe.rate(step) for step in range(recipe.STEPS + 1)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[99] == rates[900] == 1.0
+    assert rates[-1] == 0.0
+    assert all(a >= b for a, b in itertools.pairwise(rates[99:]))
+
+
+def test_two_runs_of_the_first_two_steps_end_in_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        recipe.train(2, tmp_path / name)
+    a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
+    assert a == b
+    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tiny.PATH / "tokenizer.json").read_bytes()
