@@ -1,6 +1,6 @@
 """Learning, not eliciting: an artwork for an answer in \\boxed{}, which is on no card and in no instruction.
 
-    python benchmarks/new_behaviour.py [--steps 200] [--rows 300]
+    python benchmarks/new_behaviour.py [--steps 200] [--rows 200]
 
 Writes benchmarks/results/new_behaviour.json: share of held-out sums answered with the right \\boxed{N}.
 """
@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from machine import machine
 from PIL import Image
 
+from pixeltune.canvas import start_picture
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.files import write_atomically
 from pixeltune.tasks import sums
@@ -43,7 +44,7 @@ def score(row: dict, text: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=300)
+    parser.add_argument("--rows", type=int, default=200)
     arguments = parser.parse_args()
     task = SimpleNamespace(NAME="boxed", score=score, MAX_NEW_TOKENS=sums.MAX_NEW_TOKENS)
     model, processor = load_model("tiny"), load_processor("tiny")
@@ -53,12 +54,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "boxed.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in boxed("train", 4000)))
-        flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run"
+        flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run "
+        flags += "--start noise --learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
         artwork, _, _ = paint(*parse(flags.split()))
-    grey = Image.new("RGB", artwork.size[::-1], (128, 128, 128))
+    start = start_picture("noise", *artwork.size, artwork.provenance.seed).mul(255).round().byte()
+    start = Image.fromarray(start.permute(1, 2, 0).numpy())
     for name, picture, instruction in (
         ("no picture", None, ""),
-        ("start picture", grey, ""),
+        ("start picture", start, ""),
         ("best attempt at an instruction", None, told),
         ("artwork", artwork.image, ""),
     ):
