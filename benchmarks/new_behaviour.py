@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from machine import machine
 from PIL import Image
 
-from pixeltune.canvas import start_picture
+from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.files import write_atomically
 from pixeltune.tasks import sums
@@ -57,8 +57,8 @@ def main() -> None:
         flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run "
         flags += "--start noise --learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
         artwork, _, _ = paint(*parse(flags.split()))
-    start = start_picture("noise", *artwork.size, artwork.provenance.seed).mul(255).round().byte()
-    start = Image.fromarray(start.permute(1, 2, 0).numpy())
+    seed = artwork.provenance.seed
+    start = Image.fromarray(Canvas(start_picture("noise", *artwork.size, seed)).to_uint8())
     for name, picture, instruction in (
         ("no picture", None, ""),
         ("start picture", start, ""),

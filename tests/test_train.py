@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pixeltune.artwork import Artwork
-from pixeltune.canvas import start_picture
+from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.tasks import calls, sums
 from pixeltune.train import load_model, load_processor, paint, parse, weights_sha256
@@ -30,13 +30,8 @@ def test_an_artwork_lifts_the_held_out_score_and_nothing_else_changes(painted, n
     artwork: Artwork = painted[name]
     model, processor = load_model("tiny"), load_processor("tiny")
     assert weights_sha256(model) == artwork.provenance.base_sha256
-    start = (
-        start_picture(artwork.provenance.start, *artwork.size, artwork.provenance.seed)
-        .mul(255)
-        .round()
-        .byte()
-    )
-    start = start.permute(1, 2, 0).numpy()
+    made = artwork.provenance
+    start = Canvas(start_picture(made.start, *artwork.size, made.seed)).to_uint8()
     assert np.abs(artwork.pixels.astype(int) - start).mean() > 1
 
     rows = task.rows("test", 80, seed=5)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pixeltune import tiny
 from pixeltune.artwork import Artwork
-from pixeltune.canvas import start_picture
+from pixeltune.canvas import Canvas, start_picture
 from pixeltune.check import differences
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.files import write_atomically
@@ -64,8 +64,7 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
         flags += f"--save_strategy no --learning_rate 0.06 --seed {seed} --max_steps {steps or usual} "
         flags += f"--start {START[name]}"
         artwork = _paint(*parse([*flags.split(), "--output_dir", str(out / "training" / name)]))
-        start = start_picture(START[name], *artwork.size, seed).mul(255).round().byte()
-        start = Image.fromarray(start.permute(1, 2, 0).numpy())
+        start = Image.fromarray(Canvas(start_picture(START[name], *artwork.size, seed)).to_uint8())
         rows, scores = task.rows("test", n), {}
         for key, picture, instruction in (
             ("off", None, ""),
