@@ -38,6 +38,7 @@ def test_greedy_completions_are_identical_and_so_is_the_score(engine, stock, pai
     assert [r["completions"] for r in there.records] == [r["completions"] for r in here.records]
     assert there.accuracy == here.accuracy
     if art:
+        assert there.accuracy > {"sums": 0.8, "calls": 0.5}[task.NAME]
         assert there.ci95[0] > 0.4  # the start picture and no picture get 0
 
 

@@ -25,7 +25,7 @@ from pixeltune.tasks import find_task
 from pixeltune.train import ArtArguments, load_model, load_processor, paint, parse, weights_sha256
 
 STEPS = {"calls": 40, "sums": 40}
-# From grey, sums stall at a guess in the right format, whatever the learning rate (docs/lab-notebook.md).
+# From grey, sums stall at a guess in the right format, at every rate tried (docs/lab-notebook.md).
 START = {"calls": "grey", "sums": "noise"}
 SERVE = """\
 vllm serve {model} --served-model-name tiny --dtype float32

@@ -259,7 +259,7 @@ def train(steps: int, out: Path, resume: bool = False) -> None:
     model = build_model(processor.tokenizer).train()
     matrices = [m.weight for m in model.model.modules() if isinstance(m, torch.nn.Linear)]
     others = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
-    # Muon needs about a third of AdamW's rows to learn to copy (docs/lab-notebook.md).
+    # Muon learned to call where AdamW had not, in trials not like for like (docs/lab-notebook.md).
     optimizers = [
         torch.optim.Muon(matrices, lr=MUON, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=ADAMW, weight_decay=0.0, betas=(0.9, 0.95), eps=1e-8),
