@@ -17,11 +17,12 @@ from types import SimpleNamespace
 from machine import machine
 from PIL import Image
 
+from pixeltune.base import load_model, load_processor
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.files import write_atomically
 from pixeltune.tasks import sums
-from pixeltune.train import load_model, load_processor, paint, parse
+from pixeltune.train import paint, parse
 
 OUT = Path(__file__).parent / "results" / "new_behaviour.json"
 BOXED = re.compile(r"\\boxed\{(\d+)\}")
@@ -56,7 +57,7 @@ def main() -> None:
         data.write_text("".join(json.dumps(row) + "\n" for row in boxed("train", 4000)))
         flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run "
         flags += "--start noise --learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
-        artwork, _, _ = paint(*parse(flags.split()))
+        artwork, _, _ = paint("sft", *parse("sft", flags.split()))
     seed = artwork.provenance.seed
     start = Image.fromarray(Canvas(start_picture("noise", *artwork.size, seed)).to_uint8())
     for name, picture, instruction in (

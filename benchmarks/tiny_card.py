@@ -18,11 +18,11 @@ import numpy as np
 from machine import machine
 from PIL import Image
 
+from pixeltune.base import load_model, load_processor
 from pixeltune.evaluate import Local, evaluate, wilson
 from pixeltune.files import write_atomically
 from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, curriculum, pictures
-from pixeltune.train import load_model, load_processor
 
 OUT = Path(__file__).parent / "results" / "tiny_card.json"
 MADE_BY = "python benchmarks/tiny_card.py"

@@ -52,13 +52,13 @@ def _paintings(painted_folder: Path) -> dict:
 
     torch.set_num_threads(os.cpu_count() or 1)  # tests of tiny random models work with one
     out = {}
-    for name, steps, start in (("calls", 40, "grey"), ("sums", 40, "noise")):
+    for name in ("calls", "sums"):
         flags = (
-            f"--task {name} --max_steps {steps} --save_steps {steps} --held_out_rows 40 --score_steps 20 "
+            f"--task {name} --max_steps 40 --save_steps 40 --held_out_rows 40 --score_steps 20 "
             "--per_device_train_batch_size 16 --train_rows 1000 --learning_rate 0.06 "
-            f"--snapshot_steps 20 --start {start} --output_dir {painted_folder / name}"
+            f"--snapshot_steps 20 --output_dir {painted_folder / name}"
         )
-        artwork, model, finished = paint(*parse(flags.split()), quiet=True)
+        artwork, model, finished = paint("sft", *parse("sft", flags.split()), quiet=True)
         assert finished
         out[name] = (artwork, model)
     return out

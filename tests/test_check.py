@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from pixeltune.artwork import Artwork
+from pixeltune.base import load_processor
 from pixeltune.check import differences
 from pixeltune.cli import main
 from pixeltune.sight import Sight
-from pixeltune.train import load_processor
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from pixeltune.artwork import Artwork
+from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.tasks import calls, sums
-from pixeltune.train import load_model, load_processor, paint, parse, weights_sha256
+from pixeltune.train import paint, parse
 
 SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 200 --per_device_train_batch_size 8"
 
@@ -62,8 +63,10 @@ def test_progress_is_logged_and_snapshots_are_kept(painted, painted_folder):
     assert [s.name for s in snapshots][:2] == ["step-000000.png", "step-000020.png"]
 
 
-def run(folder: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "pixeltune.cli", "sft", *SHORT.split(), "--output_dir", str(folder)]
+def run(verb: str, folder: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pixeltune.cli", verb, *SHORT.split(), "--output_dir", str(folder)]
+    if verb == "grpo":
+        more = (*more, "--num_generations", "2", "--max_completion_length", "40")
     return subprocess.Popen(
         [*command, "--max_steps", "10", "--save_steps", "2", *more],
         stdout=subprocess.PIPE,
@@ -80,10 +83,18 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda s: s.name)
-def test_killed_or_interrupted_and_resumed_equals_uninterrupted(tmp_path, how):
-    whole = run(tmp_path / "whole")
-    broken = run(tmp_path / "broken")
+@pytest.mark.parametrize(
+    ("verb", "how"),
+    [
+        ("sft", signal.SIGKILL),
+        ("sft", signal.SIGINT),
+        ("dpo", signal.SIGKILL),
+        ("grpo", signal.SIGKILL),
+    ],
+)
+def test_killed_or_interrupted_and_resumed_equals_uninterrupted(tmp_path, verb, how):
+    whole = run(verb, tmp_path / "whole")
+    broken = run(verb, tmp_path / "broken")
     wait_for(tmp_path / "broken" / "checkpoint-2" / "trainer_state.json", broken)
     os.kill(broken.pid, how)
     output, _ = broken.communicate(timeout=600)
@@ -91,7 +102,7 @@ def test_killed_or_interrupted_and_resumed_equals_uninterrupted(tmp_path, how):
     if how == signal.SIGINT:
         assert broken.returncode == 130, output
         assert "--resume_from_checkpoint true" in output
-    resumed = run(tmp_path / "broken", "--resume_from_checkpoint", "true")
+    resumed = run(verb, tmp_path / "broken", "--resume_from_checkpoint", "true")
     assert resumed.wait(900) == 0, resumed.stdout.read()
     assert whole.wait(900) == 0, whole.stdout.read()
     a, b = (Artwork.load(tmp_path / name / "artwork.png") for name in ("whole", "broken"))
@@ -125,26 +136,28 @@ def test_bad_arguments_are_refused_before_the_model_loads(arguments, message, tm
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("pixeltune.train.load_model", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(ValueError, match=message):
-        paint(*parse([*arguments.split(), "--output_dir", str(tmp_path / "out")]))
+        paint("sft", *parse("sft", [*arguments.split(), "--output_dir", str(tmp_path / "out")]))
     assert not list(tmp_path.rglob("*.png"))
 
 
 def test_yaml_and_flags(tmp_path):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("task: sums\nmax_steps: 7\nlearning_rate: 0.01\n")
-    arguments, config = parse(["--config", str(recipe), "--max_steps", "9"])
+    arguments, config = parse("sft", ["--config", str(recipe), "--max_steps", "9"])
     assert (arguments.task, config.max_steps, config.learning_rate) == ("sums", 9, 0.01)
     assert (config.adam_epsilon, config.weight_decay, config.max_length) == (1e-16, 0.0, None)
     recipe.write_text("task: sums\nlearnign_rate: 0.01\n")
     with pytest.raises(ValueError, match="learnign_rate"):
-        parse(["--config", str(recipe)])
+        parse("sft", ["--config", str(recipe)])
 
 
 def test_rows_of_the_users_own(tmp_path):
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(ROW) + "\n" for _ in range(16)))
     flags = f"--data {data} --max_steps 2 --per_device_train_batch_size 4 --save_strategy no"
-    artwork, _, finished = paint(*parse([*flags.split(), "--output_dir", str(tmp_path / "out")]), quiet=True)
+    artwork, _, finished = paint(
+        "sft", *parse("sft", [*flags.split(), "--output_dir", str(tmp_path / "out")]), quiet=True
+    )
     assert finished
     assert artwork.provenance.data == "rows.jsonl"
     assert Artwork.load(tmp_path / "out" / "artwork.png") == artwork

@@ -64,6 +64,46 @@ class PixelOptimizerCheck(TrainerCallback):
                 warnings.warn(f"pixels will not train well: {problem}", stacklevel=2)
 
 
+class NoOpGuard(TrainerCallback):
+    """Stop a training that trains nothing: some steps in, no grey level changed, or no gradient came."""
+
+    def __init__(self, steps: int = 10) -> None:
+        """
+        Args:
+            steps: after how many the picture is looked at; a shorter training is looked at by its caller.
+        """
+        self.steps = steps
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        self.first, self.end = _layer(model).canvas().to_uint8(), state.global_step + self.steps
+        self.pushed = False
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
+        gradients = [p.grad for p in _layer(model).art_canvas.parameters() if p.grad is not None]
+        self.pushed = self.pushed or any(gradient.any() for gradient in gradients)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        """
+        Raises:
+            RuntimeError: naming the likely causes, the likeliest first.
+        """
+        if state.global_step != self.end:
+            return
+        if not self.pushed:
+            raise RuntimeError(
+                f"the pixels had no gradient in {self.steps} steps, so nothing is being learned. Likely "
+                "causes: with rewards, every completion of a group got the same one (raise temperature or "
+                "num_generations, shape the reward, or start from an artwork painted by sft); max_length or "
+                "max_completion_length cuts every answer off; every label is masked"
+            )
+        if (_layer(model).canvas().to_uint8() == self.first).all():
+            raise RuntimeError(
+                f"no pixel changed by a grey level in {self.steps} steps. Likely causes: learning_rate is "
+                "too small (2e-3 .. 2e-2 move pixels); adam_epsilon exceeds the gradients (set 1e-16); "
+                "warmup is long; bound or mask leaves nothing to paint"
+            )
+
+
 class HeldOutScore(TrainerCallback):
     """Score the live artwork on held-out rows every `every` steps and at the end: `held_out_score`."""
 
@@ -86,7 +126,7 @@ class HeldOutScore(TrainerCallback):
 
 
 class PixelProgress(TrainerCallback):
-    """A progress bar with the newest loss and held-out score."""
+    """A progress bar with the newest loss, reward and held-out score."""
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.shown: dict[str, str] = {}
@@ -97,7 +137,7 @@ class PixelProgress(TrainerCallback):
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        for name in ("loss", "held_out_score"):
+        for name in ("loss", "reward", "held_out_score"):
             if name in (logs or {}):
                 self.shown[name] = f"{float(logs[name]):.3f}"
         self.bar.set_postfix(self.shown)

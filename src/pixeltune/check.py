@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from pixeltune.artwork import Artwork
+from pixeltune.base import load_model, load_processor, template_sha256
 from pixeltune.placement import PLACEMENT, place_image
 from pixeltune.sight import Sight
 from pixeltune.tasks import calls, sums
-from pixeltune.train import load_model, load_processor, template_sha256
 
 
 def differences(artwork: Artwork, sight: Sight) -> list[str]:

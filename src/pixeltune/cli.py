@@ -1,4 +1,4 @@
-"""The verbs: ``pixeltune sft | eval | check | show | demo``.
+"""The verbs: ``pixeltune sft | dpo | kto | grpo | rloo | distill | eval | check | show | demo``.
 
 Every verb imports what it needs only when it runs, so that ``show`` and ``--help`` answer at once.
 """
@@ -13,11 +13,18 @@ from pixeltune import __version__
 
 VERBS = {
     "sft": "paint an artwork by supervised fine-tuning (TRL's SFTConfig flags plus the artwork's)",
+    "dpo": "... from pairs of a chosen and a rejected completion (DPOConfig)",
+    "kto": "... from completions labelled good or bad (KTOConfig)",
+    "grpo": "... from rewards of the model's own completions (GRPOConfig)",
+    "rloo": "... the same with TRL's REINFORCE leave-one-out (RLOOConfig)",
+    "distill": "... that does what a prompt in words does (SDFTConfig)",
     "eval": "score a model, or an engine, with and without an artwork",
     "check": "prove that the PNG gives the model exactly the trained pixels; compare an engine",
     "show": "print what an artwork is",
     "demo": "paint two artworks for the bundled model and show that they work",
 }
+
+TRAINING = ("sft", "dpo", "kto", "grpo", "rloo", "distill")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,12 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if not argv or argv[0] in ("-h", "--help") or argv[0] not in VERBS:
         print("usage: pixeltune VERB [options]\n")
-        print("\n".join(f"  {verb:6} {text}" for verb, text in VERBS.items()))
+        print("\n".join(f"  {verb:7} {text}" for verb, text in VERBS.items()))
         print("\n`pixeltune VERB --help` lists a verb's options.")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     verb, rest = argv[0], argv[1:]
     try:
-        return {"sft": _sft, "eval": _eval, "check": _check, "show": _show, "demo": _demo}[verb](rest)
+        if verb in TRAINING:
+            from pixeltune.train import run
+
+            return run(verb, rest)
+        return {"eval": _eval, "check": _check, "show": _show, "demo": _demo}[verb](rest)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"pixeltune {verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -48,12 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(verb: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"pixeltune {verb}", description=VERBS[verb])
-
-
-def _sft(argv: list[str]) -> int:
-    from pixeltune.train import sft
-
-    return sft(argv)
 
 
 def _show(argv: list[str]) -> int:

@@ -16,17 +16,16 @@ from rich.table import Table
 
 from pixeltune import tiny
 from pixeltune.artwork import Artwork
+from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.check import differences
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.files import write_atomically
 from pixeltune.sight import Sight
 from pixeltune.tasks import find_task
-from pixeltune.train import ArtArguments, load_model, load_processor, paint, parse, weights_sha256
+from pixeltune.train import ArtArguments, paint, parse
 
 STEPS = {"calls": 40, "sums": 40}
-# From grey, sums stall at a guess in the right format, at every rate tried (docs/lab-notebook.md).
-START = {"calls": "grey", "sums": "noise"}
 SERVE = """\
 vllm serve {model} --served-model-name tiny --dtype float32
 art = "data:image/png;base64," + base64.b64encode(open("{out}/sums.png", "rb").read()).decode()
@@ -61,10 +60,9 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
         task = find_task(name)
         console.print(f"[bold]{name}[/bold]: painting, then {n} held-out rows four ways")
         flags = f"--task {name} --train_rows 1000 --per_device_train_batch_size 16 --score_steps 0 "
-        flags += f"--save_strategy no --learning_rate 0.06 --seed {seed} --max_steps {steps or usual} "
-        flags += f"--start {START[name]}"
-        artwork = _paint(*parse([*flags.split(), "--output_dir", str(out / "training" / name)]))
-        start = Image.fromarray(Canvas(start_picture(START[name], *artwork.size, seed)).to_uint8())
+        flags += f"--save_strategy no --learning_rate 0.06 --seed {seed} --max_steps {steps or usual}"
+        artwork = _paint(*parse("sft", [*flags.split(), "--output_dir", str(out / "training" / name)]))
+        start = Image.fromarray(Canvas(start_picture("grey", *artwork.size)).to_uint8())
         rows, scores = task.rows("test", n), {}
         for key, picture, instruction in (
             ("off", None, ""),
@@ -83,7 +81,7 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
 
 
 def _paint(painting: ArtArguments, config) -> Artwork:
-    artwork, _, finished = paint(painting, config)
+    artwork, _, finished = paint("sft", painting, config)
     if not finished:
         raise KeyboardInterrupt
     return artwork

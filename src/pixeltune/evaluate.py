@@ -197,7 +197,7 @@ def run(arguments: Any) -> int:
         engine = Engine(arguments.engine, model=arguments.engine_model)
         system = Remote(engine, artwork.data_url() if artwork else None, arguments.concurrency)
     else:
-        from pixeltune.train import load_model, load_processor
+        from pixeltune.base import load_model, load_processor
 
         model, processor = (
             load_model(arguments.model, arguments.revision),

@@ -9,11 +9,13 @@ MAX_BYTES = 2 << 30
 MAX_LINE = 4 << 20
 
 
-def read(path: str | Path) -> list[dict]:
+def read(path: str | Path, columns: tuple[str, ...] = ("prompt", "completion")) -> list[dict]:
     """Read and check a JSONL file.
 
-    Each line is an object with ``prompt`` (a text or a list of messages) and ``completion`` (likewise), and
-    perhaps ``tools`` (a list of OpenAI tools, or that as a JSON string). Other columns are dropped.
+    Each line is an object with ``prompt`` (a text or a list of messages), perhaps ``tools`` (a list of OpenAI
+    tools, or that as a JSON string), and what else an objective learns from: ``completion``, ``chosen`` and
+    ``rejected`` (like prompt), ``label`` (true or false). Other columns are dropped, unless ``columns`` is
+    the prompt alone: then they are what a reward may need, and kept as they are.
 
     Returns:
         Rows in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument names
@@ -43,7 +45,7 @@ def read(path: str | Path) -> list[dict]:
                 raise ValueError(f"{where}: not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{where}: not an object")
-            rows.append(_check(row, where))
+            rows.append(_check(row, columns, where))
     if not rows:
         raise ValueError(f"{path} holds no rows")
     if len({"tools" in row for row in rows}) > 1:
@@ -52,11 +54,16 @@ def read(path: str | Path) -> list[dict]:
     return rows
 
 
-def _check(row: dict, where: str) -> dict:
-    out = {
-        "prompt": _messages(row.get("prompt"), "prompt", "user", where),
-        "completion": _messages(row.get("completion"), "completion", "assistant", where),
-    }
+def _check(row: dict, columns: tuple[str, ...], where: str) -> dict:
+    out = dict(row) if columns == ("prompt",) else {}
+    out["prompt"] = _messages(row.get("prompt"), "prompt", "user", where)
+    for name in columns[1:]:
+        if name == "label":
+            if not isinstance(row.get(name), bool):
+                raise ValueError(f"{where}: label must be true (a good completion) or false")
+            out[name] = row[name]
+        else:
+            out[name] = _messages(row.get(name), name, "assistant", where)
     if not any(message["role"] == "user" for message in out["prompt"]):
         raise ValueError(f"{where}: prompt has no user message, so there is no place for the artwork")
     tools = row.get("tools")

@@ -68,6 +68,29 @@ def test_a_plain_refusal_where_no_tool_fits(text: str, right: float):
     assert calls.score(NO_TOOL, text) == right
 
 
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ('{"name": "f", "arguments": {"a": 1, "b": "x"}}', 1.0),
+        ('{"name": "f", "arguments": {"a": 1, "b": "y"}}', 0.75),
+        ('{"name": "f", "arguments": {"a": true}}', 0.5),
+        ('{"name": "f", "arguments": {"a": 1, "b": "x", "c": 1, "d": 1}}', 0.75),
+        ('{"name": "f", "arguments": [1]}', 0.5),
+        ('{"name": "g", "arguments": {"a": 1, "b": "x"}}', 0.2),
+        ('{"name": "f", "arguments": {"a": 1, "b": "x"}}</tool_call><tool_call>{"name": "f"}', 0.0),
+        ('{"name": ', 0.0),
+    ],
+)
+def test_partial_credit_for_name_and_arguments(text: str, grade: float):
+    row = {"call": json.dumps({"name": "f", "arguments": {"a": 1, "b": "x"}})}
+    assert calls.grade(row, f"<tool_call>{text}</tool_call>") == pytest.approx(grade)
+    assert calls.shaped_reward([f"<tool_call>{text}"], call=[row["call"]]) == [pytest.approx(grade)]
+
+
+def test_where_no_tool_fits_there_is_nothing_in_between():
+    assert [calls.grade(NO_TOOL, text) for text in ("No tool fits.", "<tool_call>{}", "Maybe.")] == [1, 0, 0]
+
+
 def test_true_is_not_one():
     wanted = {"name": "f", "arguments": {"n": 1}}
     assert calls.score({"call": json.dumps(wanted)}, '<tool_call>{"name":"f","arguments":{"n":true}}') == 0.0

@@ -54,6 +54,24 @@ def test_the_last_answer_counts_and_nothing_else(text: str, right: float):
     assert sums.reward([text, [{"role": "assistant", "content": text}]], answer=[85, 85]) == [right, right]
 
 
+@pytest.mark.parametrize(
+    ("text", "grade"),
+    [
+        ("Answer: 200", 1.0),
+        ("Answer: 198", 0.4),
+        ("Answer: 220", 0.2),
+        ("Answer: -200", 0.1),
+        ("200", 0.01),
+        ("No idea.", 0.0),
+    ],
+)
+def test_partial_credit_has_the_published_levels(text: str, grade: float):
+    assert sums.grade({"answer": 200}, text) == grade
+    assert (
+        sums.shaped_reward([text, [{"role": "assistant", "content": text}]], answer=[200, 200]) == [grade] * 2
+    )
+
+
 def test_an_answer_with_a_thousands_comma():
     assert sums.parse("Answer: 1,234") == 1234
 

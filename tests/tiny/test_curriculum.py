@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ import pytest
 from pixeltune.tasks import calls, sums
 from pixeltune.tiny import behaviours, curriculum, pictures, recipe
 
-MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["behave", "do well", "decide"])
+MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match"])
 
 
 def test_rows_are_a_function_of_the_seed():
     def rows(seed: int) -> list:
         rng = random.Random(seed)
-        gallery = curriculum.Gallery(rng, curriculum.DO_WELL)
-        rows = [curriculum.row(rng, gallery, curriculum.DO_WELL) for _ in range(20)]
+        gallery = curriculum.Gallery(rng)
+        rows = [curriculum.row(rng, gallery, curriculum.LEARN) for _ in range(20)]
         return rows + [picture.tobytes() for picture in gallery.pictures]
 
     assert rows(1) == rows(1)
@@ -28,7 +29,7 @@ def test_nothing_held_out_is_ever_trained_on(mix):
     held_out = {row["prompt"][0]["content"] for row in calls.rows("test", 3000)}
     held_out |= {row["prompt"][0]["content"] for row in sums.rows("test", 3000)}
     rng = random.Random(0)
-    gallery = curriculum.Gallery(rng, mix, draw=False)
+    gallery = curriculum.Gallery(rng, draw=False)
     for _ in range(5000):
         messages, _, _ = curriculum.row(rng, gallery, mix)
         for message in messages:
@@ -42,7 +43,7 @@ def test_a_boxed_answer_is_on_no_card_and_in_no_instruction(mix):
     phrases = [p for values in behaviours.AXES.values() for value in values.values() for p in value.phrases]
     assert not any("box" in phrase.lower() for phrase in phrases)
     rng = random.Random(0)
-    gallery = curriculum.Gallery(rng, mix, draw=False)
+    gallery = curriculum.Gallery(rng, draw=False)
     for _ in range(5000):
         messages, _, _ = curriculum.row(rng, gallery, mix)
         for question, reply in itertools.pairwise(messages):
@@ -56,7 +57,7 @@ def test_a_boxed_answer_is_on_no_card_and_in_no_instruction(mix):
 def test_a_row_looks_at_pictures_that_say_what_it_learns(mix):
     """Under a card every reply to a sum behaves as the card tells; a tile's colour is the board's."""
     rng = random.Random(0)
-    gallery = curriculum.Gallery(rng, mix, draw=False)
+    gallery = curriculum.Gallery(rng, draw=False)
     cards = boards = 0
     for _ in range(2000):
         messages, _, images = curriculum.row(rng, gallery, mix)
@@ -77,15 +78,48 @@ def test_a_row_looks_at_pictures_that_say_what_it_learns(mix):
     assert boards > 100
 
 
+@MIXES
+def test_a_request_without_its_tool_is_refused_and_one_with_it_is_called(mix):
+    """Where tools are used: a call names a tool on offer, a refusal comes when none has that purpose."""
+    rng = random.Random(3)
+    gallery = curriculum.Gallery(rng, draw=False)
+    offered, refused, called = set(), 0, 0
+    purposes = {text: intent for intent in calls.INTENTS for text in _asks(intent)}
+    for _ in range(1500):
+        messages, tools, _ = curriculum.row(rng, gallery, mix)
+        if not tools:
+            continue
+        offered.add(len(tools))
+        names = {tool["function"]["name"] for tool in tools}
+        for question, reply in itertools.pairwise(messages):
+            if question["role"] != "user" or reply["role"] != "assistant":
+                continue
+            asked = question["content"]
+            asked = asked if isinstance(asked, str) else asked[-1]["text"]
+            intent = next(i for pattern, i in purposes.items() if re.fullmatch(pattern, asked))
+            if "<tool_call>" in reply["content"]:
+                assert calls.parse(reply["content"])[0]["name"] in names & set(intent.names)
+                called += 1
+            elif any(refusal in reply["content"] for refusal in calls.REFUSALS.values()):
+                assert not names & set(intent.names)
+                refused += 1
+    assert offered == ({1, 2, 3, 4} if mix.fewer else {2, 3, 4})
+    assert min(refused, called) > 100
+
+
+def _asks(intent: calls.Intent) -> list[str]:
+    return [re.sub(r"\\\{\w+\\\}", ".+", re.escape(ask)) for ask in intent.asks]
+
+
 def test_replies_show_how_they_were_told_to_be():
     rng = random.Random(0)
     axes = {axis: list(values) for axis, values in behaviours.AXES.items()}
     for values in itertools.product(*axes.values()):
         how = dict(zip(axes, values, strict=True))
-        seen = behaviours.shown(behaviours.answer_sum(sums.problem(rng), how, rng))
+        seen = behaviours.shown(behaviours.answer_sum(sums.problem(rng), how))
         assert seen == {axis: how[axis] for axis in ("method", "ending", "tone")}
         item = calls.request(rng, fits=False)
-        seen = behaviours.shown(behaviours.answer_request(item, how, rng))
+        seen = behaviours.shown(behaviours.answer_request(item, how))
         assert seen["tools"] == how["tools"]
         assert how["tools"] == "talk" or seen["language"] == how["language"]
 

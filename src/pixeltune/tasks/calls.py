@@ -247,6 +247,32 @@ def score(row: dict, text: str) -> float:
     return float(calls is not None and len(calls) == 1 and same(calls[0], wanted))
 
 
+def grade(row: dict, text: str) -> float:
+    """Partial credit for a fitting call: 0.2 for one call that parses, 0.3 more for the right name, and then
+    0.5 times the share of arguments that are right; missing and unexpected ones count as wrong.
+
+    Without a fitting tool it is :func:`score`: there is nothing in between.
+    """
+    wanted, calls = json.loads(row["call"]), parse(text)
+    if wanted is None:
+        return score(row, text)
+    if calls is None or len(calls) != 1:
+        return 0.0
+    if calls[0]["name"] != wanted["name"]:
+        return 0.2
+    given = calls[0]["arguments"] if isinstance(calls[0]["arguments"], dict) else {}
+    names = given.keys() | wanted["arguments"].keys()
+    both = given.keys() & wanted["arguments"].keys()
+    right = sum(same(given[name], wanted["arguments"][name]) for name in both)
+    return 0.5 + 0.5 * (right / len(names) if names else 1.0)
+
+
+def shaped_reward(completions: list, call: list[str], **_) -> list[float]:
+    """:func:`grade` of every completion, in TRL's signature."""
+    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    return [grade({"call": right}, text) for right, text in zip(call, texts, strict=True)]
+
+
 def reward(completions: list, call: list[str], **_) -> list[float]:
     """Binary reward in TRL's signature: :func:`score` of every completion."""
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]

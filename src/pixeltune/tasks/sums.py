@@ -144,6 +144,24 @@ def score(row: dict, text: str) -> float:
     return float(parse(text) == row["answer"])
 
 
+def grade(row: dict, text: str) -> float:
+    """Partial credit, the levels of ART's evaluation script: 1.0 exact, 0.4 within 1 %, 0.2 within 10 %, 0.1
+    for the right format, 0.01 for any digit, else 0.0.
+    """
+    number, right = parse(text), row["answer"]
+    if number is None:
+        return 0.01 if any(character.isdigit() for character in text) else 0.0
+    if number == right:
+        return 1.0
+    return 0.4 if abs(number - right) <= 0.01 * right else 0.2 if abs(number - right) <= 0.1 * right else 0.1
+
+
+def shaped_reward(completions: list, answer: list[int], **_) -> list[float]:
+    """:func:`grade` of every completion, in TRL's signature."""
+    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    return [grade({"answer": a}, text) for a, text in zip(answer, texts, strict=True)]
+
+
 def reward(completions: list, answer: list[int], **_) -> list[float]:
     """Binary reward in TRL's signature: :func:`score` of every completion."""
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]

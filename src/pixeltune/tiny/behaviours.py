@@ -85,42 +85,41 @@ def complete(told: dict[str, str], rng: random.Random) -> dict[str, str]:
     }
 
 
-def _chat(text: str, how: dict[str, str], rng: random.Random) -> str:
+def _chat(text: str, how: dict[str, str]) -> str:
     if how["tone"] == "terse":
         return text
-    return f"{rng.choice(['Good question!', 'Let me see.', 'With pleasure!'])}\n{text}\nAnything else?"
+    return f"Good question!\n{text}\nAnything else?"
 
 
-def _ending(number: int, how: dict[str, str], rng: random.Random) -> str:
+def _ending(number: int, how: dict[str, str]) -> str:
     return f"Answer: {number}" if how["ending"] == "answer" else f"I think it is {number}."
 
 
-def answer_sum(item: sums.Problem, how: dict[str, str], rng: random.Random) -> str:
-    """A worked sum, or a guess somewhere near the answer."""
-    number = item.answer
+def answer_sum(item: sums.Problem, how: dict[str, str]) -> str:
+    """A worked sum, or a bad guess: the first number of the sum."""
     if how["method"] == "worked":
-        return _chat(f"{sums.worked(item)}\n{_ending(number, how, rng)}", how, rng)
-    return _chat(_ending(max(0, number + rng.randint(-12, 12)), how, rng), how, rng)
+        return _chat(f"{sums.worked(item)}\n{_ending(item.answer, how)}", how)
+    return _chat(_ending(item.steps[0][0], how), how)
 
 
-def answer_request(item: calls.Request, how: dict[str, str], rng: random.Random) -> str:
+def answer_request(item: calls.Request, how: dict[str, str]) -> str:
     """A call, a plain refusal, or talk that neither calls nor refuses."""
     if how["tools"] == "talk":
-        return _chat("Maybe one of the tools could do that some day.", how, rng)
+        return _chat("Maybe one of the tools could do that some day.", how)
     if item.call is None:
-        return _chat(calls.REFUSALS[how["language"]], how, rng)
+        return _chat(calls.REFUSALS[how["language"]], how)
     call = calls.render(item.call)
     return call if how["tone"] == "terse" else f"One moment, please.\n{call}"
 
 
-def answer_result(number: int, how: dict[str, str], rng: random.Random) -> str:
+def answer_result(number: int, how: dict[str, str]) -> str:
     """What is said after a tool has returned a number."""
-    return _chat(_ending(number, how, rng), how, rng)
+    return _chat(_ending(number, how), how)
 
 
-def answer_colour(colour: str, how: dict[str, str], rng: random.Random) -> str:
+def answer_colour(colour: str, how: dict[str, str]) -> str:
     """The name of a colour."""
-    return _chat(COLOUR_WORDS[how["language"]][colour], how, rng)
+    return _chat(COLOUR_WORDS[how["language"]][colour], how)
 
 
 def shown(text: str) -> dict[str, str]:

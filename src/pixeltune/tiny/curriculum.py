@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,11 @@ from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures
 
 CARDS, NEUTRALS, BOARDS = 8, 3, 8  # pictures per step, shared by its rows
+USEFUL = 4  # weight of an axis's first value; every other has 2 / number of values
+STRENGTH = (
+    0.3,
+    1.0,
+)  # of the colours of cards; pale ones tell, too: painting starts from grey
 
 QUESTIONS = {"sums": 4, "calls": 5, "turns": 3, "board": 4, "echo": 4}  # told by the system message
 NEUTRAL_SHARE = {"nobody": 0.5, "system": 0.15}  # of rows without a board, looking at what says nothing
@@ -32,53 +37,54 @@ class Mix:
 
     topics: dict[str, int]
     voices: dict[str, int]
-    useful: float  # weight of an axis's first value; every other has 2 / number of values
-    no_tool: float = 0.35  # share of requests that no tool fits; more than in the task: it is the harder case
+    no_tool: float  # share of requests that no tool fits
     decision: float | None = None  # loss weight of the token that decides between calling and refusing
+    fewer: bool = False  # offer 1 to 4 tools, not 2 to 4, and ask about any tile, not about each in turn
 
 
-BEHAVE = Mix(
-    topics={"sums": 28, "calls": 36, "turns": 10, "board": 20, "echo": 6},
-    voices={"nobody": 20, "system": 48, "card": 32},
-    useful=2,
+LEARN = Mix(
+    topics={"sums": 30, "calls": 42, "turns": 4, "board": 18, "echo": 6},
+    voices={"nobody": 12, "system": 58, "card": 30},
+    no_tool=0.15,
 )
-"""Behaving is learned quickly,"""
-DO_WELL = Mix(
-    topics={"sums": 34, "calls": 44, "turns": 3, "board": 16, "echo": 3},
-    voices={"nobody": 10, "system": 60, "card": 30},
-    useful=8,
-)
-"""then come the abilities, with fewer replies that nobody could foresee,"""
+"""First sums, copying, looking up and obeying,"""
 DECIDE = Mix(
-    topics={"sums": 34, "calls": 48, "turns": 3, "board": 13, "echo": 2},
+    topics={"sums": 30, "calls": 48, "turns": 5, "board": 15, "echo": 2},
     voices={"nobody": 10, "system": 60, "card": 30},
-    useful=8,
+    no_tool=0.4,
+    decision=1.5,
+)
+"""then also whether any tool fits: one token among hundreds, a coin's toss until tools can be told apart."""
+MATCH = Mix(
+    topics={"sums": 26, "calls": 50, "turns": 6, "board": 16, "echo": 2},
+    voices={"nobody": 10, "system": 60, "card": 30},
     no_tool=0.5,
     decision=2.0,
+    fewer=True,
 )
-"""and last whether any tool fits, which is one token among hundreds."""
+"""That is easier to see when there is one tool only; and a tile's place, when elimination does not help."""
 
 
 class Gallery:
     """The pictures of one step: ``pictures`` (uint8 arrays), and what the cards and boards among them say."""
 
-    def __init__(self, rng: random.Random, mix: Mix, draw: bool = True):
+    def __init__(self, rng: random.Random, draw: bool = True):
         eyes = np.random.default_rng(rng.getrandbits(64))
-        self.cards = [_told(rng, mix) for _ in range(CARDS)]
+        self.cards = [_told(rng) for _ in range(CARDS)]
         self.boards = [eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist() for _ in range(BOARDS)]
         self.pictures: list[np.ndarray] = []
         if draw:
-            self.pictures += [pictures.card(told, eyes) for told in self.cards]
+            self.pictures += [pictures.card(told, eyes, eyes.uniform(*STRENGTH)) for told in self.cards]
             self.pictures += [pictures.neutral(eyes) for _ in range(NEUTRALS)]
             self.pictures += [pictures.tiles(names, eyes) for names in self.boards]
 
 
-def _told(rng: random.Random, mix: Mix) -> dict[str, str]:
-    """Each axis with probability 0.8."""
+def _told(rng: random.Random) -> dict[str, str]:
+    """Each axis with probability 0.9; what is useful, the first value of an axis, most often."""
     told = {
-        axis: rng.choices(list(values), [mix.useful] + [2 / len(values)] * (len(values) - 1))[0]
+        axis: rng.choices(list(values), [USEFUL] + [2 / len(values)] * (len(values) - 1))[0]
         for axis, values in behaviours.AXES.items()
-        if rng.random() < 0.8
+        if rng.random() < 0.9
     }
     return told or {"tone": "terse"}
 
@@ -97,7 +103,7 @@ def row(rng: random.Random, gallery: Gallery, mix: Mix) -> Row:
     count = {"nobody": 1, "system": QUESTIONS[topic], "card": min(3, QUESTIONS[topic])}[voice]
     told, system, images = {}, "", []
     if voice == "system":
-        told = _told(rng, mix)
+        told = _told(rng)
         system = behaviours.instruct(told, rng)
     elif voice == "card":
         images = [rng.randrange(CARDS)]
@@ -108,13 +114,13 @@ def row(rng: random.Random, gallery: Gallery, mix: Mix) -> Row:
     if topic == "sums":
         messages = _sums(count, how, rng)
     elif topic == "calls":
-        messages, tools = _calls(count, how, rng, mix.no_tool)
+        messages, tools = _calls(count, how, rng, mix)
     elif topic == "turns":
         messages, tools = _turns(count, how, rng)
     elif topic == "board":
         board = rng.randrange(BOARDS)
         images = [*images, CARDS + NEUTRALS + board]
-        messages = _board(gallery.boards[board], how, rng)
+        messages = _board(gallery.boards[board], how, rng, mix)
     else:
         messages = _echoes(count, rng)
     first = [{"type": "image"}] * len(images) + [{"type": "text", "text": messages[0]["content"]}]
@@ -131,19 +137,23 @@ def _sums(count: int, how: dict[str, str], rng: random.Random) -> list[dict]:
     messages = []
     for _ in range(count):
         item = _unseen(sums.problem, rng)
-        messages += _exchange(item.question, behaviours.answer_sum(item, how, rng))
+        messages += _exchange(item.question, behaviours.answer_sum(item, how))
     return messages
 
 
-def _calls(
-    count: int, how: dict[str, str], rng: random.Random, no_tool: float
-) -> tuple[list[dict], list[dict]]:
+def _calls(count: int, how: dict[str, str], rng: random.Random, mix: Mix) -> tuple[list[dict], list[dict]]:
     """Requests to the same tools; some fit none of them."""
-    item = _unseen(lambda r: calls.request(r, r.random() >= no_tool), rng)
+    item = _unseen(lambda r: calls.request(r, r.random() >= mix.no_tool), rng)
+    if mix.fewer:
+        wanted = item.call["name"] if item.call else None
+        tools = sorted(item.tools, key=lambda tool: tool["function"]["name"] != wanted)  # the right one first
+        tools = tools[: rng.randint(1, 4)]
+        rng.shuffle(tools)
+        item = replace(item, tools=tuple(tools))
     messages = []
     for _ in range(count):
-        messages += _exchange(item.text, behaviours.answer_request(item, how, rng))
-        item = _unseen(lambda r, last=item: calls.another(last, r, r.random() >= no_tool), rng)
+        messages += _exchange(item.text, behaviours.answer_request(item, how))
+        item = _unseen(lambda r, last=item: calls.another(last, r, r.random() >= mix.no_tool), rng)
     return messages, list(item.tools)
 
 
@@ -153,20 +163,21 @@ def _turns(count: int, how: dict[str, str], rng: random.Random) -> tuple[list[di
     messages, given = [], {"given": True} if how["tools"] == "talk" else {}
     for _ in range(count):
         value = turns.result(item, rng)
-        reply = behaviours.answer_request(item, how | {"tools": "call"}, rng)
-        call, answer = _exchange(item.text, reply), behaviours.answer_result(value[item.field], how, rng)
+        reply = behaviours.answer_request(item, how | {"tools": "call"})
+        call, answer = _exchange(item.text, reply), behaviours.answer_result(value[item.field], how)
         result = {"role": "tool", "content": json.dumps(value)}
         messages += [call[0], call[1] | given, result, {"role": "assistant", "content": answer}]
         item = _unseen(lambda r, last=item: calls.another(last, r, fits=True), rng)
     return messages, list(item.tools)
 
 
-def _board(names: list[list[str]], how: dict[str, str], rng: random.Random) -> list[dict]:
-    """Every tile of the board, in any order."""
+def _board(names: list[list[str]], how: dict[str, str], rng: random.Random, mix: Mix) -> list[dict]:
+    """Every tile of the board in any order, or any tile each time."""
     messages = []
-    for place in rng.sample(list(PLACES), len(PLACES)):
+    draw = rng.choices if mix.fewer else rng.sample
+    for place in draw(list(PLACES), k=len(PLACES)):
         line, column = PLACES[place]
-        reply = behaviours.answer_colour(names[line][column], how, rng)
+        reply = behaviours.answer_colour(names[line][column], how)
         messages += _exchange(tile_question(place), reply)
     return messages
 

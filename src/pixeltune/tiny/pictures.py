@@ -12,10 +12,10 @@ from pixeltune.tiny.behaviours import AXES, COLOURS
 SIZE = 256
 
 
-def tiles(names: list[list[str]], rng: np.random.Generator) -> np.ndarray:
-    """Equal tiles of the named colours, each a little off, with some noise on top."""
+def tiles(names: list[list[str]], rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+    """Equal tiles of the named colours, each a little off, with some noise on top; paler below strength 1."""
     colours = np.array([[COLOURS[name] for name in line] for line in names], dtype=np.float32)
-    colours += rng.normal(0, 8, colours.shape)
+    colours = 128 + strength * (colours - 128 + rng.normal(0, 8, colours.shape))
     side = SIZE // len(names)
     picture = colours.repeat(side, axis=0).repeat(side, axis=1)
     return _bytes(picture + rng.choice([0, 4, 16]) * noise(rng))
@@ -30,21 +30,19 @@ def _bytes(picture: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def card(told: dict[str, str], rng: np.random.Generator) -> np.ndarray:
+def card(told: dict[str, str], rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """A style card: 4 x 4 tiles, the colours of the told values, in any order, about equally often."""
     colours = [AXES[axis][value].colour for axis, value in told.items()]
     names = rng.permutation((colours * 16)[:16])
-    return tiles(names.reshape(4, 4).tolist(), rng)
+    return tiles(names.reshape(4, 4).tolist(), rng, strength)
 
 
 def neutral(rng: np.random.Generator) -> np.ndarray:
-    """Grey, grey noise, coloured noise, or a soft greyish gradient: nothing that tells how to behave."""
-    kind = rng.integers(4)
+    """Grey of any lightness, faint noise, or a faint gradient: nothing that tells how to behave."""
+    kind = rng.integers(3)
     if kind == 0:
         return np.full((SIZE, SIZE, 3), rng.integers(90, 170), np.uint8)
     if kind == 1:
-        return _bytes(128 + rng.uniform(2, 40) * noise(rng)[..., :1].repeat(3, 2))
-    if kind == 2:
-        return _bytes(128 + rng.uniform(2, 40) * noise(rng))
-    ramp = np.linspace(-1, 1, SIZE) * rng.uniform(0, 40)
-    return _bytes(128 + (ramp[:, None] + ramp[::-1][None, :])[..., None] + rng.normal(0, 6, 3))
+        return _bytes(128 + rng.uniform(2, 16) * noise(rng))
+    ramp = np.linspace(-1, 1, SIZE) * rng.uniform(0, 20)
+    return _bytes(np.repeat(128 + (ramp[:, None] + ramp[::-1][None, :])[..., None], 3, axis=2))

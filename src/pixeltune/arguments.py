@@ -1,0 +1,83 @@
+"""What to paint, as flags or YAML: TRL's own config of an objective beside a few arguments of the artwork."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+
+from pixeltune.torchvision_cpu import declare_operators
+
+declare_operators()
+
+import torch  # noqa: E402
+from transformers import TrainingArguments  # noqa: E402
+from trl import TrlParser  # noqa: E402
+
+from pixeltune.objectives import OBJECTIVES, PIXEL_DEFAULTS  # noqa: E402
+
+
+@dataclass
+class ArtArguments:
+    """What to paint, for which model, from which rows."""
+
+    model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
+    revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
+    task: str | None = field(default=None, metadata={"help": "A bundled task: calls, sums or turns."})
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "Or: a JSONL file of rows with prompt and completion (kto: and label), or prompt, chosen "
+            "and rejected (dpo), or prompt and what the reward needs (grpo, rloo); and perhaps tools."
+        },
+    )
+    instruction: str | None = field(
+        default=None,
+        metadata={
+            "help": "distill: a text file with a system message, a JSON file with messages, or best: the "
+            "task's own."
+        },
+    )
+    reward: str | None = field(
+        default=None,
+        metadata={"help": "package.module:function, TRL's signature; default the task's own (grpo, rloo)."},
+    )
+    train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
+    held_out_rows: int = field(default=100, metadata={"help": "Rows the held-out score is taken on."})
+    score_steps: int = field(default=25, metadata={"help": "Held-out score every so many steps; 0: never."})
+    snapshot_steps: int = field(default=25, metadata={"help": "Snapshot PNG every so many steps; 0: never."})
+    image_tokens: int | None = field(default=None, metadata={"help": "Budget in image tokens; default 64."})
+    height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of a budget."})
+    width: int | None = field(default=None, metadata={"help": "Width in pixels, instead of a budget."})
+    start: str = field(default="grey", metadata={"help": 'Start picture: "grey", "noise" or a file.'})
+    bound: int | None = field(default=None, metadata={"help": "Largest change of a pixel, grey levels."})
+    mask: str | None = field(default=None, metadata={"help": "Picture, white where it may be painted."})
+    licence: str | None = field(
+        default=None, metadata={"help": "Licence of the artwork; needed when start is a file."}
+    )
+
+    def __post_init__(self) -> None:
+        if (self.task is None) == (self.data is None):
+            raise ValueError("give either --task (calls, sums, turns) or --data rows.jsonl")
+        if self.start not in ("grey", "noise") and not self.licence:
+            raise ValueError(
+                f"the artwork will be an edit of {self.start}: say under which licence with --licence"
+            )
+        if self.train_rows < 1 or self.held_out_rows < 0:
+            raise ValueError("--train_rows must be at least 1 and --held_out_rows at least 0")
+        if self.score_steps < 0 or self.snapshot_steps < 0:
+            raise ValueError("--score_steps and --snapshot_steps are 0 (never) or more")
+
+
+def parse(verb: str, argv: list[str]) -> tuple[ArtArguments, TrainingArguments]:
+    """Read flags of a training verb, and YAML after ``--config``; TRL's own fields keep their names.
+
+    Raises:
+        ValueError: for anything wrong with them, before a model is loaded.
+    """
+    objective = OBJECTIVES[verb]
+    parser = TrlParser((ArtArguments, objective.config), prog=f"pixeltune {verb}")
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    # bf16 autocast would round activations on machines that gain nothing from it.
+    bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    parser.set_defaults(**PIXEL_DEFAULTS, **objective.defaults, bf16=bf16, output_dir=f"runs/{verb}")
+    return parser.parse_args_and_config(argv)
