@@ -56,10 +56,9 @@ def main() -> None:
         data = Path(folder) / "boxed.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in boxed("train", 4000)))
         flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run "
-        flags += "--start noise --learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
+        flags += "--learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
         artwork, _, _ = paint("sft", *parse("sft", flags.split()))
-    seed = artwork.provenance.seed
-    start = Image.fromarray(Canvas(start_picture("noise", *artwork.size, seed)).to_uint8())
+    start = Image.fromarray(Canvas(start_picture("grey", *artwork.size)).to_uint8())
     for name, picture, instruction in (
         ("no picture", None, ""),
         ("start picture", start, ""),
