@@ -34,3 +34,8 @@ def draw(name: str, make: Callable[[random.Random], Any], split: str, n: int, se
         if item.held_out == (split == "test"):
             items.append(item)
     return items
+
+
+def texts_of(completions: list[str | list[dict]]) -> list[str]:
+    """The texts that TRL hands to a reward: completions are texts, or conversations that end in one."""
+    return [c if isinstance(c, str) else c[-1]["content"] for c in completions]

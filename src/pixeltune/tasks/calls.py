@@ -13,7 +13,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from pixeltune.tasks import draw
+from pixeltune.tasks import draw, texts_of
 
 NAME = "calls"
 INSTRUCTION = "Call a tool. If no tool fits, refuse in English. Be brief."
@@ -269,11 +269,9 @@ def grade(row: dict, text: str) -> float:
 
 def shaped_reward(completions: list, call: list[str], **_) -> list[float]:
     """:func:`grade` of every completion, in TRL's signature."""
-    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-    return [grade({"call": right}, text) for right, text in zip(call, texts, strict=True)]
+    return [grade({"call": right}, text) for right, text in zip(call, texts_of(completions), strict=True)]
 
 
 def reward(completions: list, call: list[str], **_) -> list[float]:
     """Binary reward in TRL's signature: :func:`score` of every completion."""
-    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-    return [score({"call": right}, text) for right, text in zip(call, texts, strict=True)]
+    return [score({"call": right}, text) for right, text in zip(call, texts_of(completions), strict=True)]

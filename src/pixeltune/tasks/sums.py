@@ -13,7 +13,7 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from pixeltune.tasks import draw
+from pixeltune.tasks import draw, texts_of
 
 NAME = "sums"
 INSTRUCTION = "Work it out column by column. End with Answer: and the number. Be brief."
@@ -158,11 +158,9 @@ def grade(row: dict, text: str) -> float:
 
 def shaped_reward(completions: list, answer: list[int], **_) -> list[float]:
     """:func:`grade` of every completion, in TRL's signature."""
-    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-    return [grade({"answer": a}, text) for a, text in zip(answer, texts, strict=True)]
+    return [grade({"answer": a}, text) for a, text in zip(answer, texts_of(completions), strict=True)]
 
 
 def reward(completions: list, answer: list[int], **_) -> list[float]:
     """Binary reward in TRL's signature: :func:`score` of every completion."""
-    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-    return [score({"answer": a}, text) for a, text in zip(answer, texts, strict=True)]
+    return [score({"answer": a}, text) for a, text in zip(answer, texts_of(completions), strict=True)]
