@@ -41,6 +41,20 @@ class ArtArguments:
         default=None,
         metadata={"help": "package.module:function, TRL's signature; default the task's own (grpo, rloo)."},
     )
+    rollouts: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Addresses of OpenAI-compatible engines serving the same model, which then write the "
+            "completions (grpo, rloo); none: this process does."
+        },
+    )
+    refill_rounds: int = field(
+        default=0,
+        metadata={
+            "help": "How often a step asks other questions in place of those whose completions are all "
+            "rewarded alike (grpo, rloo)."
+        },
+    )
     train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
     held_out_rows: int = field(default=100, metadata={"help": "Rows the held-out score is taken on."})
     score_steps: int = field(default=25, metadata={"help": "Held-out score every so many steps; 0: never."})
@@ -64,6 +78,8 @@ class ArtArguments:
             )
         if self.train_rows < 1 or self.held_out_rows < 0:
             raise ValueError("--train_rows must be at least 1 and --held_out_rows at least 0")
+        if self.refill_rounds < 0:
+            raise ValueError("--refill_rounds is 0 (never) or more")
         if self.score_steps < 0 or self.snapshot_steps < 0:
             raise ValueError("--score_steps and --snapshot_steps are 0 (never) or more")
 

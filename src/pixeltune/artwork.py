@@ -6,7 +6,6 @@ that went through a lossy hand is found out before it is served. Neither torch n
 imported here: a serving machine loads artworks too.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from PIL import Image
 
 from pixeltune import __version__
 from pixeltune.files import write_atomically
-from pixeltune.png import MAX_FILE_BYTES, ArtworkError, decode, encode
+from pixeltune.png import MAX_FILE_BYTES, ArtworkError, data_url, decode, encode
 
 __all__ = ["Artwork", "ArtworkError", "Provenance"]
 
@@ -149,7 +148,7 @@ class Artwork:
 
     def data_url(self) -> str:
         """The PNG as a `data:` URL, for the `image_url` of a chat request."""
-        return "data:image/png;base64," + base64.b64encode(self.png()).decode("ascii")
+        return data_url(self.png())
 
     @property
     def size(self) -> tuple[int, int]:

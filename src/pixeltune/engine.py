@@ -50,6 +50,7 @@ class Engine:
         *,
         extras: bool = True,
         tool_choice: str | None = "none",
+        retries: int = 2,
     ) -> None:
         """Connect, and find out which model is served.
 
@@ -63,6 +64,8 @@ class Engine:
             tool_choice: sent with `tools`. On vLLM "none" puts the tools in the prompt and leaves the answer
                 as raw text, with or without --enable-auto-tool-choice on the server; its default, "auto", is
                 refused by a server without. SGLang drops the tools at "none": use None there.
+            retries: of a request that got no connection, no answer in time, 429 or 5xx; openai's client
+                waits half a second before the first, twice as long before each further one, 8 s at most.
 
         Raises:
             EngineError: nobody answers at `url`, or the model is not served.
@@ -73,7 +76,9 @@ class Engine:
             raise EngineError("the openai package is missing: pip install 'pixeltune[eval]'") from None
         self.url = url.rstrip("/") if url.rstrip("/").endswith("/v1") else url.rstrip("/") + "/v1"
         self.extras, self.tool_choice = extras, tool_choice
-        self._client = openai.OpenAI(base_url=self.url, api_key=api_key or "EMPTY", timeout=timeout)
+        self._client = openai.OpenAI(
+            base_url=self.url, api_key=api_key or "EMPTY", timeout=timeout, max_retries=retries
+        )
         self._errors = openai
         try:
             served = [m.id for m in self._client.models.list().data]
@@ -86,16 +91,34 @@ class Engine:
         self.model: str = model or served[0]
 
     def complete(
+        self, messages: list[Message], tools: list[dict[str, Any]] | None = None, **options: Any
+    ) -> Completion:
+        """One answer to a conversation; greedy unless a temperature is given.
+
+        Args:
+            options: keyword arguments of `sample`.
+
+        Raises:
+            EngineError: the engine refuses or is gone, or leaves out log-probs that were asked for.
+        """
+        return self.sample(messages, tools, **options)[0]
+
+    def sample(
         self,
         messages: list[Message],
         tools: list[dict[str, Any]] | None = None,
         *,
+        n: int | None = None,
         max_tokens: int = 256,
         temperature: float = 0.0,
         seed: int | None = None,
         logprobs: bool = False,
-    ) -> Completion:
-        """One answer to a conversation; greedy unless a temperature is given.
+        sampling: Mapping[str, Any] | None = None,
+    ) -> list[Completion]:
+        """`n` answers to one conversation, in one request.
+
+        Args:
+            sampling: further sampling parameters, sent as they are (vLLM: `top_k`, `min_p`, ...).
 
         Raises:
             EngineError: the engine refuses or is gone, or leaves out log-probs that were asked for.
@@ -105,14 +128,19 @@ class Engine:
         response = self._create(
             messages,
             tools,
-            extra,
+            {**extra, **(sampling or {})},
+            n=n,
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
             logprobs=logprobs or None,
         )
         latency = time.perf_counter() - begin
-        choice = response.choices[0]
+        if not response.choices:
+            raise EngineError(f"{self.url} returned no answer: is it an OpenAI-compatible engine?")
+        return [self._completion(response, choice, latency, logprobs) for choice in response.choices]
+
+    def _completion(self, response: Any, choice: Any, latency: float, logprobs: bool) -> Completion:
         if choice.message.tool_calls:
             raise EngineError(
                 f"{self.url} parsed the answer into tool calls, and its raw text is gone: "

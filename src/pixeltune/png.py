@@ -6,6 +6,7 @@ chunks are walked here, with every size bounded before anything is inflated, and
 header and picture data (https://www.w3.org/TR/png-3/).
 """
 
+import base64
 import io
 import struct
 import zlib
@@ -75,6 +76,11 @@ def encode(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", pnginfo=info, compress_level=9)
     return buffer.getvalue()
+
+
+def data_url(png: bytes) -> str:
+    """PNG bytes as a `data:` URL, for the `image_url` of a chat request."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

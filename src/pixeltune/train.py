@@ -32,6 +32,7 @@ from pixeltune.callbacks import (  # noqa: E402
 )
 from pixeltune.canvas import Canvas, paintable_mask, start_picture  # noqa: E402
 from pixeltune.distillation import prompt_tokens, read_instruction, teacher_rows  # noqa: E402
+from pixeltune.engine import Engine, EngineError  # noqa: E402
 from pixeltune.evaluate import Local, evaluate  # noqa: E402
 from pixeltune.objectives import (  # noqa: E402
     OBJECTIVES,
@@ -41,7 +42,11 @@ from pixeltune.objectives import (  # noqa: E402
     rendered,
 )
 from pixeltune.placement import PLACEMENT, place_row  # noqa: E402
+from pixeltune.refill import refill  # noqa: E402
+from pixeltune.rollouts import ask_engines, show_live_picture  # noqa: E402
 from pixeltune.sight import Sight  # noqa: E402
+
+RETRIES = 5  # of a request for a rollout: about fifteen seconds of waiting in all
 
 
 def read_rows(
@@ -135,8 +140,18 @@ def paint(
         RuntimeError: the base weights changed, or the pixels did not: then nothing is written.
     """
     objective = OBJECTIVES[verb]
-    if getattr(config, "use_vllm", False):
-        raise ValueError("use_vllm would generate without the artwork's picture: leave it out")
+    use_vllm = getattr(config, "use_vllm", False)
+    if use_vllm and config.vllm_mode != "colocate":
+        raise ValueError(
+            "TRL's vllm_mode=server pushes weights, and here are none to push: start vLLM as it is and "
+            "name it with --rollouts http://host:8000/v1"
+        )
+    if use_vllm and arguments.rollouts:
+        raise ValueError("give either use_vllm (an engine in this process) or --rollouts (running engines)")
+    if objective.signal != "rewards" and (arguments.rollouts or arguments.refill_rounds):
+        raise ValueError(
+            f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
+        )
     checkpoint = find_checkpoint(config)
     task, train_rows, held_out = read_rows(objective, arguments, config.seed)
     rewards = find_rewards(verb, task, arguments)
@@ -155,6 +170,7 @@ def paint(
     start_picture(arguments.start, 32, 32)  # a file that cannot be read is reported before the model loads
     if arguments.mask:
         paintable_mask(arguments.mask, 32, 32)
+    engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
     processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
     block = art.block(sight)
@@ -183,6 +199,12 @@ def paint(
         callbacks=[PixelOptimizerCheck(), NoOpGuard(), stop := StopSignal()],
         **rewards,
     )
+    if use_vllm:
+        show_live_picture(trainer)
+    if engines:
+        ask_engines(trainer, engines, train_rows, [row["prompt"] for row in placed])
+    if arguments.refill_rounds:
+        refill(trainer, rewards["reward_funcs"], placed, arguments.refill_rounds)
     trainer.remove_callback(ProgressCallback)
     if not quiet:
         trainer.add_callback(PixelProgress())
@@ -193,7 +215,16 @@ def paint(
         system = Local(trainer.model, processor)
         trainer.add_callback(HeldOutScore(task, held_out, system, arguments.score_steps, trainer.log))
     first = trainer.model.get_artwork_image()
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except EngineError as error:
+        if trainer.state.global_step == 0:
+            raise
+        trainer._save_checkpoint(trainer.model, trial=None)
+        raise EngineError(
+            f"{error}. Step {trainer.state.global_step} is saved; go on with --resume_from_checkpoint true "
+            f"--output_dir {config.output_dir}"
+        ) from error
 
     pixels = trainer.model.get_artwork_image()
     if weights_sha256(model) != before:
