@@ -62,7 +62,7 @@ def test_an_objective_lifts_the_held_out_score_with_one_model_in_memory(bundled,
     [
         ("grpo", "--data {rows}", "rows of your own have no reward: name one with --reward"),
         ("grpo", "--task turns", "the task turns has no reward"),
-        ("grpo", "--task calls --use_vllm true", "without the artwork's picture"),
+        ("grpo", "--task calls --use_vllm true --vllm_mode server", "pushes weights"),
         ("rloo", "--task calls --reward nowhere:nothing", "no reward 'nowhere:nothing'"),
         ("rloo", "--task calls --reward pixeltune.tasks.calls:NAME", "not a function"),
         ("sft", "--task calls --reward pixeltune.tasks.calls:reward", "sft does not use --reward"),
