@@ -12,7 +12,7 @@ from PIL import Image
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate
-from pixeltune.objectives import OBJECTIVES, contrast, find_reward, rendered
+from pixeltune.objectives import OBJECTIVES, contrast, find_object, rendered
 from pixeltune.tasks import calls
 from pixeltune.train import paint, parse
 
@@ -64,7 +64,7 @@ def test_an_objective_lifts_the_held_out_score_with_one_model_in_memory(bundled,
         ("grpo", "--task turns", "the task turns has no reward"),
         ("grpo", "--task calls --use_vllm true --vllm_mode server", "pushes weights"),
         ("rloo", "--task calls --reward nowhere:nothing", "no reward 'nowhere:nothing'"),
-        ("rloo", "--task calls --reward pixeltune.tasks.calls:NAME", "not a function"),
+        ("rloo", "--task calls --reward pixeltune.tasks.calls:NAME", "not a function or class"),
         ("sft", "--task calls --reward pixeltune.tasks.calls:reward", "sft does not use --reward"),
         ("sft", "--task calls --instruction best", "sft does not use --instruction"),
         ("distill", "--task calls", "distill what"),
@@ -130,4 +130,4 @@ def test_prompts_with_tools_are_rendered_as_the_template_does(bundled):
 
 
 def test_a_reward_by_its_dotted_path():
-    assert find_reward("pixeltune.tasks.calls:reward") is calls.reward
+    assert find_object("pixeltune.tasks.calls:reward", "reward") is calls.reward

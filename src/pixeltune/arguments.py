@@ -22,7 +22,7 @@ class ArtArguments:
 
     model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
     revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
-    task: str | None = field(default=None, metadata={"help": "A bundled task: calls, sums or turns."})
+    task: str | None = field(default=None, metadata={"help": "A bundled task: calls, sums, turns or shop."})
     data: str | None = field(
         default=None,
         metadata={
@@ -40,6 +40,20 @@ class ArtArguments:
     reward: str | None = field(
         default=None,
         metadata={"help": "package.module:function, TRL's signature; default the task's own (grpo, rloo)."},
+    )
+    environment: str | None = field(
+        default=None,
+        metadata={
+            "help": "package.module:Class whose methods are tools, as TRL's environment_factory wants it; "
+            "default the task's own, if it has one (grpo)."
+        },
+    )
+    turn_budget_steps: int = field(
+        default=0,
+        metadata={
+            "help": "Over so many steps the calls a completion may make, one after another, grow from 1 to "
+            "max_tool_calling_iterations (grpo with an environment)."
+        },
     )
     rollouts: list[str] = field(
         default_factory=list,
@@ -71,15 +85,15 @@ class ArtArguments:
 
     def __post_init__(self) -> None:
         if (self.task is None) == (self.data is None):
-            raise ValueError("give either --task (calls, sums, turns) or --data rows.jsonl")
+            raise ValueError("give either --task (calls, sums, turns, shop) or --data rows.jsonl")
         if self.start not in ("grey", "noise") and not self.licence:
             raise ValueError(
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"
             )
         if self.train_rows < 1 or self.held_out_rows < 0:
             raise ValueError("--train_rows must be at least 1 and --held_out_rows at least 0")
-        if self.refill_rounds < 0:
-            raise ValueError("--refill_rounds is 0 (never) or more")
+        if self.refill_rounds < 0 or self.turn_budget_steps < 0:
+            raise ValueError("--refill_rounds and --turn_budget_steps are 0 (never) or more")
         if self.score_steps < 0 or self.snapshot_steps < 0:
             raise ValueError("--score_steps and --snapshot_steps are 0 (never) or more")
 

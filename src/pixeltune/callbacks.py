@@ -125,6 +125,31 @@ class HeldOutScore(TrainerCallback):
             self.log({"held_out_score": result.accuracy})
 
 
+class TurnBudget(TrainerCallback):
+    """Let the calls that an episode may make, one after another, grow from 1 to the trainer's own limit.
+
+    Short episodes first: while a model still fails at the first call, long ones only cost time.
+    """
+
+    def __init__(self, trainer: Any, steps: int) -> None:
+        """
+        Args:
+            trainer: TRL's GRPO trainer; its `max_tool_calling_iterations` is the last budget.
+            steps: after how many the budget is all of that.
+
+        Raises:
+            ValueError: there is no limit to grow to.
+        """
+        if not trainer.args.max_tool_calling_iterations:
+            raise ValueError("--turn_budget_steps needs a budget to grow to: --max_tool_calling_iterations")
+        self.trainer, self.steps = trainer, steps
+        self.last = trainer.args.max_tool_calling_iterations
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        share = min(1.0, state.global_step / self.steps)
+        self.trainer.max_tool_calling_iterations = 1 + int(share * (self.last - 1))
+
+
 class PixelProgress(TrainerCallback):
     """A progress bar with the newest loss, reward and held-out score."""
 

@@ -91,7 +91,7 @@ def _check(argv: list[str]) -> int:
 
 def _eval(argv: list[str]) -> int:
     parser = _parser("eval")
-    parser.add_argument("--task", required=True, help="calls, sums or turns")
+    parser.add_argument("--task", required=True, help="calls, sums, turns or shop")
     parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
     parser.add_argument("--artwork", help="a PNG that goes with every request; none: text only")

@@ -117,12 +117,13 @@ def contrast(
     return out
 
 
-def rendered(rows: list[dict], processor: Any) -> list[dict]:
+def rendered(rows: list[dict], processor: Any, environment: bool = False) -> list[dict]:
     """Rows whose prompts are texts if any has `tools`: TRL's online trainers show every row the same tools.
 
-    `tools` and `completion` go away; every other column goes on to the reward.
+    With an `environment` prompts stay messages, because TRL adds that one's tools itself. `tools` and
+    `completion` go away; every other column goes on to the reward and to the environment's `reset`.
     """
-    as_text = any(row.get("tools") for row in rows)
+    as_text = not environment and any(row.get("tools") for row in rows)
     out = []
     for row in rows:
         rest = {name: value for name, value in row.items() if name not in ("tools", "completion")}
@@ -135,17 +136,29 @@ def rendered(rows: list[dict], processor: Any) -> list[dict]:
     return out
 
 
-def find_reward(path: str) -> Callable[..., list[float]]:
-    """The reward function at a dotted path, `package.module:function`, in TRL's signature.
+def declare_context_length(model: Any) -> None:
+    """Put the language model's `max_position_embeddings` on the whole model's configuration.
+
+    TRL 1.16's tool loop reads it there unless its processing class is a multimodal processor; with the
+    artwork as text it is a tokenizer (`_tool_call_loop` in trl/trainer/grpo_trainer.py).
+    """
+    model.config.max_position_embeddings = model.config.get_text_config().max_position_embeddings
+
+
+def find_object(path: str, what: str) -> Callable[..., Any]:
+    """The function or class at a dotted path, `package.module:name`.
+
+    Args:
+        what: it should be, for the message.
 
     Raises:
         ValueError: there is none.
     """
     module, _, name = path.partition(":")
     try:
-        reward = getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"no reward {path!r} ({error}): write it as package.module:function") from error
-    if not callable(reward):
-        raise ValueError(f"{path!r} is not a function")
-    return reward
+        raise ValueError(f"no {what} {path!r} ({error}): write it as package.module:name") from error
+    if not callable(found):
+        raise ValueError(f"{path!r} is not a function or class")
+    return found

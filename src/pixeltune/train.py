@@ -29,6 +29,7 @@ from pixeltune.callbacks import (  # noqa: E402
     PixelProgress,
     SnapshotCallback,
     StopSignal,
+    TurnBudget,
 )
 from pixeltune.canvas import Canvas, paintable_mask, start_picture  # noqa: E402
 from pixeltune.distillation import prompt_tokens, read_instruction, teacher_rows  # noqa: E402
@@ -38,7 +39,8 @@ from pixeltune.objectives import (  # noqa: E402
     OBJECTIVES,
     Objective,
     contrast,
-    find_reward,
+    declare_context_length,
+    find_object,
     rendered,
 )
 from pixeltune.placement import PLACEMENT, place_row  # noqa: E402
@@ -73,11 +75,33 @@ def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) ->
         if arguments.reward:
             raise ValueError(f"{verb} does not use --reward; grpo and rloo do")
         return {}
-    reward = find_reward(arguments.reward) if arguments.reward else getattr(task, "reward", None)
+    reward = getattr(task, "reward", None)
+    if arguments.reward:
+        reward = find_object(arguments.reward, "reward")
     if reward is None:
         what = f"the task {arguments.task} has no reward" if task else "rows of your own have no reward"
         raise ValueError(f"{what}: name one with --reward package.module:function")
     return {"reward_funcs": reward}
+
+
+def find_environment(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+    """The trainer's ``environment_factory`` where there is one, else nothing.
+
+    Raises:
+        ValueError: the verb has no use for it.
+    """
+    environment = getattr(task, "Environment", None) if OBJECTIVES[verb].signal == "rewards" else None
+    if arguments.environment:
+        environment = find_object(arguments.environment, "environment")
+    if environment is None:
+        return {}
+    if verb != "grpo":
+        raise ValueError(f"{verb} plays no episodes with tools, in TRL 1.16 only grpo does")
+    if arguments.rollouts or arguments.refill_rounds:
+        raise ValueError(
+            "episodes with tools are played in this process, without --rollouts, --refill_rounds"
+        )
+    return {"environment_factory": environment}
 
 
 def find_instruction(verb: str, task: ModuleType | None, arguments: ArtArguments) -> list[dict]:
@@ -154,7 +178,7 @@ def paint(
         )
     checkpoint = find_checkpoint(config)
     task, train_rows, held_out = read_rows(objective, arguments, config.seed)
-    rewards = find_rewards(verb, task, arguments)
+    rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     instruction, tokens = find_instruction(verb, task, arguments), None
     if objective.signal == "contrast" and hasattr(task, "next_turn"):
         raise ValueError(f"{verb} takes single answers, the task {arguments.task} has several turns")
@@ -189,7 +213,10 @@ def paint(
         tokens = prompt_tokens(placed, processor.tokenizer)
     else:
         placed = [place_row(row, block) for row in train_rows]
-        placed = rendered(placed, processor) if objective.signal == "rewards" else placed
+        if objective.signal == "rewards":
+            placed = rendered(placed, processor, environment="environment_factory" in rewards)
+    if "environment_factory" in rewards:
+        declare_context_length(model)
     trainer = objective.trainer(
         model=model,
         args=config,
@@ -205,6 +232,8 @@ def paint(
         ask_engines(trainer, engines, train_rows, [row["prompt"] for row in placed])
     if arguments.refill_rounds:
         refill(trainer, rewards["reward_funcs"], placed, arguments.refill_rounds)
+    if arguments.turn_budget_steps:
+        trainer.add_callback(TurnBudget(trainer, arguments.turn_budget_steps))
     trainer.remove_callback(ProgressCallback)
     if not quiet:
         trainer.add_callback(PixelProgress())

@@ -6,7 +6,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-NAMES = ("calls", "sums", "turns")
+NAMES = ("calls", "sums", "turns", "shop")
 
 
 def find_task(name: str) -> ModuleType:

@@ -20,10 +20,7 @@ from pixeltune.tiny import behaviours, pictures
 
 CARDS, NEUTRALS, BOARDS = 8, 3, 8  # pictures per step, shared by its rows
 USEFUL = 4  # weight of an axis's first value; every other has 2 / number of values
-STRENGTH = (
-    0.3,
-    1.0,
-)  # of the colours of cards; pale ones tell, too: painting starts from grey
+STRENGTH = (0.3, 1.0)  # of the colours of cards; pale ones tell, too, as pictures do that start from grey
 
 QUESTIONS = {"sums": 4, "calls": 5, "turns": 3, "board": 4, "echo": 4}  # told by the system message
 NEUTRAL_SHARE = {"nobody": 0.5, "system": 0.15}  # of rows without a board, looking at what says nothing

@@ -51,14 +51,24 @@ VOCABULARY = 1536
 STEPS, BATCH, MICRO_BATCHES = 2000, 24, 6
 STAGES = {0: curriculum.LEARN, 800: curriculum.DECIDE, 1250: curriculum.MATCH}  # from which step on
 MUON, ADAMW = 4e-3, 3e-3  # learning rates; Muon's is in AdamW's units (match_rms_adamw)
-RATES = {
-    -1: 0.0,
-    99: 1.0,
-    800: 1.0,
-    1250: 500 / 950,
-    1500: 500 / 950,
-    STEPS: 0.0,
-}  # share of them by step, linear in between
+# Share of them by step, linear in between.
+RATES = {-1: 0.0, 99: 1.0, 800: 1.0, 1250: 500 / 950, 1500: 500 / 950, STEPS: 0.0}
+
+# How transformers and TRL read a reply back into content and calls (`tokenizer.parse_response`).
+REPLY = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|im_start|>assistant\n",
+    "fields": {
+        "tool_calls": {
+            "open": "<tool_call>",
+            "close_pattern": r"</tool_call>\s*",
+            "repeats": True,
+            "content": "json",
+            "transform": {"type": "function", "function": "{content}"},
+        },
+        "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
+    },
+}
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
@@ -93,6 +103,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
         model_max_length=4096,
     )
     tokenizer.add_tokens(MARKS)
+    tokenizer.response_template = REPLY
     return tokenizer
 
 
