@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixeltune.rows import read
+from pixeltune.rows import each_turn, read
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
@@ -65,3 +65,17 @@ def test_garbage_is_refused_in_one_way(tmp_path_factory, data):
     path.write_bytes(data)
     with pytest.raises(ValueError):  # noqa: PT011 - which line is wrong depends on the garbage
         read(path)
+
+
+def test_every_turn_of_the_assistant_is_a_row_of_its_own():
+    ask, call, result, answer = (
+        {"role": role, "content": text}
+        for role, text in [("user", "?"), ("assistant", "call"), ("tool", "1"), ("assistant", "Answer: 1")]
+    )
+    row = {"prompt": [ask], "completion": [call, result, answer], "tools": "[]"}
+    assert each_turn([row]) == [
+        {"prompt": [ask], "completion": [call], "tools": "[]"},
+        {"prompt": [ask, call, result], "completion": [answer], "tools": "[]"},
+    ]
+    single = {"prompt": [ask], "completion": [answer]}
+    assert each_turn([single]) == [single]

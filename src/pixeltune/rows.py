@@ -54,6 +54,19 @@ def read(path: str | Path, columns: tuple[str, ...] = ("prompt", "completion")) 
     return rows
 
 
+def each_turn(rows: list[dict]) -> list[dict]:
+    """One row for every turn of the assistant in a ``completion``, what comes before it as the ``prompt``.
+
+    The loss is taken on all of a completion; in one of several turns that would be on tool results, too.
+    """
+    return [
+        {**row, "prompt": row["prompt"] + row["completion"][:number], "completion": [turn]}
+        for row in rows
+        for number, turn in enumerate(row["completion"])
+        if turn["role"] == "assistant"
+    ]
+
+
 def _check(row: dict, columns: tuple[str, ...], where: str) -> dict:
     out = dict(row) if columns == ("prompt",) else {}
     out["prompt"] = _messages(row.get("prompt"), "prompt", "user", where)

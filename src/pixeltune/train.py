@@ -212,7 +212,8 @@ def paint(
         placed = teacher_rows(train_rows, instruction, block, processor)
         tokens = prompt_tokens(placed, processor.tokenizer)
     else:
-        placed = [place_row(row, block) for row in train_rows]
+        turns = row_files.each_turn(train_rows) if objective.signal == "completions" else train_rows
+        placed = [place_row(row, block) for row in turns]
         if objective.signal == "rewards":
             placed = rendered(placed, processor, environment="environment_factory" in rewards)
     if "environment_factory" in rewards:

@@ -91,10 +91,11 @@ def test_void_turns_are_left_out_of_training(open_shop):
     result = {"role": "tool", "content": '{"price": 30}'}
     right, wrong = [said | {"content": f"Answer: {n}"} for n in (30, 31)]
     talk = said | {"content": "Maybe some day."}
-    columns = {"environments": [open_shop] * 4, "answer": [30] * 4, "after": [GOODS["before"]] * 4}
-    episodes = [[calling, result, right], [calling, result, wrong], [talk], [calling, result, talk]]
-    assert shop.reward(episodes, **columns) == [1.0, 0.0, 0.0, 0.0]
-    assert shop.reward_without_void_turns(episodes, **columns) == [1.0, 0.0, None, None]
+    columns = {"environments": [open_shop] * 5, "answer": [30] * 5, "after": [GOODS["before"]] * 5}
+    chat = said | {"content": "I think it is 30."}
+    episodes = [[calling, result, right], [calling, result, wrong], [talk], [calling, result, talk], [chat]]
+    assert shop.reward(episodes, **columns) == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert shop.reward_without_void_turns(episodes, **columns) == [1.0, 0.0, None, None, 0.0]
 
 
 def test_the_turn_budget_grows_to_the_trainers_own():

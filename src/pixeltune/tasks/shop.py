@@ -253,13 +253,14 @@ def reward_without_void_turns(completions: list, **columns) -> list[float | None
     """:func:`reward`, and None for episodes with a turn that neither calls nor answers.
 
     TRL leaves what has no reward out of baseline and loss. Such turns make multi-turn training unstable
-    (SimpleTIR, arXiv 2509.02479). For a model that hardly calls yet there is nothing left to learn from:
-    paint by SFT first.
+    (SimpleTIR, arXiv 2509.02479). For a model that hardly calls yet little is left to learn from: paint by SFT
+    first.
     """
     values = reward(completions, **columns)
     return [None if _void(turns) else value for turns, value in zip(completions, values, strict=True)]
 
 
 def _void(turns: list[dict]) -> bool:
+    """Whether a turn neither calls nor gives a number, be it in the wrong words."""
     said = [turn for turn in turns if turn["role"] == "assistant"]
-    return any(not t.get("tool_calls") and sums.parse(t.get("content") or "") is None for t in said)
+    return any(not t.get("tool_calls") and not any(map(str.isdigit, t.get("content") or "")) for t in said)
