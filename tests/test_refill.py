@@ -14,7 +14,8 @@ ROWS = {(r["prompt"][0]["content"], r["call"]) for r in calls.rows("train", 60, 
 FLAGS = (
     "--task calls --report_to none --score_steps 0 --snapshot_steps 0 --train_rows 60 --max_steps 3 "
     "--num_generations 4 --per_device_train_batch_size 32 --max_completion_length 4 --learning_rate 0.06 "
-    "--save_steps 3 --logging_steps 1 --reward test_refill:only_long_requests --beta 0"  # with a KL term no group is without a gradient
+    "--save_steps 3 --logging_steps 1 --reward test_refill:only_long_requests "
+    "--beta 0"  # with a KL term no group is without a gradient
 )
 
 
