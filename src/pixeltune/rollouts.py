@@ -86,6 +86,8 @@ class EngineRollouts:
                 "out --rollouts and generate in this process"
             )
         messages, tools = self.conversations[prompt]
+        kwargs = getattr(self.trainer.args, "chat_template_kwargs", None)  # such as enable_thinking
+        sampling = {**PLAIN_SAMPLING, **({"chat_template_kwargs": kwargs} if kwargs else {})}
         failures = []
         for turn in range(len(self.engines)):
             engine = self.engines[(number + turn) % len(self.engines)]
@@ -97,7 +99,7 @@ class EngineRollouts:
                     max_tokens=self.trainer.args.max_completion_length,
                     temperature=1.0,
                     logprobs=True,
-                    sampling=PLAIN_SAMPLING,
+                    sampling=sampling,
                 )
             except EngineError as error:
                 failures.append(str(error))
