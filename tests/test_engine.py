@@ -51,8 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((body, dict(self.headers)))
         time.sleep(self.server.delay)
-        answer = self.server.answer
-        self.reply(self.server.status, answer(body) if callable(answer) else answer)
+        answer = self.server.answer(body) if callable(self.server.answer) else self.server.answer
+        self.reply(answer.get("status", self.server.status), answer)
 
     def reply(self, status: int, answer: dict) -> None:
         data = json.dumps(answer).encode()

@@ -6,7 +6,7 @@ import base64
 import io
 import threading
 from contextlib import ExitStack
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -34,12 +34,12 @@ class Oracle(Canned):
         super().__init__()
         self.processor, self.fails_after = processor, fails_after
         self.answer = self.respond
+        self.numbers, self.turn = count(1), threading.Lock()
 
     def respond(self, body: dict) -> dict:
-        if self.status == 503:
-            return {"error": {"message": "overloaded"}}
-        if len(self.seen) == self.fails_after:
-            self.status = 503  # of the requests after this one
+        with self.turn:  # requests come side by side
+            if self.fails_after is not None and next(self.numbers) > self.fails_after:
+                return {"status": 503, "error": {"message": "overloaded"}}
         messages = _image_part(body["messages"])
         text = self.processor.apply_chat_template(
             messages, tools=body.get("tools"), tokenize=False, add_generation_prompt=True
@@ -225,16 +225,29 @@ def test_rollouts_on_a_stale_picture_show_in_the_logged_gap(vllm_url, tmp_path, 
     assert min(gaps(log)[1:]) > 0.1
 
 
-def logs_of(monkeypatch) -> list[dict]:
-    """What the GRPO trainer logs at its steps."""
-    from trl import GRPOTrainer
+def test_rloo_logs_the_gap_of_whole_completions(vllm_url, oracles, tmp_path, monkeypatch):
+    log = logs_of(monkeypatch, "RLOOTrainer", "sampling/sequence_logp_difference/max")
+    words = f"{REAL} --max_steps 2 --output_dir {tmp_path} --rollouts {vllm_url} --refill_rounds 1".split()
+    paint("rloo", *parse("rloo", words), quiet=True)
+    assert len(log) == 2
+    assert all(0 < entry["sampling/sequence_logp_difference/max"] < 1e-2 for entry in log)
+    run("rloo", tmp_path, oracles().url)  # an engine that makes its log-probs up
+    assert len(log) == 2 + 4
+    assert all(entry["sampling/sequence_logp_difference/mean"] > 0.1 for entry in log[2:])
 
-    log, original = [], GRPOTrainer.log
+
+def logs_of(
+    monkeypatch, trainer: str = "GRPOTrainer", key: str = "sampling/sampling_logp_difference/max"
+) -> list[dict]:
+    """What a trainer of TRL logs at its steps."""
+    import trl
+
+    log, original = [], getattr(trl, trainer).log
 
     def keep(self, logs, *rest, **options):
         original(self, logs, *rest, **options)
-        if "sampling/sampling_logp_difference/max" in self.state.log_history[-1]:
+        if key in self.state.log_history[-1]:
             log.append(dict(self.state.log_history[-1]))
 
-    monkeypatch.setattr(GRPOTrainer, "log", keep)
+    monkeypatch.setattr(getattr(trl, trainer), "log", keep)
     return log

@@ -16,6 +16,7 @@ from itertools import count, repeat
 from typing import Any
 
 from PIL import Image
+from trl import RLOOTrainer
 
 from pixeltune.engine import Completion, Engine, EngineError
 from pixeltune.placement import Message, place_image
@@ -45,6 +46,8 @@ class EngineRollouts:
             conversations: what to send for the token ids of a prompt.
         """
         self.trainer, self.engines, self.conversations = trainer, list(engines), conversations
+        self.logprobs: dict[tuple[int, ...], float] = {}
+        """Of a prompt and its completion, the engine's sum over the completion, since last cleared."""
 
     def sync_weights(self) -> None:
         """Nothing: the weights are frozen."""
@@ -76,6 +79,8 @@ class EngineRollouts:
         finally:
             pool.shutdown(cancel_futures=True)
         answers = [answer for group in groups for answer in group]
+        for prompt, answer in zip(prompts, answers, strict=True):
+            self.logprobs[(*prompt, *answer.token_ids)] = sum(answer.logprobs)
         logprobs = [[[value] for value in answer.logprobs] for answer in answers]
         return prompts, [answer.token_ids for answer in answers], logprobs, None
 
@@ -121,7 +126,8 @@ def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], t
     """Let a GRPO or RLOO trainer of TRL take its completions from engines.
 
     GRPO then logs the gap between its own log-probs and the engine's and corrects for it, as it does for its
-    own vLLM (``vllm_importance_sampling_*`` in its config).
+    own vLLM (``vllm_importance_sampling_*`` in its config). RLOO corrects for none, there as here; its gap is
+    logged by :func:`log_gap`.
 
     Args:
         trainer: built without ``use_vllm``.
@@ -146,6 +152,35 @@ def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], t
     talks = [(row["prompt"], json.loads(row["tools"]) if row.get("tools") else None) for row in rows]
     trainer.vllm_generation = EngineRollouts(trainer, engines, dict(zip(ids, talks, strict=True)))
     trainer.use_vllm, trainer._last_loaded_step = True, -1
+    if isinstance(trainer, RLOOTrainer):
+        log_gap(trainer)
+
+
+def log_gap(trainer: Any) -> None:
+    """Log the largest and the mean gap, over the completions of a step, between the trainer's log-prob of a
+    whole completion and the engine's: ``sampling/sequence_logp_difference/max`` and ``/mean``, in nats.
+    """
+    score = trainer._generate_and_score_completions  # RLOO in TRL 1.16 has no hook after scoring
+
+    def score_and_compare(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        out, said = score(batch), trainer.vllm_generation.logprobs
+        gaps = []
+        for logprob, *row in zip(
+            out["old_logps"].tolist(),
+            *(out[f"{part}_{kind}"] for part in ("prompt", "completion") for kind in ("ids", "mask")),
+            strict=True,
+        ):
+            prompt, prompt_mask, completion, mask = row
+            if mask.any():  # else it was cut off, and mask_truncated_completions leaves it out
+                ids = (*prompt[prompt_mask.bool()].tolist(), *completion[mask.bool()].tolist())
+                gaps.append(abs(logprob - said[ids]))
+        said.clear()
+        mode = "train" if trainer.model.training else "eval"
+        trainer._metrics[mode]["sampling/sequence_logp_difference/max"].append(max(gaps, default=0.0))
+        trainer._metrics[mode]["sampling/sequence_logp_difference/mean"].append(sum(gaps) / max(1, len(gaps)))
+        return out
+
+    trainer._generate_and_score_completions = score_and_compare
 
 
 def show_live_picture(trainer: Any) -> None:
