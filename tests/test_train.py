@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import random
 import signal
-import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,12 @@ from PIL import Image
 from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
+from pixeltune.cli import main
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.tasks import calls, sums
 from pixeltune.train import paint, parse
 
-SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 200 --per_device_train_batch_size 8"
+SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 24 --per_device_train_batch_size 4"
 
 
 @pytest.mark.parametrize("name", ["calls", "sums"])
@@ -63,51 +66,79 @@ def test_progress_is_logged_and_snapshots_are_kept(painted, painted_folder):
     assert [s.name for s in snapshots][:2] == ["step-000000.png", "step-000020.png"]
 
 
-def run(verb: str, folder: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "pixeltune.cli", verb, *SHORT.split(), "--output_dir", str(folder)]
+FORKS = multiprocessing.get_context("forkserver")  # which imports once, not once for each process below
+FORKS.set_forkserver_preload(["pixeltune.train"])
+
+
+def command(words: list[str], log: Path) -> None:
+    with log.open("a") as output, redirect_stdout(output):
+        code = main(words)
+    sys.exit(code)
+
+
+def start(verb: str, folder: Path, *more: str) -> multiprocessing.Process:
+    """``pixeltune VERB ...`` in a process of its own; what it prints goes to ``folder.log``."""
     if verb == "grpo":
         more = (*more, "--num_generations", "2", "--max_completion_length", "40")
-    return subprocess.Popen(
-        [*command, "--max_steps", "10", "--save_steps", "2", *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    words = f"{verb} {SHORT} --output_dir {folder} --max_steps 14 --save_steps 2".split()
+    process = FORKS.Process(target=command, args=([*words, *more], folder.with_suffix(".log")))
+    process.start()
+    return process
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
+def checkpoints(folder: Path) -> list[int]:
+    """Steps of the checkpoints that are whole; what is being written has no trainer_state.json yet."""
+    return sorted(int(p.parent.name.split("-")[1]) for p in folder.glob("checkpoint-*/trainer_state.json"))
+
+
+def wait_for(step: int, folder: Path, process: multiprocessing.Process) -> None:
+    """Until a checkpoint of that step or a later one is begun."""
     end = time.monotonic() + 900
-    while not path.exists():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < end, f"no {path}"
-        time.sleep(0.01)
+    while not any(int(p.name.split("-")[1]) >= step for p in folder.glob("checkpoint-*")):
+        assert process.is_alive(), folder.with_suffix(".log").read_text()
+        assert time.monotonic() < end, f"no checkpoint of step {step}"
+        time.sleep(0.005)
 
 
-@pytest.mark.parametrize(
-    ("verb", "how"),
-    [
-        ("sft", signal.SIGKILL),
-        ("sft", signal.SIGINT),
-        ("dpo", signal.SIGKILL),
-        ("grpo", signal.SIGKILL),
-    ],
-)
-def test_killed_or_interrupted_and_resumed_equals_uninterrupted(tmp_path, verb, how):
-    whole = run(verb, tmp_path / "whole")
-    broken = run(verb, tmp_path / "broken")
-    wait_for(tmp_path / "broken" / "checkpoint-2" / "trainer_state.json", broken)
-    os.kill(broken.pid, how)
-    output, _ = broken.communicate(timeout=600)
-    assert not (tmp_path / "broken" / "artwork.png").exists()
-    if how == signal.SIGINT:
-        assert broken.returncode == 130, output
-        assert "--resume_from_checkpoint true" in output
-    resumed = run(verb, tmp_path / "broken", "--resume_from_checkpoint", "true")
-    assert resumed.wait(900) == 0, resumed.stdout.read()
-    assert whole.wait(900) == 0, whole.stdout.read()
-    a, b = (Artwork.load(tmp_path / name / "artwork.png") for name in ("whole", "broken"))
-    assert np.array_equal(a.pixels, b.pixels)
-    assert a.provenance == b.provenance
+def finish(process: multiprocessing.Process) -> int:
+    process.join(900)
+    return process.exitcode
+
+
+def equal(one: Path, two: Path) -> bool:
+    a, b = (Artwork.load(folder / "artwork.png") for folder in (one, two))
+    return np.array_equal(a.pixels, b.pixels) and a.provenance == b.provenance
+
+
+@pytest.mark.parametrize("verb", ["sft", "dpo", "grpo"])
+def test_killed_five_times_and_resumed_equals_uninterrupted(tmp_path, verb):
+    whole, broken, rng = tmp_path / "whole", tmp_path / "broken", random.Random(verb)
+    assert finish(start(verb, whole)) == 0
+    resume: tuple = ()
+    for kill in range(1, 6):
+        process = start(verb, broken, *resume)
+        wait_for(2 * kill, broken, process)
+        time.sleep(rng.uniform(0, 0.5))  # in the middle of a save, of a step, or between them
+        process.kill()
+        assert finish(process) == -signal.SIGKILL
+        assert not (broken / "artwork.png").exists()
+        resume = ("--resume_from_checkpoint", "true") if checkpoints(broken) else ()
+    assert checkpoints(broken)[-1] >= 8
+    assert finish(start(verb, broken, *resume)) == 0
+    assert equal(whole, broken)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert finish(start("sft", whole)) == 0
+    process = start("sft", broken)
+    wait_for(2, broken, process)
+    os.kill(process.pid, signal.SIGINT)
+    assert finish(process) == 130
+    assert "--resume_from_checkpoint true" in broken.with_suffix(".log").read_text()
+    assert not (broken / "artwork.png").exists()
+    assert finish(start("sft", broken, "--resume_from_checkpoint", "true")) == 0
+    assert equal(whole, broken)
 
 
 ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
