@@ -54,11 +54,13 @@ def obedience(model, processor, how: str, rows: int) -> dict:
     return out
 
 
-def colours(model, processor, boards: int = 60) -> dict:
+TOLD = {"role": "system", "content": "Reply in English. Be brief."}
+
+
+def board_colours(model, processor, boards: int = 60) -> dict:
     """Share of tiles named rightly on ``boards`` new boards, every tile asked about on its own."""
     eyes, right = np.random.default_rng(3), 0
-    told = {"role": "system", "content": "Reply in English. Be brief."}
-    asked = [[told, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
+    asked = [[TOLD, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
     for _ in range(boards):
         names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
         system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
@@ -66,6 +68,17 @@ def colours(model, processor, boards: int = 60) -> dict:
         places = curriculum.PLACES.values()
         right += sum(text == names[r][c] for text, (r, c) in zip(said, places, strict=True))
     return proportion(right, boards * len(asked))
+
+
+def tile_colours(model, processor, rounds: int = 5) -> dict:
+    """Share of pictures of one tile on grey whose colour is named rightly: each colour at each place."""
+    eyes, right = np.random.default_rng(3), 0
+    shown = [(name, place) for name in behaviours.COLOURS for place in curriculum.PLACES] * rounds
+    for name, place in shown:
+        picture = Image.fromarray(pictures.one_tile(name, curriculum.PLACES[place], eyes))
+        asked = [TOLD, {"role": "user", "content": curriculum.tile_question(place)}]
+        right += Local(model, processor, picture).complete([asked], [None], 8) == [name]
+    return proportion(right, len(shown))
 
 
 def main() -> None:
@@ -88,7 +101,8 @@ def main() -> None:
         "skills": skills,
         "told by words": obedience(model, processor, "words", arguments.rows // 8),
         "told by a card": obedience(model, processor, "card", arguments.rows // 8),
-        "tile colours": colours(model, processor),
+        "colour of the only tile": tile_colours(model, processor),
+        "colour of one of four tiles": board_colours(model, processor),
         "seconds": round(time.perf_counter() - started),
     }
     write_atomically(OUT, json.dumps(report, indent=2) + "\n")

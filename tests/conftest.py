@@ -9,14 +9,23 @@ import pytest
 from vllm_server import vllm_server
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that uses the server is marked `vllm`, and skipped where that is asked for, aloud."""
+    """Everything that uses the server is marked `vllm`, and skipped where that is asked for, aloud.
+
+    Side by side (`pytest -n 2 --dist loadgroup`), tests that share the server or the painted artworks stay in
+    one process, which starts first because it takes longest; the others go by file.
+    """
     skip = pytest.mark.skip(reason="PIXELTUNE_SKIP_VLLM=1")
     for item in items:
-        if "vllm_url" in getattr(item, "fixturenames", ()):
+        used = set(getattr(item, "fixturenames", ()))
+        if "vllm_url" in used:
             item.add_marker("vllm")
             if os.environ.get("PIXELTUNE_SKIP_VLLM") == "1":
                 item.add_marker(skip)
+        shared = used & {"vllm_url", "_paintings"}
+        item.add_marker(pytest.mark.xdist_group("shared" if shared else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("shared",))
 
 
 @pytest.fixture(scope="session")
@@ -46,11 +55,8 @@ def painted_folder(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def _paintings(painted_folder: Path) -> dict:
     """Task name to (artwork, model that wears it); painted once per session, in about two minutes."""
-    import torch
-
     from pixeltune.train import paint, parse
 
-    torch.set_num_threads(os.cpu_count() or 1)  # tests of tiny random models work with one
     out = {}
     for name in ("calls", "sums"):
         flags = (

@@ -21,6 +21,14 @@ def tiles(names: list[list[str]], rng: np.random.Generator, strength: float = 1.
     return _bytes(picture + rng.choice([0, 4, 16]) * noise(rng))
 
 
+def one_tile(name: str, place: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A quarter of the picture, at row and column ``place``, of the named colour; the rest is plain grey."""
+    picture, (row, column), half = np.full((SIZE, SIZE, 3), 128, np.uint8), place, SIZE // 2
+    quarter = np.s_[row * half : (row + 1) * half, column * half : (column + 1) * half]
+    picture[quarter] = tiles([[name]], rng)[quarter]
+    return picture
+
+
 def noise(rng: np.random.Generator) -> np.ndarray:
     """Unit Gaussian noise, one float32 per channel."""
     return rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32)
