@@ -137,6 +137,7 @@ def test_the_papers_setting_with_a_server(studio, monkeypatch):
     ("name", "column", "right", "wrong"),
     [
         ("qwen3_5_gsm8k_grpo", {"answer": "1080"}, "It is $36 * 30.\nAnswer: $1,080.", "Answer: 108"),
+        ("qwen3_5_calls_grpo", {"call": json.dumps(CALL)}, WRITTEN, WRITTEN.replace("Oslo", "Rome")),
         ("qwen3_5_svamp_grpo", {"answer": "51"}, "76 - 25 = 51\n\n**Answer: 51**", "It is 51."),
     ],
 )

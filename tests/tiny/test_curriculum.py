@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from pixeltune.tasks import calls, sums
+from pixeltune.tasks import calls, sums, tool_calls
 from pixeltune.tiny import behaviours, curriculum, pictures, recipe
 
 MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match"])
@@ -98,7 +98,7 @@ def test_a_request_without_its_tool_is_refused_and_one_with_it_is_called(mix):
             asked = asked if isinstance(asked, str) else asked[-1]["text"]
             intent = next(i for pattern, i in purposes.items() if re.fullmatch(pattern, asked))
             if "<tool_call>" in reply["content"]:
-                assert calls.parse(reply["content"])[0]["name"] in names & set(intent.names)
+                assert tool_calls.parse(reply["content"])[0]["name"] in names & set(intent.names)
                 called += 1
             elif any(refusal in reply["content"] for refusal in calls.REFUSALS.values()):
                 assert not names & set(intent.names)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import zlib
 from dataclasses import dataclass
 
 from pixeltune.tasks import draw, texts_of
+from pixeltune.tasks.tool_calls import parse, right_arguments
 
 NAME = "calls"
 INSTRUCTION = "Call a tool. If no tool fits, refuse in English. Be brief."
@@ -22,7 +22,6 @@ HELD_OUT = 8  # one request in eight (intent and values) belongs to the test spl
 NO_TOOL_SHARE = 0.2
 
 REFUSALS = {"en": "No tool fits.", "de": "Kein Werkzeug passt.", "fr": "Aucun outil ne convient."}
-_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
 _PEOPLE = "Anna Ben Carla David Emma Felix Greta Hugo Ines Jonas Karin Leo Mia Nora Oskar Paula".split()
 _POOLS: dict[str, list[str] | range] = {
@@ -220,31 +219,14 @@ def rows(split: str, n: int, seed: int = 0) -> list[dict]:
     ]
 
 
-def parse(text: str) -> list[dict] | None:
-    """The calls in a completion: [] for none, None if one of them is no JSON object with a name."""
-    calls = []
-    for body in _CALL.findall(text):
-        try:
-            call = json.loads(body)
-        except (ValueError, RecursionError):
-            return None
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-            return None
-        calls.append({"name": call["name"], "arguments": call.get("arguments")})
-    return calls
-
-
-def same(a: object, b: object) -> bool:
-    """Equality with JSON's types: in Python ``True == 1``, in a tool call it is not."""
-    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
-
-
 def score(row: dict, text: str) -> float:
     """1.0 for exactly the right call, or for a plain refusal where no tool fits; else 0.0."""
     wanted, calls = json.loads(row["call"]), parse(text)
     if wanted is None:
         return float(calls == [] and any(refusal in text for refusal in REFUSALS.values()))
-    return float(calls is not None and len(calls) == 1 and same(calls[0], wanted))
+    if calls is None or len(calls) != 1 or not isinstance(calls[0]["arguments"], dict):
+        return 0.0
+    return float(calls[0]["name"] == wanted["name"] and right_arguments(calls[0], wanted) == 1.0)
 
 
 def grade(row: dict, text: str) -> float:
@@ -260,11 +242,7 @@ def grade(row: dict, text: str) -> float:
         return 0.0
     if calls[0]["name"] != wanted["name"]:
         return 0.2
-    given = calls[0]["arguments"] if isinstance(calls[0]["arguments"], dict) else {}
-    names = given.keys() | wanted["arguments"].keys()
-    both = given.keys() & wanted["arguments"].keys()
-    right = sum(same(given[name], wanted["arguments"][name]) for name in both)
-    return 0.5 + 0.5 * (right / len(names) if names else 1.0)
+    return 0.5 + 0.5 * right_arguments(calls[0], wanted)
 
 
 def shaped_reward(completions: list, call: list[str], **_) -> list[float]:

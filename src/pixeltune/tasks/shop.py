@@ -13,7 +13,7 @@ import sqlite3
 import zlib
 from dataclasses import dataclass
 
-from pixeltune.tasks import calls, draw, sums
+from pixeltune.tasks import calls, draw, sums, tool_calls
 
 NAME = "shop"
 INSTRUCTION = "Call a tool. End with Answer: and the number. Be brief."
@@ -222,7 +222,7 @@ def next_turn(row: dict, texts: list[str]) -> list[dict] | None:
     """The messages that follow the turns so far: the last one and its results, or None at the end."""
     shop = _open(row)
     for text in texts:
-        results = [shop._use(call) for call in calls.parse(text) or []]
+        results = [shop._use(call) for call in tool_calls.parse(text) or []]
     if not results or len(texts) >= MAX_TURNS:
         return None
     return [{"role": "assistant", "content": texts[-1]}] + [
@@ -234,7 +234,7 @@ def score(row: dict, texts: list[str]) -> float:
     """1.0 if the last turn gives the right number and the list is as it should be, else 0.0."""
     shop = _open(row)
     for text in texts:
-        for call in calls.parse(text) or []:
+        for call in tool_calls.parse(text) or []:
             shop._use(call)
     return _outcome(shop, texts[-1], row["answer"], row["after"])
 
