@@ -1,0 +1,164 @@
+"""What a painting needs before the model loads: rows, rewards, an instruction, a checkpoint.
+
+Whatever is wrong with them is said here, before any long work starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pixeltune import rows as row_files
+from pixeltune.tasks import find_task
+from pixeltune.torchvision_cpu import declare_operators
+
+declare_operators()
+
+from transformers import TrainingArguments  # noqa: E402
+
+from pixeltune.arguments import ArtArguments  # noqa: E402
+from pixeltune.canvas import paintable_mask, start_picture  # noqa: E402
+from pixeltune.distillation import read_instruction  # noqa: E402
+from pixeltune.objectives import OBJECTIVES, find_object  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What arguments stand for."""
+
+    task: ModuleType | None
+    """None where the rows are the user's own."""
+    train_rows: list[dict]
+    held_out: list[dict]
+    rewards: dict[str, Any]
+    """The trainer's ``reward_funcs`` and ``environment_factory``, where it takes any."""
+    instruction: list[dict]
+    """What a teacher is told, empty where there is none."""
+    checkpoint: str | None
+    """The folder to resume from."""
+
+
+def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Preparation:
+    """Read and look up what arguments name.
+
+    Raises:
+        ValueError: one of them cannot be used, or not with this objective.
+    """
+    objective = OBJECTIVES[verb]
+    use_vllm = getattr(config, "use_vllm", False)
+    if use_vllm and config.vllm_mode != "colocate":
+        raise ValueError(
+            "TRL's vllm_mode=server pushes weights, and here are none to push: start vLLM as it is and "
+            "name it with --rollouts http://host:8000/v1"
+        )
+    if use_vllm and arguments.rollouts:
+        raise ValueError("give either use_vllm (an engine in this process) or --rollouts (running engines)")
+    if objective.signal != "rewards" and (arguments.rollouts or arguments.refill_rounds):
+        raise ValueError(
+            f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
+        )
+    start_picture(arguments.start, 32, 32)  # a file that cannot be read is reported now
+    if arguments.mask:
+        paintable_mask(arguments.mask, 32, 32)
+    checkpoint = find_checkpoint(config)
+    task, train_rows, held_out = read_rows(verb, arguments, config.seed)
+    if objective.signal == "contrast" and hasattr(task, "next_turn"):
+        raise ValueError(f"{verb} takes single answers, the task {arguments.task} has several turns")
+    rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
+    instruction = find_instruction(verb, task, arguments)
+    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint)
+
+
+def read_rows(
+    verb: str, arguments: ArtArguments, seed: int
+) -> tuple[ModuleType | None, list[dict], list[dict]]:
+    """The task (None for a file) with training rows and held-out rows.
+
+    Raises:
+        ValueError: the task is unknown, or the file cannot be used.
+    """
+    if arguments.data is not None:
+        return None, row_files.read(arguments.data, OBJECTIVES[verb].columns), []
+    task = find_task(arguments.task)
+    return task, task.rows("train", arguments.train_rows, seed), task.rows("test", arguments.held_out_rows)
+
+
+def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+    """The trainer's ``reward_funcs`` where it learns from rewards, else nothing.
+
+    Raises:
+        ValueError: a reward is missing or not wanted.
+    """
+    if OBJECTIVES[verb].signal != "rewards":
+        if arguments.reward:
+            raise ValueError(f"{verb} does not use --reward; grpo and rloo do")
+        return {}
+    reward = getattr(task, "reward", None)
+    if arguments.reward:
+        reward = find_object(arguments.reward, "reward")
+    if reward is None:
+        what = f"the task {arguments.task} has no reward" if task else "rows of your own have no reward"
+        raise ValueError(f"{what}: name one with --reward package.module:function")
+    return {"reward_funcs": reward}
+
+
+def find_environment(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+    """The trainer's ``environment_factory`` where there is one, else nothing.
+
+    Raises:
+        ValueError: the verb has no use for it.
+    """
+    environment = getattr(task, "Environment", None) if OBJECTIVES[verb].signal == "rewards" else None
+    if arguments.environment:
+        environment = find_object(arguments.environment, "environment")
+    if environment is None:
+        return {}
+    if verb != "grpo":
+        raise ValueError(f"{verb} plays no episodes with tools, in TRL 1.16 only grpo does")
+    if arguments.rollouts or arguments.refill_rounds:
+        raise ValueError(
+            "episodes with tools are played in this process, without --rollouts, --refill_rounds"
+        )
+    return {"environment_factory": environment}
+
+
+def find_instruction(verb: str, task: ModuleType | None, arguments: ArtArguments) -> list[dict]:
+    """What a teacher is told, empty where there is no teacher.
+
+    Raises:
+        ValueError: an instruction is missing, cannot be read, or is not wanted.
+    """
+    if OBJECTIVES[verb].signal != "teacher":
+        if arguments.instruction:
+            raise ValueError(f"{verb} does not use --instruction; distill does")
+        return []
+    if not arguments.instruction:
+        raise ValueError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")
+    if arguments.instruction == "best" and task is not None:
+        return [{"role": "system", "content": task.INSTRUCTION}]
+    return read_instruction(arguments.instruction)
+
+
+def find_checkpoint(config: TrainingArguments) -> str | None:
+    """The checkpoint to resume from: a folder, or with "true" the newest whole one in ``output_dir``.
+
+    A run that is killed while it saves leaves a folder without ``trainer_state.json``, which is written last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted = str(config.resume_from_checkpoint)
+    if wanted.lower() in ("none", "false"):
+        return None
+    folders = [Path(wanted)]
+    if wanted.lower() == "true":
+        folders = sorted(
+            Path(config.output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1])
+        )
+    whole = [str(folder) for folder in folders if (folder / "trainer_state.json").is_file()]
+    if not whole:
+        place = config.output_dir if wanted.lower() == "true" else wanted
+        raise ValueError(f"no checkpoint in {place} to resume from")
+    return whole[-1]
