@@ -12,6 +12,7 @@ import argparse
 import json
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import datasets
@@ -21,6 +22,7 @@ from PIL import Image
 
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
+from pixeltune.distillation import tell
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.files import write_atomically
 from pixeltune.tasks import find_task
@@ -62,29 +64,59 @@ def main() -> None:
                 write_atomically(OUT, json.dumps(report, indent=2) + "\n")
 
 
-def measure(verb: str, name: str, seed: int, n: int) -> dict:
-    """Paint once and score three ways."""
+def measure(
+    verb: str, name: str, seed: int, n: int, flags: str | None = None, told: list[dict] | None = None
+) -> dict:
+    """Paint once and score three ways.
+
+    Args:
+        verb: what to paint with.
+        name: of the task.
+        seed: of the painting.
+        n: held-out rows to score.
+        flags: of the painting, in place of `FLAGS`.
+        told: messages in front of a request that make the ceiling, in place of the task's instruction.
+    """
     task, model, processor = find_task(name), load_model("tiny"), load_processor("tiny")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        flags = f"--task {name} {FLAGS[verb]} --seed {seed} --score_steps 0 --snapshot_steps 0 "
+        flags = f"--task {name} {flags or FLAGS[verb]} --seed {seed} --score_steps 0 --snapshot_steps 0 "
         flags += f"--save_strategy no --report_to none --output_dir {folder}"
-        artwork, _, _ = paint(verb, *parse(verb, flags.split()))
+        artwork, _, finished = paint(verb, *parse(verb, flags.split()))
+    if not finished:
+        raise KeyboardInterrupt  # a painting cut short is no result
     seconds = time.perf_counter() - started
     start = Canvas(start_picture("grey", *artwork.size)).to_uint8()
-    rows, scores = task.rows("test", n), {}
-    for key, picture, instruction in (
-        ("start", Image.fromarray(start), ""),
-        ("artwork", artwork.image, ""),
-        ("ceiling", None, task.INSTRUCTION),
-    ):
-        scores[key] = evaluate(task, rows, Local(model, processor, picture), instruction).summary()
+    told = told or [{"role": "system", "content": task.INSTRUCTION}]
+    tokens = artwork.provenance.training.get("prompt_tokens")
     return {
-        **scores,
+        "start": unpainted(name, n, grey=artwork.size),
+        "artwork": evaluate(task, task.rows("test", n), Local(model, processor, artwork.image)).summary(),
+        "ceiling": unpainted(name, n, told=json.dumps(told)),
         "change": float(np.abs(artwork.pixels.astype(int) - start).mean()),
         "base_unchanged": weights_sha256(model) == artwork.provenance.base_sha256,
+        **({"prompt_tokens": tokens} if tokens else {}),
         "seconds": round(seconds, 1),
     }
+
+
+@cache
+def unpainted(name: str, n: int, grey: tuple[int, int] | None = None, told: str = "[]") -> dict:
+    """The bundled model's score with a grey picture of that size, or told something: the same for every run.
+
+    Args:
+        name: of the task.
+        n: held-out rows.
+        grey: height and width, None for no picture.
+        told: messages in front of every request, as JSON.
+    """
+    task, messages = find_task(name), json.loads(told)
+    picture = Image.fromarray(Canvas(start_picture("grey", *grey)).to_uint8()) if grey else None
+    rows = [
+        {**row, "prompt": tell(row["prompt"], messages) if messages else row["prompt"]}
+        for row in task.rows("test", n)
+    ]
+    return evaluate(task, rows, Local(load_model("tiny"), load_processor("tiny"), picture)).summary()
 
 
 if __name__ == "__main__":

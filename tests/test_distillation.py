@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from datasets import Dataset
+from PIL import Image
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.arguments import parse
+from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor
+from pixeltune.canvas import Canvas, start_picture
 from pixeltune.distillation import (
     DistillationTrainer,
     prompt_tokens,
@@ -17,11 +21,18 @@ from pixeltune.distillation import (
     teacher_rows,
     tell,
 )
-from pixeltune.evaluate import Local
+from pixeltune.evaluate import Local, _image_part, evaluate
+from pixeltune.placement import place_image
 from pixeltune.sight import Sight
 from pixeltune.tasks import calls
+from pixeltune.tiny.behaviours import AXES
+from pixeltune.train import paint, run
 
 TOLD = [{"role": "system", "content": calls.INSTRUCTION}]
+PHRASES = [phrase for values in AXES.values() for phrase in next(iter(values.values())).phrases]
+LONG = [{"role": "system", "content": " ".join(PHRASES * 2)}]
+EXAMPLES = [m for row in calls.rows("train", 4, seed=99) for m in [*row["prompt"], *row["completion"]]]
+SHORT = "--task calls --save_strategy no --snapshot_steps 0 --score_steps 0 --report_to none "
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +56,43 @@ def test_the_student_reads_the_artwork_and_the_teacher_the_words(processor):
     tokens = prompt_tokens(placed, processor.tokenizer)
     words = len(processor.tokenizer(f"{calls.INSTRUCTION}\n\n")["input_ids"])
     assert tokens["saved"] == words - 66  # 64 image tokens and their two brackets
+
+
+@pytest.mark.parametrize("told", [LONG, EXAMPLES], ids=["long", "examples"])
+def test_tokens_saved_are_what_a_request_loses(processor, told):
+    """Counted once more, in the requests that are served: words without a picture, a PNG without words."""
+    rows = calls.rows("train", 5)
+    tokens = prompt_tokens(
+        teacher_rows(rows, told, ArtConfig().block(Sight(processor)), processor), processor.tokenizer
+    )
+    picture = Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8())
+    words = with_artwork = 0
+    for row in rows:
+        for messages in (tell(row["prompt"], told), _image_part(place_image(row["prompt"], ""))):
+            text = processor.apply_chat_template(
+                messages, tools=json.loads(row["tools"]), tokenize=False, add_generation_prompt=True
+            )
+            if "<|image_pad|>" in text:
+                with_artwork += len(processor(text=[text], images=[[picture]])["input_ids"][0])
+            else:
+                words += len(processor.tokenizer(text)["input_ids"])
+    assert tokens == {
+        "artwork": with_artwork / 5,
+        "words": words / 5,
+        "saved": pytest.approx((words - with_artwork) / 5),
+    }
+    assert tokens["saved"] > 0
+
+
+def test_tokens_saved_are_printed_and_kept(bundled, tmp_path, capsys):
+    (tmp_path / "long.json").write_text(json.dumps(LONG))
+    flags = SHORT + "--max_steps 1 --per_device_train_batch_size 2 --max_completion_length 2 --train_rows 2 "
+    flags += f"--instruction {tmp_path / 'long.json'} --output_dir {tmp_path}"
+    assert run("distill", flags.split()) == 0
+    tokens = Artwork.load(tmp_path / "artwork.png").provenance.training["prompt_tokens"]
+    assert tokens["saved"] > 0
+    assert f"prompt tokens per request: {tokens['words']} in words" in (said := capsys.readouterr().out)
+    assert f"{tokens['saved']} saved" in said
 
 
 @pytest.mark.parametrize(
@@ -124,3 +172,41 @@ def test_completions_come_from_the_base_model_told_in_words(processor, tmp_path,
         [[*TOLD, *row["prompt"]] for row in rows], [json.loads(row["tools"]) for row in rows], 64
     )
     assert [processor.tokenizer.decode(ids).removesuffix("<|im_end|>") for ids in said] == told
+
+
+@pytest.mark.parametrize(
+    ("alpha", "divergence"),
+    [
+        (0.0, lambda s, t: (t * (t / s).log()).sum()),
+        (1.0, lambda s, t: (s * (s / t).log()).sum()),
+        (0.5, lambda s, t: sum((p * (2 * p / (s + t)).log()).sum() for p in (s, t)) / 2),
+    ],
+    ids=["forward KL", "reverse KL", "Jensen-Shannon"],
+)
+def test_alpha_is_named_as_the_documentation_says(alpha, divergence):
+    from trl.experimental.sdft.loss_utils import compute_divergence
+
+    student, teacher = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.3, 0.6])
+    torch.testing.assert_close(
+        compute_divergence(student.log(), teacher.log(), alpha), divergence(student, teacher)
+    )
+
+
+@pytest.fixture(scope="module")
+def start_score(processor):
+    """Of grey, on 40 held-out rows."""
+    picture = Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8())
+    return evaluate(calls, calls.rows("test", 40, seed=5), Local(load_model("tiny"), processor, picture))
+
+
+@pytest.mark.parametrize(
+    "option", ["--distillation_alpha 1", "--distillation_alpha 0.5"], ids=["reverse KL", "Jensen-Shannon"]
+)
+def test_the_other_divergences_lift_the_held_out_score(processor, start_score, tmp_path, option):
+    flags = SHORT + "--max_steps 12 --train_rows 96 --per_device_train_batch_size 8 --learning_rate 0.06 "
+    flags += f"--max_completion_length 40 --instruction best {option} --output_dir {tmp_path}"
+    artwork, _, finished = paint("distill", *parse("distill", flags.split()), quiet=True)
+    assert finished
+    rows = calls.rows("test", 40, seed=5)
+    after = evaluate(calls, rows, Local(load_model("tiny"), processor, artwork.image))
+    assert after.ci95[0] > start_score.ci95[1]
