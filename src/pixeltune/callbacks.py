@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import signal
 import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +19,7 @@ declare_operators()
 
 from transformers import TrainerCallback  # noqa: E402
 
-from pixeltune.adapter import ArtLayer  # noqa: E402
+from pixeltune.adapter.guard import art_layer  # noqa: E402
 from pixeltune.evaluate import Local, evaluate  # noqa: E402
 from pixeltune.files import write_atomically  # noqa: E402
 
@@ -48,60 +47,8 @@ class SnapshotCallback(TrainerCallback):
 
     def _save(self, model: Any, step: int) -> None:
         png = io.BytesIO()
-        Image.fromarray(_layer(model).canvas().to_uint8()).save(png, format="PNG")
+        Image.fromarray(art_layer(model).canvas().to_uint8()).save(png, format="PNG")
         write_atomically(self.folder / f"step-{step:06d}.png", png.getvalue())
-
-
-class PixelOptimizerCheck(TrainerCallback):
-    """Warn at the start of training when the optimiser's settings cannot move pixels, or would fade them."""
-
-    def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs) -> None:
-        pixels = {id(parameter) for parameter in _layer(model).art_canvas.parameters()}
-        for group in optimizer.param_groups if optimizer is not None else []:
-            if not any(id(parameter) in pixels for parameter in group["params"]):
-                continue
-            for problem in _problems(group):
-                warnings.warn(f"pixels will not train well: {problem}", stacklevel=2)
-
-
-class NoOpGuard(TrainerCallback):
-    """Stop a training that trains nothing: some steps in, no grey level changed, or no gradient came."""
-
-    def __init__(self, steps: int = 10) -> None:
-        """
-        Args:
-            steps: after how many the picture is looked at; a shorter training is looked at by its caller.
-        """
-        self.steps = steps
-
-    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
-        self.first, self.end = _layer(model).canvas().to_uint8(), state.global_step + self.steps
-        self.pushed = False
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
-        gradients = [p.grad for p in _layer(model).art_canvas.parameters() if p.grad is not None]
-        self.pushed = self.pushed or any(gradient.any() for gradient in gradients)
-
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        """
-        Raises:
-            RuntimeError: naming the likely causes, the likeliest first.
-        """
-        if state.global_step != self.end:
-            return
-        if not self.pushed:
-            raise RuntimeError(
-                f"the pixels had no gradient in {self.steps} steps, so nothing is being learned. Likely "
-                "causes: with rewards, every completion of a group got the same one (raise temperature or "
-                "num_generations, shape the reward, or start from an artwork painted by sft); max_length or "
-                "max_completion_length cuts every answer off; every label is masked"
-            )
-        if (_layer(model).canvas().to_uint8() == self.first).all():
-            raise RuntimeError(
-                f"no pixel changed by a grey level in {self.steps} steps. Likely causes: learning_rate is "
-                "too small (2e-3 .. 2e-2 move pixels); adam_epsilon exceeds the gradients (set 1e-16); "
-                "warmup is long; bound or mask leaves nothing to paint"
-            )
 
 
 class HeldOutScore(TrainerCallback):
@@ -192,32 +139,3 @@ class StopSignal(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs) -> None:
         for known, handler in getattr(self, "_before", {}).items():
             signal.signal(known, handler)
-
-
-def _problems(group: dict[str, Any]) -> list[str]:
-    """What is wrong with an optimiser's parameter group, each with its remedy."""
-    rate = group.get("initial_lr", group["lr"])  # a warm-up starts from 0
-    epsilon = group.get("eps")
-    problems = []
-    if rate < 1e-4:
-        problems.append(
-            f"learning_rate={rate:g} moves a pixel by {rate * 255:.2g} grey levels a step at most (trainers' "
-            "defaults are made for weights); set learning_rate to 2e-3 .. 2e-2"
-        )
-    if group.get("weight_decay"):
-        problems.append(
-            f"weight_decay={group['weight_decay']:g} fades the picture to black; set weight_decay=0"
-        )
-    if isinstance(epsilon, float) and epsilon > 2e-10:
-        problems.append(
-            f"eps={epsilon:g} is larger than most pixel gradients (1e-7 and less) and shrinks their steps; "
-            "set adam_epsilon=1e-16"
-        )
-    return problems
-
-
-def _layer(model: Any) -> ArtLayer:
-    layer = next((module for module in model.modules() if isinstance(module, ArtLayer)), None)
-    if layer is None:
-        raise ValueError("this model has no artwork: pass peft_config=ArtConfig(...) to the trainer")
-    return layer

@@ -21,8 +21,6 @@ from pixeltune.artwork import Artwork, Provenance  # noqa: E402
 from pixeltune.base import load_model, load_processor, template_sha256, weights_sha256  # noqa: E402
 from pixeltune.callbacks import (  # noqa: E402
     HeldOutScore,
-    NoOpGuard,
-    PixelOptimizerCheck,
     PixelProgress,
     SnapshotCallback,
     StopSignal,
@@ -156,7 +154,7 @@ def paint(
         train_dataset=Dataset.from_list(placed),
         processing_class=processor.tokenizer,  # the artwork is text to TRL; the adapter supplies the picture
         peft_config=art,
-        callbacks=[PixelOptimizerCheck(), NoOpGuard(), stop := StopSignal()],
+        callbacks=[stop := StopSignal()],
         **ready.rewards,
     )
     equip(trainer, ready, arguments, engines, placed, processor, quiet)

@@ -14,6 +14,7 @@ from peft.mapping import (  # noqa: E402
 )
 
 from pixeltune.adapter.config import ArtConfig  # noqa: E402
+from pixeltune.adapter.guard import watch_every_trainer  # noqa: E402
 from pixeltune.adapter.layer import ArtLayer  # noqa: E402
 from pixeltune.adapter.model import ArtModel  # noqa: E402
 
@@ -21,5 +22,7 @@ from pixeltune.adapter.model import ArtModel  # noqa: E402
 PEFT_TYPE_TO_CONFIG_MAPPING["ART"] = ArtConfig
 PEFT_TYPE_TO_TUNER_MAPPING["ART"] = ArtModel
 PEFT_TYPE_TO_PREFIX_MAPPING["ART"] = ArtModel.prefix
+
+watch_every_trainer()
 
 __all__ = ["ArtConfig", "ArtLayer", "ArtModel"]

@@ -1,0 +1,68 @@
+"""Both checks are active in an unmodified trainer that is only given ``peft_config=``."""
+
+import warnings
+
+import pytest
+import torch
+from datasets import Dataset
+from training import make_trainer
+from transformers import Trainer, TrainingArguments
+
+from pixeltune.adapter import ArtConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 2e-5}, "learning_rate=2e-05"),
+        ({"weight_decay": 0.01}, "fades the picture"),
+        ({"adam_epsilon": 1e-8}, "adam_epsilon=1e-16"),
+        ({"learning_rate": 5e-3, "warmup_steps": 2}, None),
+    ],
+)
+def test_optimiser_settings_that_cannot_move_pixels_are_reported(checkpoints, tmp_path, settings, message):
+    trainer = make_trainer(checkpoints["qwen3_vl"], str(tmp_path), ArtConfig(), max_steps=1, **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.train()
+    found = [
+        str(warning.message) for warning in caught if "pixels will not train well" in str(warning.message)
+    ]
+    assert len(found) == (message is not None)
+    assert all(message in text for text in found)
+
+
+def test_a_training_that_changes_no_grey_level_is_stopped(checkpoints, tmp_path):
+    trainer = make_trainer(
+        checkpoints["qwen3_vl"], str(tmp_path), ArtConfig(), max_steps=12, learning_rate=1e-7
+    )
+    with (
+        pytest.warns(UserWarning, match="pixels will not train well"),
+        pytest.raises(RuntimeError, match="no pixel changed by a grey level in 10 steps"),
+    ):
+        trainer.train()
+    assert trainer.state.global_step == 10
+
+
+def test_a_training_without_a_gradient_is_stopped(checkpoints, tmp_path, monkeypatch):
+    trainer = make_trainer(checkpoints["qwen3_vl"], str(tmp_path), ArtConfig(), max_steps=12)
+    loss = trainer.compute_loss
+    monkeypatch.setattr(trainer, "compute_loss", lambda *rest, **options: 0 * loss(*rest, **options))
+    with pytest.raises(RuntimeError, match="the pixels had no gradient in 10 steps"):
+        trainer.train()
+
+
+def test_trainers_of_other_models_are_left_alone(tmp_path):
+    class Line(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            return {"loss": (x * 0 * self.weight).sum()}
+
+    settings = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=12, learning_rate=1e-9, report_to="none", save_strategy="no"
+    )
+    rows = Dataset.from_list([{"x": float(n)} for n in range(8)])
+    assert Trainer(Line(), settings, train_dataset=rows).train().global_step == 12
