@@ -51,7 +51,11 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((body, dict(self.headers)))
         time.sleep(self.server.delay)
-        answer = self.server.answer(body) if callable(self.server.answer) else self.server.answer
+        try:
+            answer = self.server.answer(body) if callable(self.server.answer) else self.server.answer
+        except ConnectionAbortedError:
+            self.close_connection = True
+            return
         self.reply(answer.get("status", self.server.status), answer)
 
     def reply(self, status: int, answer: dict) -> None:

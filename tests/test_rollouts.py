@@ -30,15 +30,17 @@ GRPO = (
 class Oracle(Canned):
     """An engine that tokenizes prompts as the bundled model does, and answers now rightly, now wrongly."""
 
-    def __init__(self, processor, fails_after: int | None = None) -> None:
+    def __init__(self, processor, fails_after: int | None = None, hangs_up: bool = False) -> None:
         super().__init__()
-        self.processor, self.fails_after = processor, fails_after
+        self.processor, self.fails_after, self.hangs_up = processor, fails_after, hangs_up
         self.answer = self.respond
         self.numbers, self.turn = count(1), threading.Lock()
 
     def respond(self, body: dict) -> dict:
         with self.turn:  # requests come side by side
             if self.fails_after is not None and next(self.numbers) > self.fails_after:
+                if self.hangs_up:
+                    raise ConnectionAbortedError("without an answer")
                 return {"status": 503, "error": {"message": "overloaded"}}
         messages = _image_part(body["messages"])
         text = self.processor.apply_chat_template(
@@ -110,21 +112,25 @@ def test_every_request_carries_the_picture_of_its_step(verb, oracles, tmp_path):
     assert (body["n"], body["temperature"], body["top_p"], body["top_k"]) == (4, 1.0, 1.0, -1)
 
 
-def test_an_engine_that_fails_is_stepped_over_and_without_any_a_checkpoint_resumes(
-    oracles, tmp_path, monkeypatch
-):
+def test_an_engine_that_fails_is_stepped_over(oracles, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "RETRIES", 1)
     well, dying = oracles(), oracles(fails_after=2)
-    _, _, finished = run("grpo", tmp_path / "a", dying.url, well.url)
+    _, _, finished = run("grpo", tmp_path, dying.url, well.url)
     assert finished
     assert len(well.seen) == 6  # its own four, and the two that the other one refused
 
-    last = oracles(fails_after=5)  # the sixth request is the second of the third step
-    with pytest.raises(EngineError, match=r"overloaded.*Step 2 is saved.*--resume_from_checkpoint true"):
-        run("grpo", tmp_path / "b", last.url)
+
+@pytest.mark.parametrize(("hangs_up", "message"), [(False, "overloaded"), (True, "nobody answers there")])
+def test_without_an_engine_that_answers_a_checkpoint_resumes(
+    hangs_up, message, oracles, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "RETRIES", 1)
+    last = oracles(fails_after=5, hangs_up=hangs_up)  # the sixth request is the second of the third step
+    with pytest.raises(EngineError, match=rf"{message}.*Step 2 is saved.*--resume_from_checkpoint true"):
+        run("grpo", tmp_path, last.url)
     assert len(last.seen) == 5 + 1 + 1  # with one retry
-    assert not (tmp_path / "b/artwork.png").exists()
-    artwork, _, finished = run("grpo", tmp_path / "b", oracles().url, flags="--resume_from_checkpoint true")
+    assert not (tmp_path / "artwork.png").exists()
+    artwork, _, finished = run("grpo", tmp_path, oracles().url, flags="--resume_from_checkpoint true")
     assert finished
     assert artwork.provenance.steps == 4
 
