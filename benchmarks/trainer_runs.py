@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from pixeltune.adapter import ArtConfig
+from pixeltune.adapter.guard import NoOpGuard
 from pixeltune.base import load_model, load_processor, weights_sha256
-from pixeltune.callbacks import NoOpGuard
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate
 from pixeltune.objectives import OBJECTIVES, contrast, rendered
@@ -126,7 +126,8 @@ RECIPES = {
         "spelled prompts",
         ("reward",),
         GROUPS | {"teacher_model_kind": "live"},
-        why='with `teacher_model_kind="live"`; TRL refuses its default, "ema", for anything but LoRA',
+        why='with `teacher_model_kind="live"` ("ema", the default, is for LoRA); the teacher is the model '
+        "shown a right answer of its own, of which the bundled one perhaps makes no use",
     ),
     "server_distillation.ServerDistillationTrainer": Recipe(
         "prompts",
@@ -243,8 +244,7 @@ def train(name: str, habits: dict, folder: str) -> dict:
         processing_class=processor.tokenizer,
         **extra,
     )
-    guard = NoOpGuard(steps=10**9)  # here only to see gradients
-    trainer.add_callback(guard)
+    guard = next(c for c in trainer.callback_handler.callbacks if isinstance(c, NoOpGuard))
     first = trainer.model.get_artwork_image().astype(int)
     trainer.train()
     pixels = trainer.model.get_artwork_image()
