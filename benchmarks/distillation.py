@@ -31,6 +31,7 @@ RUNS = {  # name: (what the teacher is told, flags beside `FLAGS`)
     "long": ("long", ""),
     "examples": ("examples", ""),
     "reverse": ("instruction", "--distillation_alpha 1"),
+    "reverse-noise": ("instruction", "--distillation_alpha 1 --start noise"),
     "jensen-shannon": ("instruction", "--distillation_alpha 0.5"),
     "on-policy": ("instruction", "--generate_from_teacher false"),
 }

@@ -86,11 +86,12 @@ def measure(
     if not finished:
         raise KeyboardInterrupt  # a painting cut short is no result
     seconds = time.perf_counter() - started
-    start = Canvas(start_picture("grey", *artwork.size)).to_uint8()
+    first = (artwork.provenance.start, *artwork.size, seed)
+    start = Canvas(start_picture(*first)).to_uint8()
     told = told or [{"role": "system", "content": task.INSTRUCTION}]
     tokens = artwork.provenance.training.get("prompt_tokens")
     return {
-        "start": unpainted(name, n, grey=artwork.size),
+        "start": unpainted(name, n, first),
         "artwork": evaluate(task, task.rows("test", n), Local(model, processor, artwork.image)).summary(),
         "ceiling": unpainted(name, n, told=json.dumps(told)),
         "change": float(np.abs(artwork.pixels.astype(int) - start).mean()),
@@ -101,17 +102,17 @@ def measure(
 
 
 @cache
-def unpainted(name: str, n: int, grey: tuple[int, int] | None = None, told: str = "[]") -> dict:
-    """The bundled model's score with a grey picture of that size, or told something: the same for every run.
+def unpainted(name: str, n: int, first: tuple | None = None, told: str = "[]") -> dict:
+    """The bundled model's score with a start picture, or told something: the same for many runs.
 
     Args:
         name: of the task.
         n: held-out rows.
-        grey: height and width, None for no picture.
+        first: arguments of `start_picture`, None for no picture.
         told: messages in front of every request, as JSON.
     """
     task, messages = find_task(name), json.loads(told)
-    picture = Image.fromarray(Canvas(start_picture("grey", *grey)).to_uint8()) if grey else None
+    picture = Image.fromarray(Canvas(start_picture(*first)).to_uint8()) if first else None
     rows = [
         {**row, "prompt": tell(row["prompt"], messages) if messages else row["prompt"]}
         for row in task.rows("test", n)
