@@ -47,10 +47,11 @@ class EngineRollouts:
         """
         self.trainer, self.engines, self.conversations = trainer, list(engines), conversations
         self.logprobs: dict[tuple[int, ...], float] = {}
-        """Of a prompt and its completion, the engine's sum over the completion, since last cleared."""
+        """Of prompt and completion: the engine's sum over the completion, for the completions of a step."""
 
     def sync_weights(self) -> None:
-        """Nothing: the weights are frozen."""
+        """Nothing to do, the weights are frozen; TRL calls it when a step asks first."""
+        self.logprobs.clear()
 
     def generate(
         self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None
@@ -174,7 +175,6 @@ def log_gap(trainer: Any) -> None:
             if mask.any():  # else it was cut off, and mask_truncated_completions leaves it out
                 ids = (*prompt[prompt_mask.bool()].tolist(), *completion[mask.bool()].tolist())
                 gaps.append(abs(logprob - said[ids]))
-        said.clear()
         mode = "train" if trainer.model.training else "eval"
         trainer._metrics[mode]["sampling/sequence_logp_difference/max"].append(max(gaps, default=0.0))
         trainer._metrics[mode]["sampling/sequence_logp_difference/mean"].append(sum(gaps) / max(1, len(gaps)))
