@@ -110,7 +110,7 @@ class PixelProgress(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         for name in ("loss", "reward", "held_out_score"):
-            if name in (logs or {}):
+            if (logs or {}).get(name) is not None:  # TRL logs no reward where every episode was left out
                 self.shown[name] = f"{float(logs[name]):.3f}"
         self.bar.set_postfix(self.shown)
 

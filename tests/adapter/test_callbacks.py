@@ -7,7 +7,7 @@ from PIL import Image
 from training import make_trainer
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.callbacks import SnapshotCallback
+from pixeltune.callbacks import PixelProgress, SnapshotCallback
 
 
 def test_snapshots_show_the_picture_at_each_step(checkpoints, tmp_path):
@@ -32,3 +32,14 @@ def test_models_without_an_artwork_are_an_error(tmp_path):
     state = SimpleNamespace(is_world_process_zero=True, global_step=0)
     with pytest.raises(ValueError, match="peft_config=ArtConfig"):
         SnapshotCallback(1, tmp_path).on_train_begin(None, state, None, model=torch.nn.Linear(2, 2))
+
+
+def test_the_bar_stands_a_step_without_a_reward():
+    """As GRPO logs it where the reward function left every completion of a step out."""
+    bar, state = PixelProgress(), SimpleNamespace(is_world_process_zero=False, max_steps=2, global_step=0)
+    bar.on_train_begin(None, state, None)
+    bar.on_log(None, state, None, logs={"loss": 0.5, "reward": 1.0})
+    bar.on_log(None, state, None, logs={"loss": 0.25, "reward": None})
+    bar.on_log(None, state, None)
+    assert bar.shown == {"loss": "0.250", "reward": "1.000"}
+    bar.on_train_end(None, state, None)
