@@ -253,8 +253,8 @@ def reward_without_void_turns(completions: list, **columns) -> list[float | None
     """:func:`reward`, and None for episodes with a turn that neither calls nor answers.
 
     TRL leaves what has no reward out of baseline and loss. Such turns make multi-turn training unstable
-    (SimpleTIR, arXiv 2509.02479). For a model that hardly calls yet little is left to learn from: paint by
-    SFT first.
+    (SimpleTIR, arXiv 2509.02479). For a model that has many of them :func:`reward` is the better choice: left
+    out, they are not discouraged, and can take over.
     """
     values = reward(completions, **columns)
     return [None if _void(turns) else value for turns, value in zip(completions, values, strict=True)]
