@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-import datasets
-from machine import machine
-from objectives import OFFLINE, measure
-
-from pixeltune.files import write_atomically
+from objectives import OFFLINE, measure, run_each
 from pixeltune.tasks import find_task
 from pixeltune.tiny.behaviours import AXES
 
@@ -78,21 +75,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--rows", type=int, default=200)
     arguments = parser.parse_args()
-    datasets.disable_progress_bars()
-    runs = json.loads(OUT.read_text())["runs"] if OUT.exists() else {}  # other runs, tasks and seeds stay
-    report = {
-        "made_by": "python benchmarks/distillation.py",
-        "machine": machine(),
-        "flags": {f"{run} {name}": flags_of(run, name) for run in RUNS for name in STEPS},
-        "words": {f"{run} {name}": words(RUNS[run][0], find_task(name)) for run in RUNS for name in STEPS},
-        "runs": runs,
+    both = [(run, name) for run in RUNS for name in STEPS]
+    jobs = {
+        f"{run} {name} {seed}": partial(distill, run, name, seed, arguments.rows)
+        for run in arguments.runs
+        for seed in arguments.seeds
+        for name in arguments.tasks
     }
-    for run in arguments.runs:
-        for seed in arguments.seeds:
-            for name in arguments.tasks:
-                runs[f"{run} {name} {seed}"] = distill(run, name, seed, arguments.rows)
-                print(run, name, seed, runs[f"{run} {name} {seed}"], flush=True)
-                write_atomically(OUT, json.dumps(report, indent=2) + "\n")
+    run_each(
+        jobs,
+        OUT,
+        made_by="python benchmarks/distillation.py",
+        flags={f"{run} {name}": flags_of(run, name) for run, name in both},
+        words={f"{run} {name}": words(RUNS[run][0], find_task(name)) for run, name in both},
+    )
 
 
 if __name__ == "__main__":

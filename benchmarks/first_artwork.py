@@ -12,9 +12,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from machine import machine
 from rich.console import Console
 
+from machine import machine
 from pixeltune.artwork import Artwork
 from pixeltune.demo import measure
 from pixeltune.files import write_atomically

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from machine import machine
 from PIL import Image
 
+from machine import machine
 from pixeltune.base import load_model, load_processor
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.evaluate import Local, evaluate

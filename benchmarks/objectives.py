@@ -12,14 +12,16 @@ import argparse
 import json
 import tempfile
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
-from machine import machine
 from PIL import Image
 
+from machine import machine
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.distillation import tell
@@ -48,20 +50,31 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--rows", type=int, default=200)
     arguments = parser.parse_args()
-    datasets.disable_progress_bars()
-    runs = json.loads(OUT.read_text())["runs"] if OUT.exists() else {}  # other verbs, tasks and seeds stay
-    report = {
-        "made_by": "python benchmarks/objectives.py",
-        "machine": machine(),
-        "flags": FLAGS,
-        "runs": runs,
+    jobs = {
+        f"{verb} {name} {seed}": partial(measure, verb, name, seed, arguments.rows)
+        for name in arguments.tasks
+        for verb in arguments.verbs
+        for seed in arguments.seeds
     }
-    for name in arguments.tasks:
-        for verb in arguments.verbs:
-            for seed in arguments.seeds:
-                runs[f"{verb} {name} {seed}"] = measure(verb, name, seed, arguments.rows)
-                print(verb, name, seed, runs[f"{verb} {name} {seed}"], flush=True)
-                write_atomically(OUT, json.dumps(report, indent=2) + "\n")
+    run_each(jobs, OUT, made_by="python benchmarks/objectives.py", flags=FLAGS)
+
+
+def run_each(jobs: dict[str, Callable[[], dict]], out: Path, made_by: str, **facts: Any) -> None:
+    """Do jobs one after another and write all results after each; those of other names in the file stay.
+
+    Args:
+        jobs: by name, each returns a JSON object.
+        out: the results file.
+        made_by: the command.
+        facts: what else the file says.
+    """
+    datasets.disable_progress_bars()
+    runs = json.loads(out.read_text())["runs"] if out.exists() else {}
+    report = {"made_by": made_by, "machine": machine(), **facts, "runs": runs}
+    for name, job in jobs.items():
+        runs[name] = job()
+        print(name, runs[name], flush=True)
+        write_atomically(out, json.dumps(report, indent=2) + "\n")
 
 
 def measure(

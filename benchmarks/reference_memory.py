@@ -19,7 +19,6 @@ import tempfile
 from pathlib import Path
 
 from machine import machine
-
 from pixeltune.base import load_model, load_processor
 from pixeltune.files import write_atomically
 from pixeltune.tasks import calls

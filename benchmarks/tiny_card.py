@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from machine import machine
 from PIL import Image
 
+from machine import machine
 from pixeltune.base import load_model, load_processor
 from pixeltune.evaluate import Local, evaluate, wilson
 from pixeltune.files import write_atomically
@@ -57,9 +57,9 @@ def obedience(model, processor, how: str, rows: int) -> dict:
 TOLD = {"role": "system", "content": "Reply in English. Be brief."}
 
 
-def board_colours(model, processor, boards: int = 60) -> dict:
+def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
     """Share of tiles named rightly on ``boards`` new boards, every tile asked about on its own."""
-    eyes, right = np.random.default_rng(3), 0
+    eyes, right = np.random.default_rng(seed), 0
     asked = [[TOLD, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
     for _ in range(boards):
         names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
@@ -70,9 +70,9 @@ def board_colours(model, processor, boards: int = 60) -> dict:
     return proportion(right, boards * len(asked))
 
 
-def tile_colours(model, processor, rounds: int = 5) -> dict:
+def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
     """Share of pictures of one tile on grey whose colour is named rightly: each colour at each place."""
-    eyes, right = np.random.default_rng(3), 0
+    eyes, right = np.random.default_rng(seed), 0
     shown = [(name, place) for name in behaviours.COLOURS for place in curriculum.PLACES] * rounds
     for name, place in shown:
         picture = Image.fromarray(pictures.one_tile(name, curriculum.PLACES[place], eyes))

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from machine import machine
-from trainer_runs import HELD_OUT, RECIPES, ROOT, SEED, TRAIN_ROWS, find_habits, find_trainers, train
-
 from pixeltune.files import write_atomically
 from pixeltune.tiny import PATH as TINY
+from trainer_runs import HELD_OUT, RECIPES, ROOT, SEED, TRAIN_ROWS, find_habits, find_trainers, train
 
 OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/objectives.md"
 BEGIN, END = "<!-- trainers: begin -->", "<!-- trainers: end -->"

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-from trainer_runs import RECIPES, find_habits, find_trainers, train  # noqa: E402
-from trainers import BEGIN, DOCS, END, OUT, SUPPORTED, TESTED, outcome, table  # noqa: E402
+from trainer_runs import RECIPES, find_habits, find_trainers, train
+from trainers import BEGIN, DOCS, END, OUT, SUPPORTED, TESTED, outcome, table
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ def place_rows(
     verb: str,
     ready: Preparation,
     art: ArtConfig,
+    block: str,
     model: Any,
     processor: Any,
     quiet: bool,
@@ -59,7 +60,7 @@ def place_rows(
     Returns:
         The rows; where a teacher's words are replaced, prompt tokens per request with and without them.
     """
-    signal, rows, block = OBJECTIVES[verb].signal, ready.train_rows, art.block(Sight(processor))
+    signal, rows = OBJECTIVES[verb].signal, ready.train_rows
     if signal == "teacher":
         placed = teacher_rows(rows, ready.instruction, block, processor)
         return placed, prompt_tokens(placed, processor.tokenizer)
@@ -141,11 +142,11 @@ def paint(
     engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
     processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
-    art.block(sight)  # a size that would be resized is refused now
+    block = art.block(sight)  # a size that would be resized is refused now
     model = load_model(arguments.model, arguments.revision)
     before = weights_sha256(model)
 
-    placed, tokens = place_rows(verb, ready, art, model, processor, quiet)
+    placed, tokens = place_rows(verb, ready, art, block, model, processor, quiet)
     if "environment_factory" in ready.rewards:
         declare_context_length(model)
     trainer = objective.trainer(

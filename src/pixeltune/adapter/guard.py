@@ -19,9 +19,9 @@ class PixelOptimizerCheck(TrainerCallback):
     """Warn at the start of training when the optimiser's settings cannot move pixels, or would fade them."""
 
     def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs) -> None:
-        if not wears_artwork(model):
+        if (layer := find_art_layer(model)) is None:
             return
-        pixels = {id(parameter) for parameter in art_layer(model).art_canvas.parameters()}
+        pixels = {id(parameter) for parameter in layer.art_canvas.parameters()}
         for group in optimizer.param_groups if optimizer is not None else []:
             if not any(id(parameter) in pixels for parameter in group["params"]):
                 continue
@@ -37,27 +37,25 @@ class NoOpGuard(TrainerCallback):
         Args:
             steps: after how many the picture is looked at; a shorter training is looked at by its caller.
         """
-        self.steps, self.end, self.pushed = steps, None, False
+        self.steps, self.layer = steps, None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
-        self.end = None
-        if not wears_artwork(model):
-            return
-        self.first, self.end = art_layer(model).canvas().to_uint8(), state.global_step + self.steps
-        self.pushed = False
+        self.pushed, self.layer = False, find_art_layer(model)
+        if self.layer is not None:
+            self.first, self.end = self.layer.canvas().to_uint8(), state.global_step + self.steps
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
-        if self.end is None:
+    def on_pre_optimizer_step(self, args, state, control, **kwargs) -> None:
+        if self.layer is None or self.pushed:
             return
-        gradients = [p.grad for p in art_layer(model).art_canvas.parameters() if p.grad is not None]
-        self.pushed = self.pushed or any(gradient.any() for gradient in gradients)
+        gradients = [p.grad for p in self.layer.art_canvas.parameters() if p.grad is not None]
+        self.pushed = any(gradient.any() for gradient in gradients)
 
-    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+    def on_step_end(self, args, state, control, **kwargs) -> None:
         """
         Raises:
             RuntimeError: naming the likely causes, the likeliest first.
         """
-        if self.end is None or state.global_step != self.end:
+        if self.layer is None or state.global_step != self.end:
             return
         if not self.pushed:
             raise RuntimeError(
@@ -66,7 +64,7 @@ class NoOpGuard(TrainerCallback):
                 "num_generations, shape the reward, or start from an artwork painted by sft); max_length or "
                 "max_completion_length cuts every answer off; every label is masked"
             )
-        if (art_layer(model).canvas().to_uint8() == self.first).all():
+        if (self.layer.canvas().to_uint8() == self.first).all():
             raise RuntimeError(
                 f"no pixel changed by a grey level in {self.steps} steps. Likely causes: learning_rate is "
                 "too small (2e-3 .. 2e-2 move pixels); adam_epsilon exceeds the gradients (set 1e-16); "
@@ -96,9 +94,10 @@ def _problems(group: dict[str, Any]) -> list[str]:
     return problems
 
 
-def wears_artwork(model: Any) -> bool:
-    """Whether there is a canvas in the model."""
-    return model is not None and any(isinstance(module, ArtLayer) for module in model.modules())
+def find_art_layer(model: Any) -> ArtLayer | None:
+    """The layer of a model that holds its canvas, None if there is none, or no model."""
+    modules = model.modules() if model is not None else ()
+    return next((module for module in modules if isinstance(module, ArtLayer)), None)
 
 
 def art_layer(model: Any) -> ArtLayer:
@@ -107,7 +106,7 @@ def art_layer(model: Any) -> ArtLayer:
     Raises:
         ValueError: the model has none.
     """
-    layer = next((module for module in model.modules() if isinstance(module, ArtLayer)), None)
+    layer = find_art_layer(model)
     if layer is None:
         raise ValueError("this model has no artwork: pass peft_config=ArtConfig(...) to the trainer")
     return layer
