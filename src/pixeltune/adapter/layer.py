@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -64,6 +65,12 @@ class ArtLayer(nn.Module, BaseTunerLayer):
             return canvas.start_image()
         canvas.project()  # after an optimiser step; here, because nobody has to register a callback for it
         return canvas()
+
+    def shown(self) -> Hashable:
+        """Equal as long as `image` is: until pixels are changed, or another adapter is activated."""
+        canvas = self.canvas()
+        canvas.project()
+        return self.active_adapters[0], self.disable_adapters, canvas.pixels._version
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_layer(*args, **kwargs)

@@ -12,9 +12,11 @@ import torch
 from peft.tuners.tuners_utils import BaseTuner
 from torch import Tensor, nn
 
+from pixeltune.adapter.accumulation import Accumulation
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.rows import arrange, pictures_per_row
+from pixeltune.prefix import SharedPrefix
 from pixeltune.sight import Sight, encode, rearrange, token_types, vision_tower
 
 
@@ -80,6 +82,7 @@ class ArtModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
             target = layer
             self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
+            self._prefix, self._accumulation = SharedPrefix(parent.language_model), Accumulation()
             # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
             self.model.generate = self.generate
         target.update_layer(adapter_name, peft_config)
@@ -109,6 +112,9 @@ class ArtModel(BaseTuner):
             return None
         kwargs = self._with_artwork(kwargs, encoded=True)
         self._check_positions(input_ids, kwargs.get("position_ids"))
+        image = self.model.config.image_token_id, self._art_config().image_tokens
+        if tree := self._prefix.tree(input_ids, *image, self._layer().shown(), kwargs):
+            kwargs["shared_prefix"] = tree
         return (), kwargs
 
     def _with_artwork(self, kwargs: dict[str, Any], encoded: bool) -> dict[str, Any]:
@@ -129,7 +135,9 @@ class ArtModel(BaseTuner):
         order = arrange(pictures, len(own.pooler_output) if own is not None else 0)
 
         if encoded:
-            artwork = encode(backbone, **sight.pixel_values(layer.image()))
+            artwork = self._accumulation.features(
+                layer.shown(), lambda: encode(backbone, **sight.pixel_values(layer.image()))
+            )
             sources = [artwork] if own is None else [artwork, own]
             kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
         if own is None or grid is not None:
@@ -187,6 +195,7 @@ class ArtModel(BaseTuner):
         if merge:
             self._check_merge_allowed()
         self._hook.remove()
+        self._prefix.remove()
         del self.model.generate
         return super()._unload_and_optionally_merge(merge=False, **kwargs)
 

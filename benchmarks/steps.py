@@ -1,0 +1,175 @@
+"""The time of a training step: artwork with and without shared prefix, LoRA, soft prompt, full fine-tuning.
+
+    python benchmarks/steps.py [--model tiny | random] [--repetitions 5] [--threads 2]
+
+One step of the same unmodified TRL trainer (SFTTrainer; with --verb grpo the update of GRPOTrainer on eight
+completions a question) on the same rows of random tokens: forward, backward and optimiser. Sides take turns
+in one process, after one unmeasured turn. "random" is a Qwen3-VL of about 115 M parameters with the bundled
+model's tokenizer. Writes benchmarks/results/steps_<model>_<verb>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+
+from machine import machine
+from pixeltune.adapter import ArtConfig
+from pixeltune.base import load_model, load_processor
+from pixeltune.files import write_atomically
+from pixeltune.prefix import SharedPrefix
+from reference_memory import save_random_model
+
+RESULTS = Path(__file__).parent / "results"
+SEED, GROUP = 42, 8
+SIDES = ("artwork", "artwork, plain", "lora", "prompt tuning", "full")
+# Rows, tokens of the prompt, tokens of the answer, image tokens.
+GRIDS = {
+    ("tiny", "sft"): [(b, p, a, 64) for b in (4, 16, 32) for p, a in ((32, 32), (128, 64), (64, 256))]
+    + [(16, 64, 64, 256)],
+    ("random", "sft"): [(4, 64, 64, 64), (16, 64, 64, 64), (32, 32, 32, 64), (16, 64, 64, 256)],
+    ("tiny", "grpo"): [(32, p, a, 64) for p in (32, 128, 512) for a in (32, 64, 128)],
+    ("random", "grpo"): [(16, 128, 64, 64)],
+}
+HEAD, TAIL = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=("tiny", "random"), default="tiny")
+    parser.add_argument("--verb", choices=("sft", "grpo"), default="sft")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    cells = []
+    with tempfile.TemporaryDirectory() as folder:
+        name, parameters = "tiny", None
+        if arguments.model == "random":
+            name, parameters = folder, save_random_model(folder)
+        for cell in GRIDS[arguments.model, arguments.verb]:
+            cells.append(measure(name, arguments.verb, cell, arguments.repetitions, folder))
+            print(json.dumps({k: v for k, v in cells[-1].items() if k != "seconds"}), flush=True)
+    report = {
+        "made_by": f"python benchmarks/steps.py --model {arguments.model} --verb {arguments.verb}",
+        "machine": machine(),
+        "threads": arguments.threads,
+        "repetitions": arguments.repetitions,
+        "seed": SEED,
+        "parameters": parameters,
+        "cells": cells,
+    }
+    out = RESULTS / f"steps_{arguments.model}_{arguments.verb}.json"
+    write_atomically(out, json.dumps(report, indent=2) + "\n")
+
+
+def measure(name: str, verb: str, cell: tuple[int, int, int, int], repetitions: int, folder: str) -> dict:
+    """All sides on one kind of batch: the seconds of every step and medians relative to LoRA's."""
+    rows, prompt, answer, image = cell
+    steps = {side: make_step(name, verb, side, cell, folder) for side in SIDES}
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    for turn in range(repetitions + 1):
+        for side, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if turn > 0:
+                seconds[side].append(time.perf_counter() - started)
+    medians = {side: statistics.median(times) for side, times in seconds.items()}
+    return {
+        "rows": rows,
+        "prompt": prompt,
+        "answer": answer,
+        "image_tokens": image,
+        "median_over_lora": {side: round(medians[side] / medians["lora"], 3) for side in SIDES},
+        "shared_over_plain": round(medians["artwork"] / medians["artwork, plain"], 3),
+        "median_seconds": {side: round(value, 4) for side, value in medians.items()},
+        "seconds": {side: [round(value, 4) for value in times] for side, times in seconds.items()},
+    }
+
+
+def make_step(name: str, verb: str, side: str, cell: tuple[int, int, int, int], folder: str) -> Any:
+    """A function that makes one training step of one side."""
+    processor, (rows, prompt, answer, image) = load_processor(name), cell
+    model = load_model(name)
+    tokenizer, block = processor.tokenizer, ""
+    if side.startswith("artwork"):
+        model = get_peft_model(model, ArtConfig(image_tokens=image))
+        block = model.art_block
+    elif side == "lora":
+        linear = r".*language_model.*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+        model = get_peft_model(model, LoraConfig(r=16, target_modules=linear))
+    elif side == "prompt tuning":
+        model = get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=64))
+    else:
+        model.requires_grad_(True)
+    head, tail = tokenizer(HEAD + block)["input_ids"], tokenizer(TAIL)["input_ids"]
+    noise = torch.randint(40, 500, (rows, prompt + answer), generator=torch.Generator().manual_seed(SEED))
+    if verb == "grpo":  # rows of a group ask the same question
+        noise[:, :prompt] = noise[::GROUP, :prompt].repeat_interleave(GROUP, 0)
+    prompts = [head + row[:prompt].tolist() + tail for row in noise]
+    answers = [row[prompt:].tolist() for row in noise]
+    config = {
+        "output_dir": f"{folder}/out",
+        "per_device_train_batch_size": rows,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "report_to": "none",
+        "learning_rate": 1e-4,
+        "disable_tqdm": True,
+    }
+    if verb == "sft":
+        both = [
+            {"input_ids": p + a, "completion_mask": [0] * len(p) + [1] * len(a)}
+            for p, a in zip(prompts, answers, strict=True)
+        ]
+        trainer = SFTTrainer(
+            model,
+            args=SFTConfig(**config, max_length=None),
+            train_dataset=Dataset.from_list(both),
+            processing_class=tokenizer,
+        )
+        batch = next(iter(trainer.get_train_dataloader()))
+    else:
+        trainer = GRPOTrainer(
+            model,
+            reward_funcs=lambda completions, **_: [0.0] * len(completions),
+            args=GRPOConfig(**config, num_generations=GROUP, max_completion_length=answer),
+            train_dataset=Dataset.from_list([{"prompt": "x"}] * rows),
+            processing_class=tokenizer,
+        )
+        ids, said = torch.tensor(prompts), torch.tensor(answers)
+        batch = {"prompt_ids": ids, "prompt_mask": torch.ones_like(ids), "completion_ids": said}
+        batch |= {"completion_mask": torch.ones_like(said), "advantages": torch.linspace(-1, 1, rows)}
+        batch["num_items_in_batch"] = torch.tensor(said.numel())
+        trainer.current_gradient_accumulation_steps = 1
+    optimizer, model = trainer.create_optimizer(), trainer.model.train()
+
+    def step() -> None:
+        if side == "artwork, plain":
+            shared, SharedPrefix.tree = SharedPrefix.tree, lambda *_: None
+        try:
+            loss = trainer.compute_loss(
+                model, dict(batch), num_items_in_batch=batch.get("num_items_in_batch")
+            )
+        finally:
+            if side == "artwork, plain":
+                SharedPrefix.tree = shared
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+if __name__ == "__main__":
+    main()

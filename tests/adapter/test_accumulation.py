@@ -1,0 +1,72 @@
+"""One encoding for a step of several batches: fewer runs of the tower, the same gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from accelerate.state import GradientState
+from test_prefix import BATCHES, painted, relative, rows
+from training import make_trainer
+
+from pixeltune.adapter import ArtConfig, ArtLayer
+
+
+@pytest.fixture
+def accumulating():
+    """Tell all batches but the last one that the step is not over, as accelerate does."""
+    state = GradientState()
+    before = state.sync_gradients
+    yield state._set_sync_gradients
+    state._set_sync_gradients(before)
+
+
+def tower_runs(model) -> list:
+    runs = []
+    layer = next(module for module in model.modules() if isinstance(module, ArtLayer))
+    layer.base_layer.register_forward_hook(lambda *_: runs.append(1))
+    return runs
+
+
+def step(model, batches, accumulating=lambda last: None):
+    (pixels,) = [p for p in model.parameters() if p.requires_grad]
+    pixels.grad = None
+    for number, batch in enumerate(batches):
+        accumulating(number == len(batches) - 1)
+        model(**batch, use_cache=False).logits.square().mean().backward()
+    return pixels.grad.clone()
+
+
+def test_three_batches_run_the_tower_once_with_the_same_gradient(checkpoint, accumulating):
+    model, processor = painted(checkpoint)
+    batches = [
+        rows(model, processor, BATCHES[name], "right") for name in ("questions", "groups", "questions")
+    ]
+    runs = tower_runs(model)
+    each_for_itself = step(model, batches)
+    assert len(runs) == 3
+    together = step(model, batches, accumulating)
+    assert len(runs) == 4
+    assert relative(together, each_for_itself) < 1e-6
+    assert relative(step(model, batches, accumulating), together) == 0  # nothing is left over
+
+
+def test_a_step_that_was_broken_off_leaves_nothing_behind(checkpoint, accumulating):
+    model, processor = painted(checkpoint)
+    batch = rows(model, processor, BATCHES["questions"], "right")
+    accumulating(False)
+    model(**batch, use_cache=False).logits.sum().backward()
+    (pixels,) = [p for p in model.parameters() if p.requires_grad]
+    with torch.no_grad():
+        pixels.add_(0.05)
+    broken = step(model, [batch, batch], accumulating)
+    model.base_model._accumulation.pending = None
+    assert torch.equal(step(model, [batch, batch], accumulating), broken)
+
+
+def test_a_trainer_that_accumulates_runs_the_tower_once_a_step(checkpoint, tmp_path):
+    settings = {"max_steps": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    trainer = make_trainer(checkpoint, str(tmp_path), ArtConfig(start="noise"), **settings)
+    runs, start = tower_runs(trainer.model), trainer.model.get_artwork_image().astype(int)
+    trainer.train()
+    assert len(runs) == 3
+    assert abs(trainer.model.get_artwork_image() - start).mean() > 1
