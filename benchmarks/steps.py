@@ -1,11 +1,12 @@
 """The time of a training step: artwork with and without shared prefix, LoRA, soft prompt, full fine-tuning.
 
-    python benchmarks/steps.py [--model tiny | random] [--repetitions 5] [--threads 2]
+    python benchmarks/steps.py [--model tiny | random] [--verb sft | grpo] [--repetitions 5] [--threads 2]
 
 One step of the same unmodified TRL trainer (SFTTrainer; with --verb grpo the update of GRPOTrainer on eight
 completions a question) on the same rows of random tokens: forward, backward and optimiser. Sides take turns
-in one process, after one unmeasured turn. "random" is a Qwen3-VL of about 115 M parameters with the bundled
-model's tokenizer. Writes benchmarks/results/steps_<model>_<verb>.json.
+in one process, after one unmeasured turn; peak memory is that of a process for each side alone. "random" is a
+Qwen3-VL of about 115 M parameters with the tokenizer of the bundled model. Writes
+benchmarks/results/steps_<model>_<verb>.json.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -50,8 +53,13 @@ def main() -> None:
     parser.add_argument("--verb", choices=("sft", "grpo"), default="sft")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peak", nargs=3, metavar=("MODEL", "SIDE", "CELL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.peak:
+        name, side, cell = arguments.peak
+        print(f"peak {peak(name, arguments.verb, side, tuple(json.loads(cell)))}")
+        return
     cells = []
     with tempfile.TemporaryDirectory() as folder:
         name, parameters = "tiny", None
@@ -59,6 +67,7 @@ def main() -> None:
             name, parameters = folder, save_random_model(folder)
         for cell in GRIDS[arguments.model, arguments.verb]:
             cells.append(measure(name, arguments.verb, cell, arguments.repetitions, folder))
+            cells[-1]["peak_mib"] = {side: peak_alone(name, arguments, side, cell) for side in SIDES}
             print(json.dumps({k: v for k, v in cells[-1].items() if k != "seconds"}), flush=True)
     report = {
         "made_by": f"python benchmarks/steps.py --model {arguments.model} --verb {arguments.verb}",
@@ -95,6 +104,25 @@ def measure(name: str, verb: str, cell: tuple[int, int, int, int], repetitions: 
         "median_seconds": {side: round(value, 4) for side, value in medians.items()},
         "seconds": {side: [round(value, 4) for value in times] for side, times in seconds.items()},
     }
+
+
+def peak_alone(name: str, arguments: argparse.Namespace, side: str, cell: tuple) -> float:
+    """Peak resident memory of one side's steps in a process of its own, in MiB."""
+    words = [sys.executable, __file__, "--verb", arguments.verb, "--threads", str(arguments.threads)]
+    words += ["--peak", name, side, json.dumps(cell)]
+    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def peak(name: str, verb: str, side: str, cell: tuple[int, int, int, int]) -> float:
+    """Peak resident memory of two steps, in MiB, without that of loading; Linux only."""
+    with tempfile.TemporaryDirectory() as folder:
+        step = make_step(name, verb, side, cell, folder)
+        step()
+        Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
+        step()
+        step()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return round(int(status["VmHWM"].split()[0]) / 1024, 1)
 
 
 def make_step(name: str, verb: str, side: str, cell: tuple[int, int, int, int], folder: str) -> Any:

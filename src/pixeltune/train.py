@@ -145,6 +145,11 @@ def paint(
     block = art.block(sight)  # a size that would be resized is refused now
     model = load_model(arguments.model, arguments.revision)
     before = weights_sha256(model)
+    if verb == "sft":
+        # Let TRL divide its loss by the tokens of the whole step, over batches and processes. Qwen's classes
+        # forbid it because of their own loss, which TRL does not use (transformers #37208): without this, two
+        # small batches are the mean of their means, and not one large batch.
+        model.accepts_loss_kwargs = True
 
     placed, tokens = place_rows(verb, ready, art, block, model, processor, quiet)
     if "environment_factory" in ready.rewards:
@@ -194,7 +199,9 @@ def paint(
             bound=None if arguments.bound is None else arguments.bound / 255,
             training={
                 "learning_rate": config.learning_rate,
-                "batch_size": config.per_device_train_batch_size * config.gradient_accumulation_steps,
+                "batch_size": config.train_batch_size
+                * config.gradient_accumulation_steps
+                * config.world_size,
                 "rows": len(ready.train_rows),
                 **({"prompt_tokens": tokens} if tokens else {}),
             },
@@ -204,7 +211,8 @@ def paint(
     )
     if not stop.stopped:
         trainer.save_model()
-        artwork.save(Path(config.output_dir) / "artwork.png")
+        if trainer.is_world_process_zero():
+            artwork.save(Path(config.output_dir) / "artwork.png")
     return artwork, trainer.model, not stop.stopped
 
 
@@ -212,6 +220,8 @@ def run(verb: str, argv: list[str]) -> int:
     """``pixeltune sft``, ``dpo``, ``kto``, ``grpo``, ``rloo`` or ``distill``."""
     arguments, config = parse(verb, argv)
     artwork, _, finished = paint(verb, arguments, config)
+    if config.process_index > 0:
+        return 0 if finished else 130
     if not finished:
         print(f"Interrupted. Go on with: --resume_from_checkpoint true --output_dir {config.output_dir}")
         return 130
