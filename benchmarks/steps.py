@@ -21,27 +21,31 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-from datasets import Dataset
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from pixeltune.torchvision_cpu import declare_operators
 
-from machine import machine
-from pixeltune.adapter import ArtConfig
-from pixeltune.base import load_model, load_processor
-from pixeltune.files import write_atomically
-from pixeltune.prefix import SharedPrefix
-from reference_memory import save_random_model
+declare_operators()
+
+import torch  # noqa: E402
+from datasets import Dataset  # noqa: E402
+from peft import LoraConfig, PromptTuningConfig, get_peft_model  # noqa: E402
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
+
+from machine import machine  # noqa: E402
+from pixeltune.adapter import ArtConfig  # noqa: E402
+from pixeltune.base import load_model, load_processor  # noqa: E402
+from pixeltune.files import write_atomically  # noqa: E402
+from pixeltune.prefix import SharedPrefix  # noqa: E402
+from reference_memory import save_random_model  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 SEED, GROUP = 42, 8
 SIDES = ("artwork", "artwork, plain", "lora", "prompt tuning", "full")
 # Rows, tokens of the prompt, tokens of the answer, image tokens.
 GRIDS = {
-    ("tiny", "sft"): [(b, p, a, 64) for b in (4, 16, 32) for p, a in ((32, 32), (128, 64), (64, 256))]
-    + [(16, 64, 64, 256)],
-    ("random", "sft"): [(4, 64, 64, 64), (16, 64, 64, 64), (32, 32, 32, 64), (16, 64, 64, 256)],
-    ("tiny", "grpo"): [(32, p, a, 64) for p in (32, 128, 512) for a in (32, 64, 128)],
+    ("tiny", "sft"): [(b, p, a, 64) for b in (4, 16, 32) for p, a in ((32, 32), (128, 64))]
+    + [(16, 64, 256, 64), (16, 64, 64, 256)],
+    ("random", "sft"): [(16, 64, 64, 64), (4, 64, 64, 64), (32, 32, 32, 64), (16, 64, 64, 256)],
+    ("tiny", "grpo"): [(16, p, a, 64) for p in (32, 128, 512) for a in (32, 64, 128)],
     ("random", "grpo"): [(16, 128, 64, 64)],
 }
 HEAD, TAIL = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
@@ -53,6 +57,8 @@ def main() -> None:
     parser.add_argument("--verb", choices=("sft", "grpo"), default="sft")
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory", action="store_true", help="also measure the peak memory of every cell")
+    parser.add_argument("--cells", type=int, help="only the first of the grid")
     parser.add_argument("--peak", nargs=3, metavar=("MODEL", "SIDE", "CELL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -65,9 +71,10 @@ def main() -> None:
         name, parameters = "tiny", None
         if arguments.model == "random":
             name, parameters = folder, save_random_model(folder)
-        for cell in GRIDS[arguments.model, arguments.verb]:
+        for cell in GRIDS[arguments.model, arguments.verb][: arguments.cells]:
             cells.append(measure(name, arguments.verb, cell, arguments.repetitions, folder))
-            cells[-1]["peak_mib"] = {side: peak_alone(name, arguments, side, cell) for side in SIDES}
+            if arguments.memory:
+                cells[-1]["peak_mib"] = {side: peak_alone(name, arguments, side, cell) for side in SIDES}
             print(json.dumps({k: v for k, v in cells[-1].items() if k != "seconds"}), flush=True)
     report = {
         "made_by": f"python benchmarks/steps.py --model {arguments.model} --verb {arguments.verb}",
