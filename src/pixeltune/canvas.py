@@ -102,11 +102,7 @@ class Canvas(nn.Module):
             # apart: snapping to the grid undoes it exactly.
             self.pixels.data = _unit(torch.round(self.pixels.data.float() * 255))
         low, high = self._box()
-        inside = torch.minimum(torch.maximum(self.pixels, _unit(low)), _unit(high))
-        if not torch.equal(
-            inside, self.pixels
-        ):  # otherwise the pixels keep their version, see ArtLayer.shown
-            self.pixels.copy_(inside)
+        self.pixels.copy_(torch.minimum(torch.maximum(self.pixels, _unit(low)), _unit(high)))
 
     @torch.no_grad()
     def start_image(self) -> Tensor:

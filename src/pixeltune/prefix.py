@@ -7,7 +7,7 @@ does not depend on pixels: it needs no gradient and, while it stays the same, is
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -144,7 +144,7 @@ class SharedPrefix:
         input_ids: Tensor,
         image_token_id: int,
         image_tokens: int,
-        picture: Hashable,
+        picture: Callable[[], Hashable],
         kwargs: dict[str, Any],
     ) -> Tree | None:
         """The tree of a batch; None where it is computed plainly, because nothing is shared or the caller
@@ -172,7 +172,7 @@ class SharedPrefix:
         if reason := self._unfit():
             logger.warning_once(f"the artwork is computed for each row, not once for all: {reason}")
             return None
-        even, picture = "linear_attention" in self.kinds, None if torch.is_grad_enabled() else picture
+        even, picture = "linear_attention" in self.kinds, None if torch.is_grad_enabled() else picture()
         return grow(input_ids, mask, image_token_id, image_tokens, even, picture)
 
     def _fills(self, cache: Any) -> bool:

@@ -20,10 +20,13 @@ def accumulating():
     state._set_sync_gradients(before)
 
 
+def layer_of(model) -> ArtLayer:
+    return next(module for module in model.modules() if isinstance(module, ArtLayer))
+
+
 def tower_runs(model) -> list:
     runs = []
-    layer = next(module for module in model.modules() if isinstance(module, ArtLayer))
-    layer.base_layer.register_forward_hook(lambda *_: runs.append(1))
+    layer_of(model).base_layer.register_forward_hook(lambda *_: runs.append(1))
     return runs
 
 
@@ -59,8 +62,23 @@ def test_a_step_that_was_broken_off_leaves_nothing_behind(checkpoint, accumulati
     with torch.no_grad():
         pixels.add_(0.05)
     broken = step(model, [batch, batch], accumulating)
-    model.base_model._accumulation.pending = None
+    layer_of(model).accumulation.pending = None
     assert torch.equal(step(model, [batch, batch], accumulating), broken)
+
+
+def test_a_training_starts_without_what_a_broken_one_left(checkpoint, tmp_path, accumulating):
+    settings = {"max_steps": 1, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    pictures = []
+    for broken in (False, True):
+        trainer = make_trainer(checkpoint, str(tmp_path), ArtConfig(start="noise"), **settings)
+        if broken:
+            accumulating(False)
+            batch = next(iter(trainer.get_train_dataloader()))
+            trainer.model(**batch, use_cache=False).loss.mul(1e3).backward()
+            assert layer_of(trainer.model).accumulation.pending is not None
+        trainer.train()
+        pictures.append(trainer.model.get_artwork_image())
+    assert (pictures[0] == pictures[1]).all()
 
 
 def test_a_trainer_that_accumulates_runs_the_tower_once_a_step(checkpoint, tmp_path):

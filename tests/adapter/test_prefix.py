@@ -93,7 +93,7 @@ def tree(model, batch, **kwargs):
     """What the adapter would do with a batch."""
     art, config = model.base_model, model.active_peft_config
     image = model.get_base_model().config.image_token_id, config.image_tokens
-    return art._prefix.tree(batch["input_ids"], *image, art._layer().shown(), batch | kwargs)
+    return art._prefix.tree(batch["input_ids"], *image, art._layer().shown, batch | kwargs)
 
 
 def relative(one, other):
@@ -212,3 +212,17 @@ def test_generation_from_the_tree_equals_plain_generation(checkpoint, name, monk
         torch.testing.assert_close(one, two, atol=1e-4, rtol=0)
     if model.base_model._prefix.kinds[0] == "full_attention":
         assert 1 in model.base_model._prefix.kept
+
+
+def test_generation_sees_new_pixels_however_they_were_written(checkpoint, monkeypatch):
+    model, processor = families.load(checkpoint)
+    model = get_peft_model(model, ArtConfig(start="noise")).eval()
+    batch = rows(model, processor, BATCHES["questions"], "left")
+    asked = {"max_new_tokens": 1, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
+    before = model.generate(**batch, **asked).logits[0]
+    (pixels,) = [p for n, p in model.named_parameters() if n.endswith("pixels")]
+    pixels.data += 0.2 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(5))
+    after = model.generate(**batch, **asked).logits[0]
+    monkeypatch.setattr(SharedPrefix, "tree", lambda *_: None)
+    torch.testing.assert_close(after, model.generate(**batch, **asked).logits[0], atol=1e-4, rtol=0)
+    assert (after - before).abs().max() > 1e-2

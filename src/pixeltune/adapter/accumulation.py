@@ -21,22 +21,23 @@ class Accumulation:
     def __init__(self) -> None:
         self.pending: tuple[Hashable, Any, list[Tensor]] | None = None
 
-    def features(self, key: Hashable, encode: Callable[[], Any]) -> Any:
+    def features(self, picture: Callable[[], Hashable], encode: Callable[[], Any]) -> Any:
         """Features for this batch.
 
         Args:
-            key: changes when the picture does.
+            picture: identifies it, see `ArtLayer.shown`.
             encode: makes them; a `ModelOutput` of tensors, tuples and lists of tensors.
         """
         if not torch.is_grad_enabled():
             return encode()
         pending, self.pending = self.pending, None
         last = GradientState().sync_gradients
-        if pending is None or pending[0] != key:
-            if last:
-                return encode()
+        if pending is None and last:
+            return encode()
+        shown = picture()
+        if pending is None or pending[0] != shown:
             made = encode()
-            pending = (key, made, [t.detach().requires_grad_() for t in _tensors(made)])
+            pending = (shown, made, [tensor.detach().requires_grad_() for tensor in _tensors(made)])
         _, made, copies = pending
         if not last:
             self.pending = pending

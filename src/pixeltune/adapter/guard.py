@@ -44,6 +44,10 @@ class NoOpGuard(TrainerCallback):
         if self.layer is not None:
             self.first, self.end = self.layer.canvas().to_uint8(), state.global_step + self.steps
 
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        if self.layer is not None:
+            self.layer.accumulation.pending = None  # what a step that was broken off has left behind
+
     def on_pre_optimizer_step(self, args, state, control, **kwargs) -> None:
         if self.layer is None or self.pushed:
             return

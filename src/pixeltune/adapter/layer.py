@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from pixeltune.adapter.accumulation import Accumulation
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.canvas import Canvas, paintable_mask, start_picture
 
@@ -27,6 +29,7 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         self.base_layer = base_layer
         self.art_canvas = nn.ModuleDict()
         self.merged_adapters = []
+        self.accumulation = Accumulation()
 
     def update_layer(self, adapter_name: str, config: ArtConfig) -> None:
         """Add a canvas. Needs `config.height` and `config.width`.
@@ -67,10 +70,9 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         return canvas()
 
     def shown(self) -> Hashable:
-        """Equal as long as `image` is: until pixels are changed, or another adapter is activated."""
-        canvas = self.canvas()
-        canvas.project()
-        return self.active_adapters[0], self.disable_adapters, canvas.pixels._version
+        """Equal as long as `image` is; made from it, as writing to `pixels.data` leaves no other trace."""
+        picture = hashlib.sha256(self.canvas().to_uint8()).digest()
+        return self.active_adapters[0], self.disable_adapters, picture
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_layer(*args, **kwargs)

@@ -12,7 +12,6 @@ import torch
 from peft.tuners.tuners_utils import BaseTuner
 from torch import Tensor, nn
 
-from pixeltune.adapter.accumulation import Accumulation
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.rows import arrange, pictures_per_row
@@ -82,7 +81,7 @@ class ArtModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
             target = layer
             self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
-            self._prefix, self._accumulation = SharedPrefix(parent.language_model), Accumulation()
+            self._prefix = SharedPrefix(parent.language_model)
             # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
             self.model.generate = self.generate
         target.update_layer(adapter_name, peft_config)
@@ -113,7 +112,7 @@ class ArtModel(BaseTuner):
         kwargs = self._with_artwork(kwargs, encoded=True)
         self._check_positions(input_ids, kwargs.get("position_ids"))
         image = self.model.config.image_token_id, self._art_config().image_tokens
-        if tree := self._prefix.tree(input_ids, *image, self._layer().shown(), kwargs):
+        if tree := self._prefix.tree(input_ids, *image, self._layer().shown, kwargs):
             kwargs["shared_prefix"] = tree
         return (), kwargs
 
@@ -135,8 +134,8 @@ class ArtModel(BaseTuner):
         order = arrange(pictures, len(own.pooler_output) if own is not None else 0)
 
         if encoded:
-            artwork = self._accumulation.features(
-                layer.shown(), lambda: encode(backbone, **sight.pixel_values(layer.image()))
+            artwork = layer.accumulation.features(
+                layer.shown, lambda: encode(backbone, **sight.pixel_values(layer.image()))
             )
             sources = [artwork] if own is None else [artwork, own]
             kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
