@@ -92,7 +92,9 @@ def main() -> None:
 def measure(name: str, verb: str, cell: tuple[int, int, int, int], repetitions: int, folder: str) -> dict:
     """All sides on one kind of batch: the seconds of every step and medians relative to LoRA's."""
     rows, prompt, answer, image = cell
-    steps = {side: make_step(name, verb, side, cell, folder) for side in SIDES}
+    steps = {
+        side: make_step(load_model(name), load_processor(name), verb, side, cell, folder) for side in SIDES
+    }
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     for turn in range(repetitions + 1):
         for side, step in steps.items():
@@ -123,7 +125,7 @@ def peak_alone(name: str, arguments: argparse.Namespace, side: str, cell: tuple)
 def peak(name: str, verb: str, side: str, cell: tuple[int, int, int, int]) -> float:
     """Peak resident memory of two steps, in MiB, without that of loading; Linux only."""
     with tempfile.TemporaryDirectory() as folder:
-        step = make_step(name, verb, side, cell, folder)
+        step = make_step(load_model(name), load_processor(name), verb, side, cell, folder)
         step()
         Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
         step()
@@ -132,10 +134,11 @@ def peak(name: str, verb: str, side: str, cell: tuple[int, int, int, int]) -> fl
     return round(int(status["VmHWM"].split()[0]) / 1024, 1)
 
 
-def make_step(name: str, verb: str, side: str, cell: tuple[int, int, int, int], folder: str) -> Any:
-    """A function that makes one training step of one side."""
-    processor, (rows, prompt, answer, image) = load_processor(name), cell
-    model = load_model(name)
+def make_step(
+    model: Any, processor: Any, verb: str, side: str, cell: tuple[int, int, int, int], folder: str
+) -> Any:
+    """A function that makes one training step of one side, in the model's precision and on its device."""
+    rows, prompt, answer, image = cell
     tokenizer, block = processor.tokenizer, ""
     if side.startswith("artwork"):
         model = get_peft_model(model, ArtConfig(image_tokens=image))
@@ -157,7 +160,8 @@ def make_step(name: str, verb: str, side: str, cell: tuple[int, int, int, int], 
         "output_dir": f"{folder}/out",
         "per_device_train_batch_size": rows,
         "gradient_checkpointing": False,
-        "bf16": False,
+        "bf16": False,  # the weights are what precision they are
+        "use_cpu": model.device.type == "cpu",
         "report_to": "none",
         "learning_rate": 1e-4,
         "disable_tqdm": True,
@@ -173,7 +177,7 @@ def make_step(name: str, verb: str, side: str, cell: tuple[int, int, int, int], 
             train_dataset=Dataset.from_list(both),
             processing_class=tokenizer,
         )
-        batch = next(iter(trainer.get_train_dataloader()))
+        batch = dict(next(iter(trainer.get_train_dataloader())))
     else:
         trainer = GRPOTrainer(
             model,
@@ -187,6 +191,7 @@ def make_step(name: str, verb: str, side: str, cell: tuple[int, int, int, int], 
         batch |= {"completion_mask": torch.ones_like(said), "advantages": torch.linspace(-1, 1, rows)}
         batch["num_items_in_batch"] = torch.tensor(said.numel())
         trainer.current_gradient_accumulation_steps = 1
+    batch = {key: value.to(model.device) for key, value in batch.items()}
     optimizer, model = trainer.create_optimizer(), trainer.model.train()
 
     def step() -> None:

@@ -163,10 +163,8 @@ class SharedPrefix:
             return None
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             return None
-        cache, training = (
-            kwargs.get("past_key_values"),
-            self.language_model.training and torch.is_grad_enabled(),
-        )
+        cache = kwargs.get("past_key_values")
+        training = self.language_model.training and torch.is_grad_enabled()
         if not (self._fills(cache) if cache is not None else training or kwargs.get("use_cache") is False):
             return None
         if reason := self._unfit():

@@ -133,6 +133,26 @@ def test_gradient_checkpointing_reads_the_same_prefix_again(checkpoint, monkeypa
     assert trees[0] is not None
 
 
+@pytest.mark.parametrize("how", ["weights", "autocast"])
+def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_forward(checkpoint, how, monkeypatch):
+    """Rounding to 8 bits of mantissa differs with the order of summation, so the two only agree that far."""
+    model, processor = families.load(checkpoint)
+    model = get_peft_model(model, ArtConfig(start="noise")).train()
+    batch = rows(model, processor, BATCHES["groups"], "both")
+    exact = run(model, batch, nullcontext)
+    if how == "weights":
+        model.to(torch.bfloat16)
+    (pixels,) = [p for p in model.parameters() if p.requires_grad]
+    assert pixels.dtype == torch.float32
+    mode = nullcontext if how == "weights" else lambda: torch.autocast("cpu", torch.bfloat16)
+    shared = run(model, batch, mode)
+    assert model.base_model._prefix.kept
+    monkeypatch.setattr(SharedPrefix, "tree", lambda *_: None)
+    plain = run(model, batch, mode)
+    for one, two, reference in zip(shared, plain, exact, strict=True):
+        assert relative(one.float(), reference) < 1.5 * relative(two.float(), reference) + 1e-3
+
+
 def test_reentrant_checkpointing_falls_back_and_says_so(checkpoint, monkeypatch):
     said = []
     monkeypatch.setattr("pixeltune.prefix.logger.warning_once", said.append)
