@@ -8,7 +8,8 @@ from accelerate.state import GradientState
 from test_prefix import BATCHES, painted, relative, rows
 from training import make_trainer
 
-from pixeltune.adapter import ArtConfig, ArtLayer
+from pixeltune.adapter import ArtConfig
+from pixeltune.adapter.guard import art_layer
 
 
 @pytest.fixture
@@ -20,13 +21,9 @@ def accumulating():
     state._set_sync_gradients(before)
 
 
-def layer_of(model) -> ArtLayer:
-    return next(module for module in model.modules() if isinstance(module, ArtLayer))
-
-
 def tower_runs(model) -> list:
     runs = []
-    layer_of(model).base_layer.register_forward_hook(lambda *_: runs.append(1))
+    art_layer(model).base_layer.register_forward_hook(lambda *_: runs.append(1))
     return runs
 
 
@@ -62,7 +59,7 @@ def test_a_step_that_was_broken_off_leaves_nothing_behind(checkpoint, accumulati
     with torch.no_grad():
         pixels.add_(0.05)
     broken = step(model, [batch, batch], accumulating)
-    layer_of(model).accumulation.pending = None
+    art_layer(model).accumulation.pending = None
     assert torch.equal(step(model, [batch, batch], accumulating), broken)
 
 
@@ -75,7 +72,7 @@ def test_a_training_starts_without_what_a_broken_one_left(checkpoint, tmp_path, 
             accumulating(False)
             batch = next(iter(trainer.get_train_dataloader()))
             trainer.model(**batch, use_cache=False).loss.mul(1e3).backward()
-            assert layer_of(trainer.model).accumulation.pending is not None
+            assert art_layer(trainer.model).accumulation.pending is not None
         trainer.train()
         pictures.append(trainer.model.get_artwork_image())
     assert (pictures[0] == pictures[1]).all()

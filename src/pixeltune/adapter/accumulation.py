@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from accelerate.state import GradientState
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 
 class Accumulation:
@@ -19,14 +20,14 @@ class Accumulation:
     """
 
     def __init__(self) -> None:
-        self.pending: tuple[Hashable, Any, list[Tensor]] | None = None
+        self.pending: tuple[Hashable, Any, Any] | None = None
 
     def features(self, picture: Callable[[], Hashable], encode: Callable[[], Any]) -> Any:
         """Features for this batch.
 
         Args:
             picture: identifies it, see `ArtLayer.shown`.
-            encode: makes them; a `ModelOutput` of tensors, tuples and lists of tensors.
+            encode: makes them, as a `ModelOutput`, whatever tensors the model's family puts into it.
         """
         if not torch.is_grad_enabled():
             return encode()
@@ -37,29 +38,12 @@ class Accumulation:
         shown = picture()
         if pending is None or pending[0] != shown:
             made = encode()
-            pending = (shown, made, [tensor.detach().requires_grad_() for tensor in _tensors(made)])
-        _, made, copies = pending
+            pending = (shown, made, tree_map_only(Tensor, lambda t: t.detach().requires_grad_(), made))
+        _, made, cut_off = pending
         if not last:
             self.pending = pending
-            return _with(made, copies)
-        for tensor, copy in zip(_tensors(made), copies, strict=True):
-            if copy.grad is not None:
+            return cut_off
+        for tensor, copy in zip(tree_leaves(made), tree_leaves(cut_off), strict=True):
+            if isinstance(copy, Tensor) and copy.grad is not None:
                 tensor.register_hook(lambda gradient, collected=copy.grad: gradient + collected)
         return made
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    """The tensors of an output that the backbone reads, in a fixed order."""
-    deep = getattr(output, "deepstack_features", None) or []
-    return [*output.pooler_output, *(picture for layer in deep for picture in layer)]
-
-
-def _with(output: Any, tensors: list[Tensor]) -> Any:
-    """The same output with other tensors, in the order of `_tensors`."""
-    rest = iter(tensors)
-    parts = {"pooler_output": tuple(next(rest) for _ in output.pooler_output)}
-    if getattr(output, "deepstack_features", None) is not None:
-        parts["deepstack_features"] = [
-            tuple(next(rest) for _ in layer) for layer in output.deepstack_features
-        ]
-    return type(output)(**parts)
