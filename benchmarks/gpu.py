@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from machine import machine  # noqa: E402
 from pixeltune import tiny  # noqa: E402
 from pixeltune.base import load_model, load_processor  # noqa: E402
 from pixeltune.files import write_atomically  # noqa: E402
-from steps import SEED, SIDES, make_step  # noqa: E402
+from steps import SEED, SIDES, compare, make_step, take_turns  # noqa: E402
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 # Family: text width, layers, heads, key-value heads, width between; of a size with the released ones.
@@ -118,33 +118,28 @@ def measure(
         models = {side: random_model(family, shape, device) for side in SIDES}
         parameters = sum(p.numel() for p in models["full"].parameters())
         steps = {side: make_step(models[side], processor, verb, side, cell, folder) for side in SIDES}
-        seconds: dict[str, list[float]] = {side: [] for side in SIDES}
         peak = {}
-        for turn in range(repetitions + 1):
-            for side, step in steps.items():
-                if gpu:
-                    torch.cuda.synchronize()
-                    torch.cuda.reset_peak_memory_stats()
-                    before = torch.cuda.memory_allocated()
-                started = time.perf_counter()
-                step()
-                if gpu:
-                    torch.cuda.synchronize()
-                    peak[side] = round((torch.cuda.max_memory_allocated() - before) / 2**20)
-                if turn > 0:
-                    seconds[side].append(round(time.perf_counter() - started, 4))
-        del models, steps, step
+        if gpu:
+            steps = {side: _watched(step, side, peak) for side, step in steps.items()}
+        seconds = take_turns(steps, repetitions)
+        del models, steps
         gc.collect()
         if gpu:
             torch.cuda.empty_cache()
-    medians = {side: statistics.median(times) for side, times in seconds.items()}
-    return {
-        "parameters": parameters,
-        "median_over_lora": {side: round(medians[side] / medians["lora"], 3) for side in SIDES},
-        "median_seconds": medians,
-        "seconds": seconds,
-        "peak_mib_of_a_step": peak,
-    }
+    return {"parameters": parameters, **compare(seconds), "peak_mib_of_a_step": peak}
+
+
+def _watched(step: Callable[[], None], side: str, peak: dict[str, int]) -> Callable[[], None]:
+    """A step that waits for the GPU to end, and notes the memory it took."""
+
+    def watched() -> None:
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        torch.cuda.synchronize()
+        peak[side] = round((torch.cuda.max_memory_allocated() - before) / 2**20)
+
+    return watched
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +96,26 @@ def measure(name: str, verb: str, cell: tuple[int, int, int, int], repetitions: 
     steps = {
         side: make_step(load_model(name), load_processor(name), verb, side, cell, folder) for side in SIDES
     }
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    cell = {"rows": rows, "prompt": prompt, "answer": answer, "image_tokens": image}
+    return cell | compare(take_turns(steps, repetitions))
+
+
+def take_turns(steps: dict[str, Callable[[], None]], repetitions: int) -> dict[str, list[float]]:
+    """The seconds of every step of every side, after one unmeasured turn."""
+    seconds: dict[str, list[float]] = {side: [] for side in steps}
     for turn in range(repetitions + 1):
         for side, step in steps.items():
             started = time.perf_counter()
             step()
             if turn > 0:
                 seconds[side].append(time.perf_counter() - started)
+    return seconds
+
+
+def compare(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Medians, relative to LoRA's and to the plain pass, and all times."""
     medians = {side: statistics.median(times) for side, times in seconds.items()}
     return {
-        "rows": rows,
-        "prompt": prompt,
-        "answer": answer,
-        "image_tokens": image,
         "median_over_lora": {side: round(medians[side] / medians["lora"], 3) for side in SIDES},
         "shared_over_plain": round(medians["artwork"] / medians["artwork, plain"], 3),
         "median_seconds": {side: round(value, 4) for side, value in medians.items()},
