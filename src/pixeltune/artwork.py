@@ -21,7 +21,7 @@ from PIL import Image
 
 from pixeltune import __version__
 from pixeltune.files import write_atomically
-from pixeltune.png import MAX_FILE_BYTES, ArtworkError, data_url, decode, encode
+from pixeltune.png import MAX_FILE_BYTES, ArtworkError, data_url, decode, encode, read_texts
 
 __all__ = ["Artwork", "ArtworkError", "Provenance"]
 
@@ -107,14 +107,7 @@ class Artwork:
     @classmethod
     def _parse(cls, data: bytes) -> "Artwork":
         pixels, texts = decode(data)
-        records = texts.get(KEYWORD, [])
-        if not records:
-            raise ArtworkError(
-                "PNG without pixeltune provenance: another program made or re-saved it; use the original file"
-            )
-        if len(records) > 1:
-            raise ArtworkError("PNG with several provenance records: use the original file")
-        provenance, size, sha256 = _read_record(records[0])
+        provenance, size, sha256 = _read_record(texts)
         artwork = cls(pixels, provenance)
         if size != list(artwork.size):
             raise ArtworkError(
@@ -124,6 +117,16 @@ class Artwork:
         if sha256 != artwork.sha256:
             raise ArtworkError("pixels are not the painted ones (SHA-256 differs): use the original file")
         return artwork
+
+    @staticmethod
+    def peek(path: str | os.PathLike[str]) -> tuple[Provenance, str]:
+        """Provenance of a PNG file and the SHA-256 it claims for its pixels, which are *not* verified.
+
+        For listing many artworks; `load` before use. Raises ArtworkError, or OSError where it cannot be read.
+        """
+        with open(path, "rb") as file:
+            provenance, _, sha256 = _read_record(read_texts(file))
+        return provenance, sha256
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the PNG atomically: at `path` stands the old file or the whole new one, never a half."""
@@ -249,10 +252,17 @@ class Artwork:
         return cls.load(path)
 
 
-def _read_record(text: str) -> tuple[Provenance, list[int], str]:
-    """(provenance, size, pixel hash) from the JSON of the text chunk."""
+def _read_record(texts: dict[str, list[str]]) -> tuple[Provenance, list[int], str]:
+    """(provenance, size, pixel hash) from the JSON in one of a PNG's text chunks."""
+    records = texts.get(KEYWORD, [])
+    if not records:
+        raise ArtworkError(
+            "PNG without pixeltune provenance: another program made or re-saved it; use the original file"
+        )
+    if len(records) > 1:
+        raise ArtworkError("PNG with several provenance records: use the original file")
     try:
-        record = json.loads(text)
+        record = json.loads(records[0])
     except (ValueError, RecursionError):
         raise ArtworkError("provenance is not valid JSON: use the original file") from None
     if not isinstance(record, dict):

@@ -1,4 +1,4 @@
-"""The verbs: ``pixeltune sft | dpo | kto | grpo | rloo | distill | eval | check | show | demo``.
+"""The verbs: ``pixeltune sft | dpo | kto | grpo | rloo | distill | eval | check | show | serve | demo``.
 
 Every verb imports what it needs only when it runs, so that ``show`` and ``--help`` answer at once.
 """
@@ -21,6 +21,7 @@ VERBS = {
     "eval": "score a model, or an engine, with and without an artwork",
     "check": "prove that the PNG gives the model exactly the trained pixels; compare an engine",
     "show": "print what an artwork is",
+    "serve": "a gateway in front of an engine: every PNG of a folder is a model name",
     "demo": "paint two artworks for the bundled model and show that they work",
 }
 
@@ -44,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from pixeltune.train import run
 
             return run(verb, rest)
+        if verb == "serve":
+            from pixeltune.serve.server import run
+
+            return run(rest)
         return {"eval": _eval, "check": _check, "show": _show, "demo": _demo}[verb](rest)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"pixeltune {verb}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pixeltune {verb}: interrupted", file=sys.stderr)
         return 130
     except ImportError as error:
-        extra = {"eval": "eval", "check": "train,eval"}.get(verb, "train")
+        extra = {"eval": "eval", "check": "train,eval", "serve": "serve"}.get(verb, "train")
         print(f"pixeltune {verb}: {error}. Run: pip install 'pixeltune[{extra}]'", file=sys.stderr)
         return 1
 

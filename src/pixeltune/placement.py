@@ -50,6 +50,20 @@ def place_image(messages: list[Message], url: str) -> list[Message]:
     return _replace_content(messages, [{"type": "image_url", "image_url": {"url": url}}, *content])
 
 
+def place_input(items: str | list[Message], url: str) -> list[Message]:
+    """The same for the `input` of OpenAI's Responses API: a string, or items, messages among them.
+
+    Raises:
+        ValueError: there is no user message.
+    """
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    content = items[_first_user(items)].get("content")
+    if not isinstance(content, list):
+        content = [{"type": "input_text", "text": content or ""}]
+    return _replace_content(items, [{"type": "input_image", "image_url": url, "detail": "auto"}, *content])
+
+
 def place_row(row: dict[str, Any], block: str) -> dict[str, Any]:
     """Place the artwork in one TRL row; other columns (`completion`, `label`, `tools`, ...) stay as they are.
 

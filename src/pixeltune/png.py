@@ -11,6 +11,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -64,6 +65,32 @@ def decode(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
         elif kind[0] & 0x20 == 0 and kind != b"IEND":  # upper case: critical, must be understood
             raise ArtworkError(f"PNG has an unknown critical chunk {kind.decode('ascii')}: {RESAVE}")
     return _pixels(header, b"".join(picture), width, height), texts
+
+
+def read_texts(file: BinaryIO) -> dict[str, list[str]]:
+    """Text chunks, keyword to values, before the picture data: a look at a file without decoding it.
+
+    Reads at most 2 * MAX_TEXT_BYTES. The pixels are not verified. Raises ArtworkError.
+    """
+    if file.read(len(SIGNATURE)) != SIGNATURE:
+        raise ArtworkError("not a PNG file: artworks are PNG, re-export the picture losslessly")
+    left, texts = 2 * MAX_TEXT_BYTES, {}
+    while True:
+        head = file.read(8)
+        if len(head) < 8:
+            raise ArtworkError("truncated PNG: fetch the file again")
+        length, kind = struct.unpack(">I4s", head)
+        if kind in (b"IDAT", b"IEND"):
+            return texts
+        left -= length
+        if left < 0:
+            raise ArtworkError("PNG has too much before the picture data: not an artwork")
+        body, checksum = file.read(length), file.read(4)
+        if len(checksum) < 4 or zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum):
+            raise ArtworkError("corrupt or truncated PNG: fetch the file again")
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            keyword, value = _text(kind, body)
+            texts.setdefault(keyword, []).append(value)
 
 
 def encode(pixels: np.ndarray, texts: dict[str, str]) -> bytes:

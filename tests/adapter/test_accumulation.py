@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from accelerate.state import GradientState
-from test_prefix import BATCHES, painted, relative, rows
-from training import make_trainer
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
+from test_prefix import BATCHES, painted, relative, rows
+from training import make_trainer
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training import make_trainer
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.callbacks import PixelProgress, SnapshotCallback
+from training import make_trainer
 
 
 def test_snapshots_show_the_picture_at_each_step(checkpoints, tmp_path):

@@ -5,10 +5,10 @@ import warnings
 import pytest
 import torch
 from datasets import Dataset
-from training import make_trainer
 from transformers import Trainer, TrainingArguments
 
 from pixeltune.adapter import ArtConfig
+from training import make_trainer
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
-from training import make_trainer
 
 import families
 from pixeltune.adapter import ArtConfig, ArtLayer
+from training import make_trainer
 
 CONFIG = {"start": "noise", "image_tokens": 64}
 

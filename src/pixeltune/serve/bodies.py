@@ -1,0 +1,135 @@
+"""What the gateway reads and changes in a request's body: the model's name and one image part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from typing import Any
+
+from pixeltune.placement import place_image, place_input
+
+MAX_DEPTH = 64  # of a body; OpenAI allows schemas of 10
+PICTURE = (
+    f"pixeltune:{secrets.token_hex(16)}"  # stands for the picture until the rest is JSON; nobody can guess it
+)
+
+
+class RequestError(Exception):
+    """A request that is refused: an HTTP status and a body in OpenAI's error shape."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.param = status, message, code, param
+        self.retry_after = retry_after  # seconds; 0: do not say
+
+    def body(self) -> bytes:
+        """JSON as the OpenAI API words its errors."""
+        kind = {
+            401: "authentication_error",
+            403: "permission_error",
+            404: "not_found_error",
+            429: "rate_limit_error",
+        }
+        kind = kind.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return json.dumps({"error": error}).encode()
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a body.
+
+    Raises:
+        RequestError: 400, it is anything else, or nested deeper than MAX_DEPTH.
+    """
+    try:
+        body = json.loads(raw, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise RequestError(400, "the body is nested too deeply") from None
+    except ValueError as error:  # also invalid UTF-8 and absurdly long numbers
+        raise RequestError(400, f"the body is not valid JSON: {str(error)[:200]}") from None
+    if not isinstance(body, dict):
+        raise RequestError(400, "the body must be a JSON object")
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def render(body: dict[str, Any], picture: bytes = b"") -> bytes:
+    """JSON bytes of a body; `picture`, a URL, is spliced in where `insert` left room for it.
+
+    The body is written anew, never copied: an engine cannot read another model's name or a second `messages`
+    out of duplicate keys than was checked here.
+
+    Raises:
+        RequestError: 400, a number is too large for JSON's doubles.
+    """
+    try:
+        text = json.dumps(body, allow_nan=False).encode()
+    except ValueError:
+        raise RequestError(400, "the body holds a number that is too large") from None
+    before, mark, after = text.partition(PICTURE.encode())
+    return before + picture + after if mark else text
+
+
+def insert(body: dict[str, Any], path: str, uuid: str | None, with_bytes: bool) -> dict[str, Any]:
+    """A copy of a request with the artwork's image part where training had it.
+
+    Args:
+        body: of a chat completion (`path` "chat/completions") or of the Responses API ("responses").
+        uuid: name of the picture in the engine's cache (vLLM); None: the engine knows no such names.
+        with_bytes: leave room for the picture itself; without, the engine is to take it from its cache.
+
+    Raises:
+        RequestError: 400, there is no user message, or what should be messages is not.
+    """
+    field, function = ("input", place_input) if path == "responses" else ("messages", place_image)
+    value = body.get(field)
+    if not (isinstance(value, str) and field == "input") and not (
+        isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    ):
+        raise RequestError(400, f"`{field}` must be a list of messages", param=field)
+    try:
+        value = function(value, PICTURE)
+    except ValueError as error:
+        raise RequestError(400, f"{error}: add one", param=field) from None
+    message = next(item for item in value if item.get("role") == "user")
+    part = message["content"][0]
+    if uuid is not None:
+        part["uuid"] = uuid
+        if not with_bytes:
+            part["image_url"] = None
+    return {**body, field: value}
+
+
+def separate_uuids(node: dict | list, owner: str, depth: int = 0) -> None:
+    """Rename, in place, the names that a client gives to its own media, so that no two owners share a name.
+
+    vLLM takes a `uuid` beside a picture for its identity: two clients with one name would see each other's
+    picture (https://github.com/vllm-project/vllm/issues/53471). After this the same name of the same owner is
+    still the same, and no name is that of an artwork.
+
+    Raises:
+        RequestError: 400, the body is nested deeper than MAX_DEPTH.
+    """
+    if depth > MAX_DEPTH:
+        raise RequestError(400, f"the body is nested deeper than {MAX_DEPTH} levels")
+    children = node.values() if isinstance(node, dict) else node
+    for child in children:
+        if not isinstance(child, dict | list):
+            continue
+        # Parts stand in lists; a schema's property of this name does not.
+        if isinstance(node, list) and isinstance(child, dict) and child.get("uuid") is not None:
+            name = hashlib.sha256(json.dumps([owner, child["uuid"]]).encode()).hexdigest()
+            child["uuid"] = f"client-{name}"
+        separate_uuids(child, owner, depth + 1)

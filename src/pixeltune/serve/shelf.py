@@ -1,0 +1,200 @@
+"""The folder of artworks behind the model names: listed at a glance, verified before first use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pixeltune.artwork import Artwork, ArtworkError, Provenance
+from pixeltune.placement import PLACEMENT
+from pixeltune.png import MAX_FILE_BYTES, data_url
+
+log = logging.getLogger("pixeltune.serve")
+
+Signature = tuple[int, int, int]  # of a file: inode, size, time of change
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A verified artwork, ready to be sent."""
+
+    base: str  # model it was painted for
+    sha256: str  # of the pixels
+    url: bytes  # data: URL
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a glance at a file tells. `error`: why it cannot be served; then the other fields may be empty."""
+
+    signature: Signature
+    base: str = ""
+    task: str | None = None
+    sha256: str = ""
+    error: str | None = None
+
+    @property
+    def created(self) -> int:
+        """Seconds since 1970 at which the file was written."""
+        return self.signature[2] // 10**9
+
+
+class Shelf:
+    """All PNGs below a folder; `team/calls.png` is the model "team/calls".
+
+    Names are looked up in the list of what was found, and never become part of a path.
+
+    Args:
+        folder: searched with its subfolders; names that start with a dot are left out, and so is what links
+            to outside.
+        cache_bytes: bound of the verified pictures kept in memory, least recently used ones go first.
+
+    Raises:
+        ValueError: no such folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], cache_bytes: int = 512 * 2**20) -> None:
+        self.folder = Path(folder).resolve()
+        if not self.folder.is_dir():
+            raise ValueError(f"{folder} is not a folder: --gallery takes the folder that holds the PNGs")
+        self.cache_bytes = cache_bytes
+        self.entries: dict[str, Entry] = {}
+        self._kept: OrderedDict[str, tuple[Signature, Picture]] = OrderedDict()
+        self._kept_bytes = 0
+        self._loading: dict[str, asyncio.Lock] = {}
+
+    def find(self) -> dict[str, Signature]:
+        """Names and signatures of the PNG files there are now."""
+        found, folders = {}, [self.folder]
+        while folders:
+            with os.scandir(folders.pop()) as items:
+                for item in items:
+                    if item.name.startswith("."):
+                        continue
+                    try:
+                        if item.is_dir(follow_symlinks=False):
+                            folders.append(Path(item.path))
+                            continue
+                        if not item.name.endswith(".png") or not item.is_file():
+                            continue
+                        if item.is_symlink() and not Path(item.path).resolve().is_relative_to(self.folder):
+                            continue
+                        facts = item.stat()
+                    except OSError:  # gone, or not ours to read
+                        continue
+                    name = Path(item.path).relative_to(self.folder).with_suffix("").as_posix()
+                    found[name] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+        return found
+
+    def path(self, name: str) -> Path:
+        """The file of a name that was found."""
+        return self.folder / f"{name}.png"
+
+    def glance(self, name: str, signature: Signature) -> Entry:
+        """A new or changed file's entry; never raises."""
+        try:
+            provenance, sha256 = Artwork.peek(self.path(name))
+            _check(provenance)
+        except (ArtworkError, OSError) as error:
+            return Entry(signature, error=_line(error))
+        return Entry(signature, provenance.base_model, provenance.data, sha256)
+
+    async def refresh(self) -> None:
+        """Bring the list up to date; files are read in another thread, requests see the old list so far."""
+        found = await asyncio.to_thread(self.find)
+        changed = {name: mark for name, mark in found.items() if self._signature(name) != mark}
+        entries = {name: self.entries[name] for name in found if name in self.entries}
+        for name, entry in (await asyncio.to_thread(self._glances, changed)).items():
+            entries[name] = await self._replace(name, entry) if name in self._kept else entry
+            if entry.error is not None:
+                _report(name, entry.error, old_one_stays=name in self._kept)
+        for name in self._kept.keys() - entries.keys():
+            self._drop(name)
+        self._loading = {name: lock for name, lock in self._loading.items() if lock.locked()}
+        self.entries = entries
+
+    async def _replace(self, name: str, entry: Entry) -> Entry:
+        """Verify what is to take the place of a picture in use; if it is broken, the old one stays."""
+        old, (_, picture) = self.entries[name], self._kept[name]
+        try:
+            if entry.error is None:
+                picture = await asyncio.to_thread(self._load, name)
+        except ArtworkError as error:
+            _report(name, _line(error), old_one_stays=True)
+            entry = Entry(entry.signature, error=_line(error))
+        self._keep(name, entry.signature, picture)  # even the old one: so that this is reported once
+        return entry if entry.error is None else replace(old, signature=entry.signature)
+
+    async def picture(self, name: str) -> Picture:
+        """The verified artwork of an entry.
+
+        Raises:
+            ArtworkError: the file is broken.
+            KeyError: there is no such entry (any more).
+        """
+        entry = self.entries[name]
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != entry.signature:
+            async with self._loading.setdefault(name, asyncio.Lock()):  # one reader, many waiters
+                kept = self._kept.get(name)
+                if kept is None or kept[0] != entry.signature:
+                    if entry.error is not None:
+                        raise ArtworkError(entry.error)
+                    try:
+                        kept = (entry.signature, await asyncio.to_thread(self._load, name))
+                    except ArtworkError as error:
+                        _report(name, _line(error), old_one_stays=False)
+                        self.entries[name] = Entry(entry.signature, error=_line(error))
+                        raise
+                    self._keep(name, *kept)
+        if name in self._kept:
+            self._kept.move_to_end(name)
+        return kept[1]
+
+    def _signature(self, name: str) -> Signature | None:
+        entry = self.entries.get(name)
+        return entry.signature if entry else None
+
+    def _glances(self, changed: dict[str, Signature]) -> dict[str, Entry]:
+        return {name: self.glance(name, mark) for name, mark in changed.items()}
+
+    def _load(self, name: str) -> Picture:
+        try:
+            with self.path(name).open("rb") as file:
+                png = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise ArtworkError(f"cannot read it ({error.strerror})") from None
+        artwork = Artwork.load(png)
+        _check(artwork.provenance)
+        return Picture(artwork.provenance.base_model, artwork.sha256, data_url(png).encode())
+
+    def _keep(self, name: str, signature: Signature, picture: Picture) -> None:
+        self._drop(name)
+        self._kept[name] = (signature, picture)
+        self._kept_bytes += len(picture.url)
+        while self._kept_bytes > self.cache_bytes and len(self._kept) > 1:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, name: str) -> None:
+        if name in self._kept:
+            self._kept_bytes -= len(self._kept.pop(name)[1].url)
+
+
+def _check(provenance: Provenance) -> None:
+    if provenance.placement != PLACEMENT:
+        raise ArtworkError(
+            f"placement {provenance.placement!r} is unknown here, {PLACEMENT!r} is known: upgrade pixeltune"
+        )
+
+
+def _report(name: str, reason: str, *, old_one_stays: bool) -> None:
+    extra = {"artwork": name, "reason": reason, "old_one_stays": old_one_stays}
+    log.error("artwork cannot be served", extra=extra)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,209 @@
+"""The engines behind the gateway: which of them serves what, which is well, and which one gets a request."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from pixeltune.serve.bodies import RequestError
+
+log = logging.getLogger("pixeltune.serve")
+
+PROBE_SECONDS = 5.0  # between two looks at an engine
+PROBE_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 5.0
+KEEP_ALIVE = 4.0  # uvicorn, and so vLLM, closes idle connections after 5 s
+FAILURES = 5  # answers 5xx in a row, after which an engine is left alone
+REST_SECONDS = 10.0  # for so long
+SLACK = 1.25  # over its fair share of requests that an engine may have before affinity gives way
+FEW = 8  # requests that an engine batches without ado
+REMEMBERED = 4096  # pictures an engine is thought to hold in its cache
+GONE = (aiohttp.ClientConnectionError, ConnectionError)  # no answer, and it was not for want of time
+
+
+class Upstream:
+    """One engine: address, models, health, load."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") if url.rstrip("/").endswith("/v1") else url.rstrip("/") + "/v1"
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"{url!r} is not an address: --upstream takes something like http://host:8000/v1"
+            )
+        # For logs and metrics: without user and password.
+        self.name = parts.hostname + (f":{parts.port}" if parts.port else "")
+        self.models: dict[str, dict] = {}  # name as served to its entry in /v1/models
+        self.names: dict[str, str] = {}  # any name, the root that vLLM tells too, to name as served
+        self.has_uuids = False
+        self.reachable = False
+        self.in_flight = 0
+        self._failures = 0
+        self._rests_until = 0.0
+        self._held: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def well(self) -> bool:
+        """Whether it answers, and not with one failure after the other."""
+        return self.reachable and time.monotonic() >= self._rests_until
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Counts a request while it runs."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def answered(self, status: int) -> None:
+        """Take note of an answer."""
+        if status < 500:
+            self._failures = 0
+            return
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self._failures, self._rests_until = 0, time.monotonic() + REST_SECONDS
+            log.warning(
+                "upstream rests", extra={"upstream": self.name, "reason": f"{FAILURES} failures in a row"}
+            )
+
+    def lost(self, reason: str) -> None:
+        """Take note that it cannot be reached: no more requests until a probe succeeds."""
+        if self.reachable:
+            log.warning("upstream lost", extra={"upstream": self.name, "reason": reason})
+        self.reachable = False
+        self._held.clear()  # who was away may have restarted, with an empty cache
+
+    def holds(self, uuid: str) -> bool:
+        """Whether the engine was sent this picture, and so may have it in its cache."""
+        if uuid in self._held:
+            self._held.move_to_end(uuid)
+        return uuid in self._held
+
+    def remember(self, uuid: str) -> None:
+        """The engine has this picture now."""
+        self._held[uuid] = None
+        if len(self._held) > REMEMBERED:
+            self._held.popitem(last=False)
+
+    def forget(self, uuid: str) -> None:
+        """The engine does not have this picture any more."""
+        self._held.pop(uuid, None)
+
+    async def probe(self, session: aiohttp.ClientSession, headers: dict[str, str]) -> None:
+        """Ask which models it serves."""
+        try:
+            async with (
+                asyncio.timeout(PROBE_TIMEOUT),
+                session.get(f"{self.url}/models", headers=headers) as answer,
+            ):
+                if answer.status != 200:
+                    raise ValueError(f"/v1/models answers {answer.status}")
+                data = (await answer.json(content_type=None))["data"]
+                models = {str(entry["id"]): entry for entry in data}
+        except (*GONE, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
+            self.lost(str(error) or type(error).__name__)
+            return
+        self.models = models
+        self.names = {str(entry.get("root")): name for name, entry in models.items() if entry.get("root")}
+        self.names |= {name: name for name in models}
+        self.has_uuids = any(entry.get("owned_by") == "vllm" for entry in models.values())
+        if not self.reachable:
+            log.info("upstream found", extra={"upstream": self.name, "models": sorted(models)})
+        self.reachable = True
+
+
+class Upstreams:
+    """All engines, probed every few seconds.
+
+    Args:
+        urls: their addresses.
+        aliases: name of a base model in artworks to its name as served, where they differ.
+        key: API key for the engines; None: what the client sends is passed on.
+        capacity: most requests one engine may have at a time.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        aliases: dict[str, str] | None = None,
+        key: str | None = None,
+        capacity: int = 1024,
+    ) -> None:
+        self.all = [Upstream(url) for url in dict.fromkeys(urls)]
+        self.aliases, self.key, self.capacity = aliases or {}, key, capacity
+
+    def headers(self) -> dict[str, str]:
+        """What identifies the gateway to the engines."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+    async def watch(self, session: aiohttp.ClientSession) -> None:
+        """Probe every engine for ever; one that hangs does not hold up the others."""
+
+        async def look_after(upstream: Upstream) -> None:
+            while True:
+                await upstream.probe(session, self.headers())
+                await asyncio.sleep(PROBE_SECONDS)
+
+        await asyncio.gather(*(look_after(upstream) for upstream in self.all))
+
+    def serving(self, base: str) -> list[Upstream]:
+        """Engines that serve a base model, reachable or not."""
+        name = self.aliases.get(base, base)
+        return [upstream for upstream in self.all if name in upstream.names]
+
+    def served_name(self, upstream: Upstream, base: str) -> str:
+        """What a base model is called there."""
+        return upstream.names[self.aliases.get(base, base)]
+
+    def models(self) -> dict[str, dict]:
+        """Entries of /v1/models of all engines, by name."""
+        return {
+            name: entry
+            for upstream in self.all
+            if upstream.reachable
+            for name, entry in upstream.models.items()
+        }
+
+    def choose(self, base: str, affinity: str | None, tried: Sequence[Upstream] = ()) -> Upstream:
+        """Who gets the next request.
+
+        The least busy one; with `affinity`, a picture's hash, the first one for it by rendezvous hashing that
+        has not more than FEW requests, or SLACK times its share of them (Mirrokni, Thorup, Zadimoghaddam:
+        Consistent hashing with bounded loads, arXiv 1608.01350). Every copy of the gateway prefers the same
+        one, which so keeps the picture in its caches.
+
+        Raises:
+            RequestError: 429, all have as many requests as they may; 503, none is reachable.
+        """
+        there = [upstream for upstream in self.serving(base) if upstream.reachable and upstream not in tried]
+        there = [upstream for upstream in there if upstream.well] or there  # better an ill one than none
+        if not there:
+            raise RequestError(
+                503,
+                f"no engine that serves {base!r} is reachable: try again",
+                code="no_upstream",
+                retry_after=5,
+            )
+        free = [upstream for upstream in there if upstream.in_flight < self.capacity]
+        if not free:
+            raise RequestError(429, "the engines are busy: try again", code="busy", retry_after=1)
+        if affinity is None or len(free) == 1:
+            return min(free, key=lambda upstream: upstream.in_flight)
+        load = 1 + sum(upstream.in_flight for upstream in free)
+        share = max(FEW, math.ceil(SLACK * load / len(free)))
+        ranked = sorted(
+            free, key=lambda upstream: hashlib.sha256(f"{affinity} {upstream.url}".encode()).digest()
+        )
+        return next(upstream for upstream in ranked if upstream.in_flight < share)

@@ -1,0 +1,41 @@
+"""A gallery, a stand-in for an engine, and the gateway in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving import Served, gateway, make_artwork
+from stub_engine import StubEngine
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[StubEngine]:
+    """A stand-in that keeps pictures like vLLM."""
+    with StubEngine().running() as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery: art, team-a/one, team-b/two, foreign (for another base), broken."""
+    folder = tmp_path_factory.mktemp("gallery")
+    make_artwork(0).save(folder / "art.png")
+    make_artwork(1).save(folder / "team-a" / "one.png")
+    make_artwork(2).save(folder / "team-b" / "two.png")
+    make_artwork(3, base="another").save(folder / "foreign.png")
+    (folder / "broken.png").write_bytes(make_artwork(4).png()[:60])
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(engine: StubEngine, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The gateway in front of the stand-in, with short timeouts."""
+    log = tmp_path_factory.mktemp("log") / "log.jsonl"
+    with gateway(
+        folder, "--upstream", engine.url, "--timeout", 2, "--pause", 2, "--max-body", 4_000_000, log=log
+    ) as it:
+        yield it

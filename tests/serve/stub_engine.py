@@ -1,0 +1,144 @@
+"""A stand-in for an engine, for tests: speaks the OpenAI protocol and is ill as engines are, on command.
+
+What it does is told by the words of the last user message: "stall", "garbage", "break off", "status 503", ...
+It can keep pictures by `uuid` as vLLM does, and says in its answer what it was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+
+class StubEngine:
+    """One engine: `url`, the `requests` it got, the `cache` of pictures by uuid."""
+
+    def __init__(self, models: tuple[str, ...] = ("base",), *, like_vllm: bool = True, port: int = 0) -> None:
+        self.models, self.like_vllm = models, like_vllm
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.cache: dict[str, str] = {}
+        self.open_streams = 0
+        self.ill = False
+        self._listener = socket.create_server(("127.0.0.1", port), reuse_port=False)
+        self.port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def application(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/v1/models", self._models),
+                Route("/v1/{path:path}", self._answer, methods=["POST"]),
+            ]
+        )
+
+    async def _models(self, _: Request) -> Response:
+        if self.ill:
+            return Response("ill", 500)
+        owner = {"owned_by": "vllm", "root": "/weights"} if self.like_vllm else {"owned_by": "somebody"}
+        return JSONResponse(
+            {"object": "list", "data": [{"id": name, "object": "model", **owner} for name in self.models]}
+        )
+
+    async def _answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.requests.append(body)
+        self.headers.append(dict(request.headers))
+        items = body.get("messages") or body.get("input") or [{"content": body.get("prompt", "")}]
+        if isinstance(items, str):
+            items = [{"content": items}]
+        seen = []
+        for item in items:
+            for part in item["content"] if isinstance(item.get("content"), list) else []:
+                if "image" in part.get("type", ""):
+                    url = (
+                        part["image_url"]["url"] if isinstance(part["image_url"], dict) else part["image_url"]
+                    )
+                    if url is None and part.get("uuid") not in self.cache:
+                        return _error(400, "Cache miss for image at index 0 but data is not provided.")
+                    if part.get("uuid"):
+                        url = self.cache.setdefault(part["uuid"], url)
+                    seen.append(url)
+        said = items[-1].get("content") or ""
+        if isinstance(said, list):
+            said = " ".join(part["text"] for part in said if "text" in part)
+        if said.startswith("status "):
+            return _error(int(said.split()[1]), "as you wish")
+        if said == "plain error":
+            return Response("<h1>Bad</h1>", 400, media_type="text/html")
+        if said == "stall":
+            await asyncio.sleep(3600)
+        if said == "huge":
+            return Response(b"x" * (80 * 2**20), media_type="application/json")
+        answer = {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body.get("model"),
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": said, "seen": seen},
+                }
+            ],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+        }
+        if not body.get("stream"):
+            return JSONResponse(answer)
+        return StreamingResponse(self._stream(said), media_type="text/event-stream")
+
+    async def _stream(self, said: str) -> Any:
+        self.open_streams += 1
+        try:
+            words = (said.split() or ["."]) * (100_000 if "endless" in said else 1)
+            for number, word in enumerate(words):
+                if number and "slowly" in said:
+                    await asyncio.sleep(0.2)
+                if number and "break off" in said:
+                    raise RuntimeError("broken off")
+                if number and "silence" in said:
+                    await asyncio.sleep(3600)
+                choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+                yield _event(
+                    {"id": "1", "object": "chat.completion.chunk", "created": 1, "choices": [choice]}
+                )
+            yield _event(
+                {"id": "1", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": len(words)}}
+            )
+            yield b"data: [DONE]\n\n"
+        finally:
+            self.open_streams -= 1
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[StubEngine]:
+        """Serve in a thread of this process."""
+        config = uvicorn.Config(self.application(), log_level="critical", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [self._listener]}, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(10)
+            self._listener.close()
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": status}}, status)
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"

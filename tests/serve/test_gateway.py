@@ -1,0 +1,466 @@
+"""A request's way through the gateway, with the real openai client, in front of a stand-in for an engine."""
+
+import asyncio
+import base64
+import concurrent.futures
+import contextlib
+import hashlib
+import http.client
+import json
+import socket
+import subprocess
+import threading
+import time
+
+import openai
+import pytest
+
+from serving import gateway, make_artwork, wait
+from stub_engine import StubEngine
+
+USER = [{"role": "user", "content": "How many?"}]
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    return openai.OpenAI(base_url=served.url, api_key="unused", max_retries=0, timeout=10)
+
+
+def chat(client, model="art", messages=USER, **options):
+    return client.chat.completions.create(model=model, messages=messages, **options)
+
+
+def seen(answer):
+    """Pictures that the stand-in saw, decoded."""
+    urls = answer.choices[0].message.seen
+    return [base64.b64decode(url.removeprefix("data:image/png;base64,")) for url in urls]
+
+
+def say(text):
+    return [{"role": "user", "content": text}]
+
+
+# What passes
+
+
+@pytest.mark.parametrize("name", ["art", "team-a/one", "team-b/two"])
+def test_a_name_shows_its_picture_to_the_engine(client, engine, folder, name):
+    answer = chat(client, name)
+    assert seen(answer) == [(folder / f"{name}.png").read_bytes()]
+    assert engine.requests[-1]["model"] == "base"
+    assert engine.requests[-1]["messages"][0]["content"][1] == {"type": "text", "text": "How many?"}
+
+
+def test_the_base_name_passes_through_without_an_artwork(client, engine):
+    assert seen(chat(client, "base")) == []
+    assert engine.requests[-1]["messages"] == USER
+
+
+def test_every_other_field_passes_unchanged(client, engine):
+    tools = [
+        {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    ]
+    schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}
+    unknown = {"priority": 3, "vllm_xargs": {"x": [1, 2.5, None, "é", "😀"]}}
+    options = {
+        "tools": tools,
+        "response_format": schema,
+        "logprobs": True,
+        "top_logprobs": 3,
+        "n": 2,
+        "seed": 7,
+    }
+    chat(client, temperature=0.25, extra_body=unknown, extra_headers={"X-Tenant": "t"}, **options)
+    sent = engine.requests[-1]
+    assert {k: v for k, v in sent.items() if k not in ("model", "messages")} == {
+        **options,
+        **unknown,
+        "temperature": 0.25,
+    }
+    assert engine.headers[-1]["x-tenant"] == "t"
+
+
+def test_the_users_own_pictures_stay_behind_the_artwork(client, folder):
+    own = "data:image/png;base64," + base64.b64encode(b"own").decode()
+    parts = [{"type": "image_url", "image_url": {"url": own}}, {"type": "text", "text": "What is it?"}]
+    assert seen(chat(client, "art", say(parts))) == [(folder / "art.png").read_bytes(), b"own"]
+
+
+def test_the_picture_is_sent_once_and_again_when_the_engine_has_dropped_it(client, engine, served):
+    chat(client)
+    chat(client)
+    part = engine.requests[-1]["messages"][0]["content"][0]
+    assert part["image_url"] is None
+    assert part["uuid"] == f"pixeltune-{make_artwork(0).sha256}"
+    engine.cache.clear()
+    assert len(seen(chat(client))) == 1
+    assert engine.requests[-2]["messages"][0]["content"][0]["image_url"] is None  # refused,
+    assert engine.requests[-1]["messages"][0]["content"][0]["image_url"]  # and in full
+    assert b"pixeltune_pictures_resent_total" in served.get("/metrics")[1]
+
+
+def test_streams_come_part_by_part(client):
+    stream = chat(
+        client, messages=say("one two slowly three"), stream=True, stream_options={"include_usage": True}
+    )
+    words = [chunk.choices[0].delta.content for chunk in stream if chunk.choices]
+    assert words == ["one", "two", "slowly", "three"]
+
+
+def test_a_stream_is_not_held_back(served):
+    """Parts arrive while the engine still writes: 0.2 s apart, not all at the end."""
+    connection = http.client.HTTPConnection(served.root.removeprefix("http://"))
+    body = {"model": "art", "messages": say("a b c d slowly"), "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    answer, times = connection.getresponse(), []
+    while part := answer.read1():
+        times += [time.perf_counter()] * part.count(b"delta")
+    assert len(times) == 5
+    assert times[-1] - times[0] > 0.5
+
+
+def test_async_clients_too(served):
+    async def ask():
+        async with openai.AsyncOpenAI(base_url=served.url, api_key="unused") as client:
+            answers = await asyncio.gather(
+                *(chat(client, name) for name in ("art", "base", "team-a/one") * 10)
+            )
+            stream = await chat(client, messages=say("one two"), stream=True)
+            return answers, [chunk.choices[0].delta.content async for chunk in stream if chunk.choices]
+
+    answers, words = asyncio.run(ask())
+    assert [len(answer.choices[0].message.seen) for answer in answers] == [1, 0, 1] * 10
+    assert words == ["one", "two"]
+
+
+def test_the_responses_api(client, engine, folder):
+    raw = client.responses.with_raw_response.create(model="art", input="How many?", instructions="Be brief.")
+    assert raw.status_code == 200
+    sent = engine.requests[-1]
+    picture = sent["input"][0]["content"][0]
+    assert base64.b64decode(picture["image_url"].partition(",")[2]) == (folder / "art.png").read_bytes()
+    assert sent["instructions"] == "Be brief."
+
+
+def test_curl(served, folder):
+    body = json.dumps({"model": "art", "messages": USER})
+    command = [
+        "curl",
+        "-sS",
+        "--fail",
+        f"{served.url}/chat/completions",
+        "-H",
+        "Content-Type: application/json",
+    ]
+    out = subprocess.run([*command, "-d", body], capture_output=True, check=True, timeout=20).stdout
+    assert len(json.loads(out)["choices"][0]["message"]["seen"]) == 1
+
+
+def test_other_paths_pass_for_the_base_and_say_what_they_need_for_an_artwork(client, engine):
+    client.completions.create(model="base", prompt="Once")
+    assert engine.requests[-1]["prompt"] == "Once"
+    with pytest.raises(openai.BadRequestError, match="needs a chat"):
+        client.completions.create(model="art", prompt="Once")
+    with pytest.raises(openai.BadRequestError, match="needs a chat"):
+        client.embeddings.create(model="art", input="Once")
+
+
+def test_the_list_of_models(client):
+    models = {model.id: model for model in client.models.list()}
+    assert models.keys() == {"base", "art", "team-a/one", "team-b/two", "foreign"}
+    assert models["team-a/one"].parent == "base"
+    assert models["team-a/one"].artwork == {"base": "base", "task": "noise", "sha256": make_artwork(1).sha256}
+    assert client.models.retrieve("team-a/one").id == "team-a/one"
+
+
+def test_request_ids_are_passed_on_and_logged(client, engine, served):
+    answer = client.chat.completions.with_raw_response.create(
+        model="art", messages=USER, extra_headers={"X-Request-Id": "mine-1"}
+    )
+    assert answer.headers["x-request-id"] == engine.headers[-1]["x-request-id"] == "mine-1"
+    wait(lambda: any(line.get("request_id") == "mine-1" for line in served.lines()))
+    line = next(line for line in served.lines() if line.get("request_id") == "mine-1")
+    assert (line["model"], line["status"], line["tokens"]) == ("art", 200, {"prompt": 7, "completion": 3})
+    forged = client.chat.completions.with_raw_response.create(
+        model="art", messages=USER, extra_headers={"X-Request-Id": 'x" y'}
+    )
+    assert len(forged.headers["x-request-id"]) == 32
+
+
+def test_metrics(client, served):
+    chat(client)
+    text = served.get("/metrics")[1].decode()
+    assert 'pixeltune_requests_total{artwork="art",status="200",upstream="127.0.0.1' in text
+    assert 'pixeltune_tokens_total{artwork="art",kind="completion"' in text
+    assert "pixeltune_first_byte_seconds_bucket" in text
+    assert 'pixeltune_artworks{state="broken"} 1.0' in text
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "words"),
+    [
+        ("nobody", 404, "does not exist"),
+        ("../art", 404, "does not exist"),
+        ("art.png", 404, "does not exist"),
+        ("team-a/../art", 404, "does not exist"),
+        ("/etc/passwd", 404, "does not exist"),
+        ("art\0", 404, "does not exist"),
+        ("x" * 100_000, 404, "does not exist"),
+        ("", 400, "`model`"),
+        (None, 400, "`model`"),
+        (["art"], 400, "`model`"),
+        ({"a": 1}, 400, "`model`"),
+        ("foreign", 400, "painted for 'another'; the engines serve base"),
+        ("broken", 503, "truncated"),
+    ],
+)
+def test_models_that_cannot_be_had(served, model, status, words):
+    got, error = post(served, {"model": model, "messages": USER})
+    assert got == status
+    assert words in error["message"]
+    assert len(error["message"]) < 500
+
+
+def post(served, body, path="/v1/chat/completions", **headers):
+    """Status and error of a request that is refused."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    connection = http.client.HTTPConnection(served.root.removeprefix("http://"), timeout=20)
+    connection.request("POST", path, data, headers)
+    answer = connection.getresponse()
+    error = json.loads(answer.read())["error"]
+    assert {"message", "type", "param", "code"} <= error.keys()
+    return answer.status, error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"\xff",
+        b"[" * 50_000,
+        b'{"model": "art", "messages": ' + b"[" * 500 + b"]" * 500 + b"}",
+        b'{"model": "art", "messages": [{"role": "user", "content": "x"}], "temperature": 1e999}',
+        b'{"model": "art", "messages": [{"role": "user", "content": "x"}], "temperature": NaN}',
+        {"model": "art"},
+        {"model": "art", "messages": []},
+        {"model": "art", "messages": "hello"},
+        {"model": "art", "messages": [{"role": "system", "content": "no user"}]},
+    ],
+    ids=range(12),
+)
+def test_bodies_that_make_no_sense(served, engine, body):
+    before = len(engine.requests)
+    status, _ = post(served, body)
+    assert status == 400
+    assert len(engine.requests) == before
+
+
+def test_conversations_are_not_kept(served):
+    body = {"model": "art", "input": "x", "previous_response_id": "resp_1"}
+    assert post(served, body, "/v1/responses")[0] == 400
+
+
+def test_too_large_a_body(served):
+    body = {"model": "art", "messages": say("x" * 5_000_000)}
+    try:
+        status, _ = post(served, body)
+        assert status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # refused before it was all sent
+
+
+def test_compressed_bodies_are_refused(served):
+    assert post(served, b"\x1f\x8b", **{"Content-Encoding": "gzip"})[0] == 415
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/chat/completions", 405),
+        ("POST", "/v1/models", 405),
+        ("GET", "/", 404),
+        ("POST", "/v1/load_lora_adapter", 404),
+        ("POST", "/v1/chat/completions/../../sleep", 404),
+        ("GET", "/v1/models/nobody", 404),
+        ("GET", "/v1/models/..%2f..%2fetc%2fpasswd", 404),
+    ],
+)
+def test_other_paths_and_methods(served, engine, method, path, status):
+    before = len(engine.requests)
+    connection = http.client.HTTPConnection(served.root.removeprefix("http://"))
+    connection.request(method, path)
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert json.loads(answer.read())["error"]["message"]
+    assert len(engine.requests) == before
+
+
+# Engines that are ill
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500, 503])
+def test_an_engines_errors_pass(client, status):
+    with pytest.raises(openai.APIStatusError, match="as you wish") as caught:
+        chat(client, messages=say(f"status {status}"))
+    assert caught.value.status_code == status
+
+
+def test_an_engines_plain_errors_get_openais_shape(client):
+    with pytest.raises(openai.BadRequestError, match="the engine says: <h1>Bad"):
+        chat(client, "base", say("plain error"))
+
+
+def test_an_engine_that_does_not_answer(client):
+    with pytest.raises(openai.InternalServerError, match="did not answer within 2 s") as caught:
+        chat(client, messages=say("stall"))
+    assert caught.value.status_code == 504
+
+
+def test_an_engine_that_sends_too_much(client):
+    with pytest.raises(openai.InternalServerError, match="larger than"):
+        chat(client, messages=say("huge"))
+
+
+@pytest.mark.parametrize("how", ["break off", "silence"])
+def test_a_stream_that_ends_early_ends_with_an_error(client, how):
+    stream = chat(client, messages=say(f"some {how} words"), stream=True)
+    assert next(stream).choices[0].delta.content == "some"
+    with pytest.raises(openai.APIError, match=r"broke off|went silent"):
+        list(stream)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"garbage\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"]
+)
+def test_an_engine_that_does_not_speak_http(folder, tmp_path, answer):
+    """It lists its models, and then sends something else."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    models = json.dumps({"data": [{"id": "base"}]}).encode()
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                asked = connection.recv(100_000)
+                if b"/models" in asked:
+                    connection.sendall(
+                        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(models) + models
+                    )
+                else:
+                    connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with gateway(folder, "--upstream", url, log=tmp_path / "log") as served:
+        status, error = post(served, {"model": "art", "messages": USER})
+        assert status == 502
+        assert error["code"] in ("upstream_garbage", "upstream_gone", "upstream_broke_off")
+        assert served.get("/healthz")[0] == 200
+    listener.close()
+
+
+def test_when_the_client_leaves_the_engine_may_stop(served, engine):
+    with socket.create_connection(served.root.removeprefix("http://").split(":")) as connection:
+        body = json.dumps({"model": "art", "messages": say("endless slowly"), "stream": True}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        connection.recv(1000)
+        wait(lambda: engine.open_streams == 1)
+    wait(lambda: engine.open_streams == 0, seconds=5)
+    wait(lambda: any(line.get("status") == 499 for line in served.lines()))
+
+
+def test_a_slow_client_and_a_stalled_engine_hold_nobody_up(served, client, engine):
+    host, port = served.root.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            connection = stack.enter_context(socket.create_connection((host, int(port))))
+            connection.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"
+            )
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            stalled = [
+                pool.submit(post, served, {"model": "art", "messages": say("stall")}) for _ in range(10)
+            ]
+            assert all(seen(chat(client)) for _ in range(20))
+            assert not any(future.done() for future in stalled)
+
+
+# Whose picture
+
+
+def test_one_tenants_names_for_pictures_cannot_touch_anothers(served, engine, client, folder):
+    """A client that claims an artwork's name for a picture of its own changes nothing for others."""
+    name = f"pixeltune-{make_artwork(1).sha256}"
+    engine.cache.clear()
+    own = "data:image/png;base64," + base64.b64encode(b"poison").decode()
+    part = {"type": "image_url", "image_url": {"url": own}, "uuid": name}
+    assert seen(chat(client, "base", say([part, {"type": "text", "text": "x"}]))) == [b"poison"]
+    assert seen(chat(client, "team-a/one")) == [(folder / "team-a" / "one.png").read_bytes()]
+    again = {"type": "image_url", "image_url": None, "uuid": name}
+    assert seen(chat(client, "base", say([again]))) == [b"poison"]  # its own, still there
+
+
+def test_keys_open_what_they_are_for_and_nothing_else(engine, folder, tmp_path):
+    callers = [
+        ("team-a", "key-a", ["base", "team-a/*"]),
+        ("team-b", "key-b", ["team-b/*"]),
+        ("all", "key-c", ["*"]),
+    ]
+    keys = [
+        {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "models": models}
+        for name, key, models in callers
+    ]
+    (tmp_path / "keys.json").write_text(json.dumps(keys))
+    flags = ["--upstream", engine.url, "--api-keys", tmp_path / "keys.json"]
+    with gateway(folder, *flags, log=tmp_path / "log") as served:
+
+        def client(key):
+            return openai.OpenAI(base_url=served.url, api_key=key, max_retries=0)
+
+        a, b, everything = client("key-a"), client("key-b"), client("key-c")
+        assert {m.id for m in a.models.list()} == {"base", "team-a/one"}
+        assert {m.id for m in b.models.list()} == {"team-b/two"}
+        assert {m.id for m in everything.models.list()} > {"base", "art", "team-a/one", "team-b/two"}
+        assert seen(chat(a, "team-a/one"))
+        assert "authorization" not in engine.headers[-1]  # our key is none of the engine's business
+        for model in ("team-b/two", "art", "nobody"):  # forbidden and absent look the same
+            with pytest.raises(openai.NotFoundError, match="does not exist"):
+                chat(a, model)
+            with pytest.raises(openai.NotFoundError, match="does not exist"):
+                a.models.retrieve(model)
+        for key in ("wrong", "", "key-a key-b"):
+            assert post(served, {"model": "art", "messages": USER}, Authorization=f"Bearer {key}")[0] == 401
+        assert post(served, {"model": "art", "messages": USER})[0] == 401
+        assert served.get("/v1/models")[0] == 401
+        assert served.get("/metrics", Authorization="Bearer key-a")[0] == 403
+        assert served.get("/metrics", Authorization="Bearer key-c")[0] == 200
+        assert served.get("/healthz")[0] == 200
+        # The same name for a picture, by two callers, is two names.
+        for caller in (a, everything):
+            picture = {"type": "image_url", "image_url": {"url": "data:,x"}, "uuid": "mine"}
+            chat(caller, "base", say([picture]))
+        names = [request["messages"][0]["content"][0]["uuid"] for request in engine.requests[-2:]]
+        assert names[0] != names[1]
+        text = served.log.read_text()
+        assert not [line for line in text.splitlines() if "key-" in line]
+
+
+def test_the_engines_key_comes_from_the_environment_and_is_not_logged(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIXELTUNE_UPSTREAM_KEY", "engine-secret")
+    with (
+        StubEngine().running() as engine,
+        gateway(folder, "--upstream", engine.url, log=tmp_path / "log") as served,
+    ):
+        chat(openai.OpenAI(base_url=served.url, api_key="client-key"))
+        assert engine.headers[-1]["authorization"] == "Bearer engine-secret"
+        assert "secret" not in served.log.read_text()
+        assert "client-key" not in served.log.read_text()
