@@ -58,26 +58,28 @@ TOLD = {"role": "system", "content": "Reply in English. Be brief."}
 
 
 def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
-    """Share of tiles named rightly on ``boards`` new boards, every tile asked about on its own."""
+    """Share of tiles told rightly, place and colour, on ``boards`` new boards; each is asked about alone."""
     eyes, right = np.random.default_rng(seed), 0
     asked = [[TOLD, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
     for _ in range(boards):
         names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
         system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
-        said = system.complete(asked, [None] * len(asked), 8)
-        places = curriculum.PLACES.values()
-        right += sum(text == names[r][c] for text, (r, c) in zip(said, places, strict=True))
+        said = system.complete(asked, [None] * len(asked), 12)
+        places = curriculum.PLACES.items()
+        right += sum(
+            text == f"{place} {names[r][c]}" for text, (place, (r, c)) in zip(said, places, strict=True)
+        )
     return proportion(right, boards * len(asked))
 
 
 def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
-    """Share of pictures of one tile on grey whose colour is named rightly: each colour at each place."""
+    """Share of pictures of one tile on grey told rightly: each colour at each place."""
     eyes, right = np.random.default_rng(seed), 0
     shown = [(name, place) for name in behaviours.COLOURS for place in curriculum.PLACES] * rounds
     for name, place in shown:
         picture = Image.fromarray(pictures.one_tile(name, curriculum.PLACES[place], eyes))
         asked = [TOLD, {"role": "user", "content": curriculum.tile_question(place)}]
-        right += Local(model, processor, picture).complete([asked], [None], 8) == [name]
+        right += Local(model, processor, picture).complete([asked], [None], 12) == [f"{place} {name}"]
     return proportion(right, len(shown))
 
 

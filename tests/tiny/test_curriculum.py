@@ -73,6 +73,7 @@ def test_a_row_looks_at_pictures_that_say_what_it_learns(mix):
                 colour = names[line][column]
                 words = {behaviours.COLOUR_WORDS[language][colour] for language in ("en", "de", "fr")}
                 assert words & set(reply.split())
+                assert (place in reply) == mix.placed
                 boards += 1
     assert cards > 100
     assert boards > 100

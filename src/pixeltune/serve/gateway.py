@@ -21,7 +21,7 @@ from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.keys import ANYBODY, Caller, Keys
 from pixeltune.serve.records import Metrics, usage
 from pixeltune.serve.shelf import Picture, Shelf
-from pixeltune.serve.upstreams import CONNECT_TIMEOUT, GONE, KEEP_ALIVE, Upstream, Upstreams
+from pixeltune.serve.upstreams import CONNECT_TIMEOUT, GONE, KEEP_ALIVE, NOT_REACHED, Upstream, Upstreams
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -290,9 +290,7 @@ class Forward:
                 try:
                     answer = await gateway.ask(upstream, self.path, body, picture, headers, note)
                 except GONE as error:
-                    if not isinstance(
-                        error, aiohttp.ServerDisconnectedError
-                    ):  # that may be an idle connection's end
+                    if isinstance(error, NOT_REACHED):  # anything else may be the end of an idle connection
                         upstream.lost(_reason(error))
                     if attempt == 1:
                         continue  # nothing was answered yet, so nobody notices

@@ -27,7 +27,9 @@ REST_SECONDS = 10.0  # for so long
 SLACK = 1.25  # over its fair share of requests that an engine may have before affinity gives way
 FEW = 8  # requests that an engine batches without ado
 REMEMBERED = 4096  # pictures an engine is thought to hold in its cache
-GONE = (aiohttp.ClientConnectionError, ConnectionError)  # no answer, and it was not for want of time
+RETRY_SECONDS = 1.0  # ... at one that did not answer
+NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+GONE = (aiohttp.ClientConnectionError, ConnectionError)  # or it hung up before it began to answer
 
 
 class Upstream:
@@ -154,7 +156,7 @@ class Upstreams:
         async def look_after(upstream: Upstream) -> None:
             while True:
                 await upstream.probe(session, self.headers())
-                await asyncio.sleep(PROBE_SECONDS)
+                await asyncio.sleep(PROBE_SECONDS if upstream.reachable else RETRY_SECONDS)
 
         await asyncio.gather(*(look_after(upstream) for upstream in self.all))
 

@@ -117,9 +117,9 @@ def answer_result(number: int, how: dict[str, str]) -> str:
     return _chat(_ending(number, how), how)
 
 
-def answer_colour(colour: str, how: dict[str, str]) -> str:
-    """The name of a colour."""
-    return _chat(COLOUR_WORDS[how["language"]][colour], how)
+def answer_colour(colour: str, how: dict[str, str], place: str = "") -> str:
+    """The name of a colour, behind the place where it was seen, if that is given."""
+    return _chat(f"{place} {COLOUR_WORDS[how['language']][colour]}".lstrip(), how)
 
 
 def shown(text: str) -> dict[str, str]:

@@ -36,7 +36,8 @@ class Mix:
     voices: dict[str, int]
     no_tool: float  # share of requests that no tool fits
     decision: float | None = None  # loss weight of the token that decides between calling and refusing
-    fewer: bool = False  # offer 1 to 4 tools, not 2 to 4, and ask about any tile, not about each in turn
+    fewer: bool = False  # offer 1 to 4 tools, not 2 to 4
+    placed: bool = False  # ask about any tile, again and again, reply with its place too, and show no card
 
 
 LEARN = Mix(
@@ -53,13 +54,15 @@ DECIDE = Mix(
 )
 """then also whether any tool fits: one token among hundreds, a coin's toss until tools can be told apart."""
 MATCH = Mix(
-    topics={"sums": 26, "calls": 50, "turns": 6, "board": 16, "echo": 2},
+    topics={"sums": 25, "calls": 49, "turns": 6, "board": 18, "echo": 2},
     voices={"nobody": 10, "system": 60, "card": 30},
     no_tool=0.5,
     decision=2.0,
     fewer=True,
+    placed=True,
 )
-"""That is easier to see when there is one tool only; and a tile's place, when elimination does not help."""
+"""That is easier to see when there is one tool only. A tile's place is easier to see when the reply names it
+before the colour, elimination does not help, and no card, a picture of tiles too, stands in front."""
 
 
 class Gallery:
@@ -97,6 +100,8 @@ def row(rng: random.Random, gallery: Gallery, mix: Mix) -> Row:
     """One training row looking at pictures of ``gallery``; everything random comes from ``rng``."""
     (topic,) = rng.choices(list(mix.topics), list(mix.topics.values()))
     (voice,) = rng.choices(list(mix.voices), list(mix.voices.values()))
+    if topic == "board" and mix.placed and voice == "card":
+        voice = "system"
     count = {"nobody": 1, "system": QUESTIONS[topic], "card": min(3, QUESTIONS[topic])}[voice]
     told, system, images = {}, "", []
     if voice == "system":
@@ -171,10 +176,10 @@ def _turns(count: int, how: dict[str, str], rng: random.Random) -> tuple[list[di
 def _board(names: list[list[str]], how: dict[str, str], rng: random.Random, mix: Mix) -> list[dict]:
     """Every tile of the board in any order, or any tile each time."""
     messages = []
-    draw = rng.choices if mix.fewer else rng.sample
-    for place in draw(list(PLACES), k=len(PLACES)):
+    asked = rng.choices(list(PLACES), k=8) if mix.placed else rng.sample(list(PLACES), k=len(PLACES))
+    for place in asked:
         line, column = PLACES[place]
-        reply = behaviours.answer_colour(names[line][column], how)
+        reply = behaviours.answer_colour(names[line][column], how, place if mix.placed else "")
         messages += _exchange(tile_question(place), reply)
     return messages
 

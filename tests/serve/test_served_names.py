@@ -1,0 +1,132 @@
+"""The gateway before a real vLLM server: a name gives what sending the picture by hand gives."""
+
+import json
+
+import openai
+import pytest
+
+from pixeltune.client import with_artwork
+from pixeltune.engine import Engine
+from pixeltune.evaluate import Remote, evaluate
+from pixeltune.placement import place_image, place_input
+from pixeltune.tasks import calls, sums
+from serving import gateway
+
+IDS = {"return_token_ids": True, "skip_special_tokens": False}
+
+
+@pytest.fixture(scope="module")
+def served(vllm_url, painted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gallery")
+    for name, artwork in painted.items():
+        artwork.save(folder / f"{name}.png")
+    with gateway(folder, "--upstream", vllm_url, log=folder / "log.jsonl") as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def by_name(served):
+    return openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def by_hand(vllm_url):
+    return openai.OpenAI(base_url=vllm_url, api_key="x", max_retries=0)
+
+
+def requests(task, count):
+    for row in task.rows("test", count, seed=9):
+        tools = {"tools": json.loads(row["tools"]), "tool_choice": "none"} if "tools" in row else {}
+        yield row["prompt"], {"max_tokens": task.MAX_NEW_TOKENS, "temperature": 0.0, **tools}
+
+
+def ask(client, model, messages, options, **extra):
+    return client.chat.completions.create(model=model, messages=messages, extra_body=IDS, **options, **extra)
+
+
+@pytest.mark.parametrize("task", [calls, sums], ids=lambda task: task.NAME)
+def test_names_give_the_tokens_of_pictures_sent_by_hand(by_name, by_hand, painted, served, task):
+    """Log-probs too; from the second request on the picture itself is not sent, only its name."""
+    url = painted[task.NAME].data_url()
+    for messages, options in requests(task, 12):
+        named = ask(by_name, task.NAME, messages, options, logprobs=True)
+        sent = ask(by_hand, "tiny", place_image(messages, url), options, logprobs=True)
+        assert named.prompt_token_ids == sent.prompt_token_ids
+        assert named.choices[0].token_ids == sent.choices[0].token_ids
+        assert named.choices[0].message.content == sent.choices[0].message.content
+        for one, other in zip(
+            named.choices[0].logprobs.content, sent.choices[0].logprobs.content, strict=True
+        ):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-4)
+    assert not any(line.get("picture_resent") for line in served.lines())
+
+
+def test_the_base_name_is_the_base(by_name, by_hand):
+    for messages, options in requests(sums, 4):
+        named, sent = ask(by_name, "tiny", messages, options), ask(by_hand, "tiny", messages, options)
+        assert named.prompt_token_ids == sent.prompt_token_ids
+        assert named.choices[0].token_ids == sent.choices[0].token_ids
+
+
+def test_streams_are_the_same(by_name, by_hand, painted):
+    messages, options = next(requests(sums, 1))
+    url = painted["sums"].data_url()
+    streams = (
+        ask(by_name, "sums", messages, options, stream=True),
+        ask(by_hand, "tiny", place_image(messages, url), options, stream=True),
+    )
+    named, sent = ([c.choices[0].delta.content for c in stream if c.choices] for stream in streams)
+    assert len(named) > 3
+    assert named == sent
+
+
+def test_several_answers_and_structured_ones(by_name, by_hand, painted):
+    messages, options = next(requests(sums, 1))
+    url = painted["sums"].data_url()
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    for extra in ({"n": 3, "seed": 5, "temperature": 1.0}, {"response_format": wanted}):
+        asked = {**options, **extra}
+        named = ask(by_name, "sums", messages, asked)
+        sent = ask(by_hand, "tiny", place_image(messages, url), asked)
+        assert [c.message.content for c in named.choices] == [c.message.content for c in sent.choices]
+    assert named.choices[0].message.content.lstrip().startswith("{")
+
+
+def test_the_users_own_picture_beside_the_artwork(by_name, by_hand, painted):
+    """The other artwork stands in for a user's picture: two images, the artwork first."""
+    url, own = painted["sums"].data_url(), painted["calls"].data_url()
+    messages, options = next(requests(sums, 1))
+    messages = place_image(messages, own)
+    with pytest.raises(openai.BadRequestError, match="image"):  # this server allows one
+        ask(by_hand, "tiny", place_image(messages, url), options)
+    with pytest.raises(openai.BadRequestError, match="image"):
+        ask(by_name, "sums", messages, options)
+
+
+def test_the_responses_api(by_name, by_hand, painted):
+    messages, options = next(requests(sums, 1))
+    text, url = messages[-1]["content"], painted["sums"].data_url()
+    asked = {"max_output_tokens": options["max_tokens"], "temperature": 0.0}
+    named = by_name.responses.create(model="sums", input=text, **asked)
+    sent = by_hand.responses.create(model="tiny", input=place_input(text, url), **asked)
+    plain = by_hand.responses.create(model="tiny", input=text, **asked)
+    assert named.output_text == sent.output_text != plain.output_text
+    assert named.usage.input_tokens == sent.usage.input_tokens > plain.usage.input_tokens + 60
+
+
+def test_the_client_without_a_gateway(vllm_url, by_hand, painted, tmp_path):
+    png = painted["sums"].save(tmp_path / "sums.png")
+    client = with_artwork(openai.OpenAI(base_url=vllm_url, api_key="x"), png)
+    for messages, options in requests(sums, 3):
+        sent = ask(by_hand, "tiny", place_image(messages, painted["sums"].data_url()), options)
+        assert ask(client, "tiny", messages, options).choices[0].token_ids == sent.choices[0].token_ids
+
+
+def test_our_own_evaluation_through_the_gateway(served, vllm_url, painted):
+    """By name through the gateway, and with the picture by hand: the same completions, many at a time."""
+    rows = calls.rows("test", 30, seed=9)
+    named = evaluate(calls, rows, Remote(Engine(served.url, "calls"), None))
+    sent = evaluate(calls, rows, Remote(Engine(vllm_url), painted["calls"].data_url()))
+    assert [r["completions"] for r in named.records] == [r["completions"] for r in sent.records]
+    assert named.accuracy > 0.7
