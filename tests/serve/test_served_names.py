@@ -1,6 +1,8 @@
 """The gateway before a real vLLM server: a name gives what sending the picture by hand gives."""
 
 import json
+import subprocess
+import sys
 
 import openai
 import pytest
@@ -130,3 +132,50 @@ def test_our_own_evaluation_through_the_gateway(served, vllm_url, painted):
     sent = evaluate(calls, rows, Remote(Engine(vllm_url), painted["calls"].data_url()))
     assert [r["completions"] for r in named.records] == [r["completions"] for r in sent.records]
     assert named.accuracy > 0.7
+
+
+def test_lm_eval_asks_by_name(served, tmp_path):
+    """lm-eval's own client and scoring."""
+    rows = sums.rows("test", 12, seed=9)
+    data = tmp_path / "sums.jsonl"
+    data.write_text(
+        "".join(
+            json.dumps({"question": row["prompt"][-1]["content"], "answer": f"Answer: {row['answer']}"})
+            + "\n"
+            for row in rows
+        )
+    )
+    (tmp_path / "sums.yaml").write_text(
+        f"""
+task: pixeltune_sums
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{answer}}}}"
+output_type: generate_until
+generation_kwargs: {{until: ["<|im_end|>"], max_gen_toks: 160, temperature: 0.0}}
+filter_list:
+  - name: last
+    filter: [{{function: regex, regex_pattern: "(Answer: -?[0-9]+)"}}, {{function: take_first}}]
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+    )
+    address = f"base_url={served.url}/chat/completions,model=sums,num_concurrent=4,tokenized_requests=False"
+    command = [
+        sys.executable,
+        "-m",
+        "lm_eval",
+        "run",
+        "--model",
+        "local-chat-completions",
+        "--model_args",
+        address,
+    ]
+    command += ["--apply_chat_template", "--tasks", "pixeltune_sums", "--include_path", str(tmp_path)]
+    command += ["--output_path", str(tmp_path / "out")]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr[-3000:]
+    (results,) = (tmp_path / "out").rglob("results*.json")
+    score = json.loads(results.read_text())["results"]["pixeltune_sums"]["exact_match,last"]
+    assert score >= 0.75  # without the picture none is right (tests/test_served.py)

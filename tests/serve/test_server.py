@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from pixeltune.cli import main
-from pixeltune.serve import server
+from pixeltune.serve import protocol, server
 from serving import gateway, make_artwork, wait
 
 HEAVY = ("torch", "transformers", "openai", "pydantic", "datasets", "huggingface_hub")
@@ -121,14 +121,14 @@ def test_floods_of_headers_are_cut_off(served, flood):
 
 @pytest.mark.parametrize("said", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
 def test_who_does_not_finish_a_request_is_sent_away(monkeypatch, said):
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
 
     async def application(scope, receive, send):
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
 
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(application, http=server.BoundedProtocol, lifespan="off", log_level="critical")
+    config = uvicorn.Config(application, http=protocol.BoundedProtocol, lifespan="off", log_level="critical")
     process = uvicorn.Server(config)
     thread = threading.Thread(target=process.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

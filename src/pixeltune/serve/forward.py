@@ -1,0 +1,193 @@
+"""A request on its way: in from a client, out to an engine, and the answer back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+
+import aiohttp
+from starlette.types import Receive, Scope, Send
+
+from pixeltune.serve import bodies
+from pixeltune.serve.bodies import RequestError
+from pixeltune.serve.gateway import Gateway
+from pixeltune.serve.keys import Caller
+from pixeltune.serve.reply import Note, Reply, SlowReader, reason
+from pixeltune.serve.upstreams import GONE, NOT_REACHED
+
+log = logging.getLogger("pixeltune.serve")
+
+# Of hop-by-hop nature, written anew here, or nobody else's business.
+NOT_FORWARDED = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade "
+    b"host content-length content-type content-encoding accept-encoding expect cookie x-request-id "
+    b"authorization".split()
+)
+REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+
+
+class Forward:
+    """An ASGI endpoint that passes a POST request on to an engine and the answer back."""
+
+    def __init__(self, gateway: Gateway, path: str) -> None:
+        self.gateway, self.path = gateway, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        sent_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        note = Note(id=sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex, path=self.path)
+        reply = Reply(send, note, self.gateway.limits.reader)
+        begin = time.perf_counter()
+        try:
+            caller = self.gateway.caller(headers)
+            note.caller = caller.name
+            raw = await self._read(headers, receive)
+            begin = time.perf_counter()
+            work = asyncio.create_task(self._answer(raw, caller, scope, reply, note, begin))
+            left = asyncio.create_task(_left(receive))
+            try:
+                await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():  # nobody listens any more: so the engine need not go on, either
+                    note.status, note.problem = 499, "the client left"
+                else:
+                    await work
+            finally:
+                for task in (work, left):
+                    task.cancel()
+                await asyncio.gather(work, left, return_exceptions=True)
+        except RequestError as error:
+            note.problem = error.message
+            await reply.error(error)
+        except SlowReader:
+            note.problem = "the client does not read"
+            raise  # uvicorn then closes the connection
+        except Exception:
+            log.exception("gateway failed", extra={"request_id": note.id})
+            note.problem = "internal error"
+            await reply.error(RequestError(500, "the gateway failed: see its log"))
+        finally:
+            self._record(note, time.perf_counter() - begin)
+
+    async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The body, within its bounds of size and time."""
+        limits = self.gateway.limits
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise RequestError(415, "compressed bodies are not read: send plain JSON")
+        too_large = RequestError(413, f"the body is larger than {limits.body:,} bytes", code="body_too_large")
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > limits.body:
+            raise too_large
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(limits.upload):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestError(499, "the client left")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > limits.body:
+                        raise too_large
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise RequestError(408, f"the body did not come within {limits.upload:g} s") from None
+
+    async def _answer(
+        self, raw: bytes, caller: Caller, scope: Scope, reply: Reply, note: Note, begin: float
+    ) -> None:
+        gateway, upstreams = self.gateway, self.gateway.upstreams
+        body = bodies.parse(raw)
+        # Only a name that exists becomes a label or part of a log.
+        base, picture = await gateway.resolve(body.get("model"), caller, self.path)
+        note.model = body["model"]
+        note.artwork = note.model if picture else ""
+        if body.get("previous_response_id") is not None:
+            raise RequestError(
+                400, "no conversations are kept here: send the whole `input`", param="previous_response_id"
+            )
+        bodies.separate_uuids(body, caller.name)
+        if picture is not None:
+            bodies.insert(body, self.path, None, with_bytes=True)  # refused before an engine is bothered
+        for attempt in (1, 2):
+            upstream = upstreams.choose(base, picture.sha256 if picture else None)
+            note.upstream = upstream.name
+            body["model"] = upstreams.served_name(upstream, base)
+            headers = self._headers(scope, note)
+            with upstream.busy():
+                try:
+                    answer = await gateway.ask(upstream, self.path, body, picture, headers, note)
+                except GONE as error:
+                    if isinstance(error, NOT_REACHED):  # anything else may be the end of an idle connection
+                        upstream.lost(reason(error))
+                    if attempt == 1:
+                        continue  # nothing was answered yet, so nobody notices
+                    raise RequestError(
+                        502, f"the engine is gone ({reason(error)})", code="upstream_gone"
+                    ) from None
+                except TimeoutError:
+                    upstream.answered(504)
+                    raise RequestError(
+                        504,
+                        f"the engine did not answer within {gateway.limits.answer:g} s",
+                        code="upstream_timeout",
+                    ) from None
+                except aiohttp.ClientError as error:
+                    upstream.answered(502)
+                    raise RequestError(
+                        502, f"the engine does not speak HTTP ({reason(error)})", code="upstream_garbage"
+                    ) from None
+                try:
+                    upstream.answered(answer.status)
+                    await reply.forward(answer, gateway.limits, begin)
+                finally:
+                    answer.close()
+                return
+
+    def _headers(self, scope: Scope, note: Note) -> dict[str, str]:
+        """Of a request to an engine: the client's own, but for those that end here."""
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name not in NOT_FORWARDED
+        }
+        if self.gateway.keys is None:  # else the key is ours, and no engine's
+            headers |= {n.decode(): v.decode("latin-1") for n, v in scope["headers"] if n == b"authorization"}
+        return {
+            **headers,
+            **self.gateway.upstreams.headers(),
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "X-Request-Id": note.id,
+        }
+
+    def _record(self, note: Note, seconds: float) -> None:
+        metrics = self.gateway.metrics
+        metrics.request(note.artwork, note.upstream, note.status, seconds, note.first)
+        if note.tokens:
+            metrics.tokens(note.artwork, note.upstream, note.tokens)
+        log.info(
+            "request",
+            extra={
+                "request_id": note.id,
+                "path": note.path,
+                "caller": note.caller,
+                "model": note.model,
+                "upstream": note.upstream,
+                "status": note.status,
+                "seconds": round(seconds, 4),
+                "first_byte_seconds": note.first and round(note.first, 4),
+                "tokens": note.tokens,
+                "picture_resent": note.resent,
+                "problem": note.problem,
+            },
+        )
+
+
+async def _left(receive: Receive) -> None:
+    """Returns when the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
