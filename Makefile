@@ -13,7 +13,7 @@ demo: .venv/.stamp
 	.venv/bin/pixeltune demo
 
 test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp)
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15
 
 lint: .venv/.stamp
 	.venv/bin/ruff check .

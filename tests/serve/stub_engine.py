@@ -28,6 +28,7 @@ class StubEngine:
         self.models, self.like_vllm = models, like_vllm
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.authorizations: list[list[str]] = []
         self.cache: dict[str, str] = {}
         self.open_streams = 0
         self.ill = False
@@ -55,6 +56,7 @@ class StubEngine:
         body = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
+        self.authorizations.append(request.headers.getlist("authorization"))
         items = body.get("messages") or body.get("input") or [{"content": body.get("prompt", "")}]
         if isinstance(items, str):
             items = [{"content": items}]

@@ -15,6 +15,11 @@ import time
 import openai
 import pytest
 
+from pixeltune.serve.forward import Forward
+from pixeltune.serve.gateway import Gateway
+from pixeltune.serve.reply import Limits
+from pixeltune.serve.shelf import Shelf
+from pixeltune.serve.upstreams import Upstreams
 from serving import gateway, make_artwork, wait
 from stub_engine import StubEngine
 
@@ -274,6 +279,31 @@ def test_too_large_a_body(served):
         pass  # refused before it was all sent
 
 
+def test_all_bodies_together_are_bounded(engine, folder, tmp_path):
+    """In this process, with small bounds: three bodies of 40 bytes where there is room for 100."""
+    sent, answers = [b'{"model": "' + b"x" * 28 + b'"', b"}"], []
+
+    async def ask(forward):
+        parts = list(sent)
+
+        async def receive():
+            if len(parts) == 1:
+                await asyncio.sleep(0.1)
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+        async def send(message):
+            answers.append(message.get("status"))
+
+        await forward({"headers": []}, receive, send)
+
+    async def run(gateway):
+        await asyncio.gather(*(ask(Forward(gateway, "completions")) for _ in range(3)))
+        assert gateway.held == 0
+
+    asyncio.run(run(Gateway(Shelf(folder), Upstreams(["http://x"]), limits=Limits(held=100))))
+    assert sorted(filter(None, answers)) == [404, 404, 429]
+
+
 def test_compressed_bodies_are_refused(served):
     assert post(served, b"\x1f\x8b", **{"Content-Encoding": "gzip"})[0] == 415
 
@@ -461,6 +491,6 @@ def test_the_engines_key_comes_from_the_environment_and_is_not_logged(folder, tm
         gateway(folder, "--upstream", engine.url, log=tmp_path / "log") as served,
     ):
         chat(openai.OpenAI(base_url=served.url, api_key="client-key"))
-        assert engine.headers[-1]["authorization"] == "Bearer engine-secret"
+        assert engine.authorizations[-1] == ["Bearer engine-secret"]
         assert "secret" not in served.log.read_text()
         assert "client-key" not in served.log.read_text()

@@ -1,5 +1,6 @@
 """The gateway before a real vLLM server: a name gives what sending the picture by hand gives."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -123,6 +124,54 @@ def test_the_client_without_a_gateway(vllm_url, by_hand, painted, tmp_path):
     for messages, options in requests(sums, 3):
         sent = ask(by_hand, "tiny", place_image(messages, painted["sums"].data_url()), options)
         assert ask(client, "tiny", messages, options).choices[0].token_ids == sent.choices[0].token_ids
+
+
+def test_async_and_curl(served, by_hand, painted):
+    messages, options = next(requests(sums, 1))
+    sent = ask(by_hand, "tiny", place_image(messages, painted["sums"].data_url()), options)
+
+    async def many():
+        async with openai.AsyncOpenAI(base_url=served.url, api_key="x") as client:
+            return await asyncio.gather(*(ask(client, "sums", messages, options) for _ in range(8)))
+
+    for answer in asyncio.run(many()):
+        assert answer.choices[0].token_ids == sent.choices[0].token_ids
+    body = json.dumps({"model": "sums", "messages": messages, **options, **IDS})
+    command = [
+        "curl",
+        "-sS",
+        "--fail",
+        f"{served.url}/chat/completions",
+        "-H",
+        "Content-Type: application/json",
+    ]
+    out = subprocess.run(
+        [*command, "-d", "@-"], input=body, capture_output=True, check=True, text=True
+    ).stdout
+    assert json.loads(out)["choices"][0]["token_ids"] == sent.choices[0].token_ids
+
+
+def test_a_tool_that_must_be_called(by_name, by_hand, painted):
+    """Parsed by the engine: `tool_calls` come through, whole and in a stream."""
+    messages, options = next(requests(calls, 1))
+    name = options["tools"][0]["function"]["name"]
+    asked = {**options, "tool_choice": {"type": "function", "function": {"name": name}}}
+    named = ask(by_name, "calls", messages, asked).choices[0].message.tool_calls[0].function
+    hand = place_image(messages, painted["calls"].data_url())
+    sent = ask(by_hand, "tiny", hand, asked).choices[0].message.tool_calls[0].function
+    assert (named.name, named.arguments) == (sent.name, sent.arguments)
+    assert named.name == name
+    stream = ask(by_name, "calls", messages, asked, stream=True)
+    deltas = [c.choices[0].delta.tool_calls for c in stream if c.choices and c.choices[0].delta.tool_calls]
+    assert "".join(part.function.arguments or "" for (part, *_) in deltas) == named.arguments
+
+
+def test_vllm_refuses_a_name_it_does_not_know(by_hand):
+    """What the gateway relies on to send the whole picture again."""
+    part = {"type": "image_url", "image_url": None, "uuid": "pixeltune-unknown"}
+    with pytest.raises(openai.APIStatusError) as caught:
+        ask(by_hand, "tiny", [{"role": "user", "content": [part, {"type": "text", "text": "x"}]}], {})
+    assert caught.value.status_code in (400, 422, 500)
 
 
 def test_our_own_evaluation_through_the_gateway(served, vllm_url, painted):

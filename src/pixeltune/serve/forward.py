@@ -44,7 +44,7 @@ class Forward:
         try:
             caller = self.gateway.caller(headers)
             note.caller = caller.name
-            raw = await self._read(headers, receive)
+            raw = await self._read(headers, receive, note)
             begin = time.perf_counter()
             work = asyncio.create_task(self._answer(raw, caller, scope, reply, note, begin))
             left = asyncio.create_task(_left(receive))
@@ -69,10 +69,11 @@ class Forward:
             note.problem = "internal error"
             await reply.error(RequestError(500, "the gateway failed: see its log"))
         finally:
+            self.gateway.held -= note.size
             self._record(note, time.perf_counter() - begin)
 
-    async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """The body, within its bounds of size and time."""
+    async def _read(self, headers: dict[bytes, bytes], receive: Receive, note: Note) -> bytes:
+        """The body, within bounds of size and time, and of what all bodies together may take."""
         limits = self.gateway.limits
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise RequestError(415, "compressed bodies are not read: send plain JSON")
@@ -80,7 +81,7 @@ class Forward:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > limits.body:
             raise too_large
-        parts, size = [], 0
+        parts = []
         try:
             async with asyncio.timeout(limits.upload):
                 while True:
@@ -88,9 +89,14 @@ class Forward:
                     if message["type"] == "http.disconnect":
                         raise RequestError(499, "the client left")
                     parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > limits.body:
+                    note.size += len(parts[-1])
+                    self.gateway.held += len(parts[-1])
+                    if note.size > limits.body:
                         raise too_large
+                    if self.gateway.held > limits.held:
+                        raise RequestError(
+                            429, "too much is being sent: try again", code="busy", retry_after=1
+                        )
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:
@@ -154,11 +160,12 @@ class Forward:
             for name, value in scope["headers"]
             if name not in NOT_FORWARDED
         }
-        if self.gateway.keys is None:  # else the key is ours, and no engine's
+        own = self.gateway.upstreams.headers()
+        if self.gateway.keys is None and not own:  # else the client's key is meant for the gateway
             headers |= {n.decode(): v.decode("latin-1") for n, v in scope["headers"] if n == b"authorization"}
         return {
             **headers,
-            **self.gateway.upstreams.headers(),
+            **own,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "X-Request-Id": note.id,

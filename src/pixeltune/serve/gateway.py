@@ -40,6 +40,7 @@ class Gateway:
     ) -> None:
         self.shelf, self.upstreams, self.keys = shelf, upstreams, keys
         self.limits, self.metrics = limits or Limits(), Metrics()
+        self.held = 0  # bytes of bodies in memory
         self.session: aiohttp.ClientSession
 
     async def start(self) -> None:

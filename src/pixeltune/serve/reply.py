@@ -13,6 +13,7 @@ from starlette.types import Message, Send
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.records import usage
 
+UNREAD = (401, 408, 413, 415, 429)  # refused perhaps before the body was read: the rest of it is not wanted
 MAX_ANSWER = 64 * 2**20  # bytes of an answer that is not a stream
 
 # Of hop-by-hop nature, or written anew here.
@@ -27,6 +28,7 @@ class Limits:
     """Bounds of what one request may take. Times in seconds."""
 
     body: int = 32 * 2**20  # bytes
+    held: int = 2**30  # bytes of all bodies together
     upload: float = 60.0  # for the whole body of a request
     answer: float = 600.0  # until an engine begins to answer
     pause: float = 120.0  # between two parts of an answer
@@ -43,6 +45,7 @@ class Note:
     model: str = ""
     artwork: str = ""
     upstream: str = ""
+    size: int = 0  # bytes of the body
     status: int = 0
     first: float | None = None  # seconds to the first byte
     resent: bool = False
@@ -73,6 +76,8 @@ class Reply:
         self._note.status, self._started = error.status, True
         body = error.body()
         headers = [(b"retry-after", b"%d" % error.retry_after)] if error.retry_after else []
+        if error.status in UNREAD:
+            headers.append((b"connection", b"close"))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         with contextlib.suppress(SlowReader):

@@ -20,6 +20,8 @@ from pixeltune.serve.upstreams import Upstreams
 
 log = logging.getLogger("pixeltune.serve")
 
+MAX_CONNECTIONS = 16_384
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of `pixeltune serve`."""
@@ -129,6 +131,7 @@ def run(argv: list[str]) -> int:
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=arguments.drain,
     )
