@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -333,6 +334,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8, help="per side and round (default 8)")
     parser.add_argument("--soak", type=int, default=0, help="seconds of steady load (default none)")
     options = parser.parse_args()
+    if missing := [name for name in ("nginx", "wrk", "taskset") if shutil.which(name) is None]:
+        sys.exit(f"{', '.join(missing)} not found: apt install nginx-light wrk util-linux")
     os.sched_setaffinity(0, {OTHER_CORE})
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         bench = Bench(Path(name), stack)

@@ -12,6 +12,8 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -66,6 +68,8 @@ async def with_httpx2(url: str, body: bytes) -> float:
 
 
 def main() -> None:
+    if shutil.which("nginx") is None:
+        sys.exit("nginx not found: apt install nginx-light")
     result = {"made_by": "python benchmarks/http_clients.py", "machine": machine(), "rounds": ROUNDS}
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         bench = Bench(Path(name), stack)
