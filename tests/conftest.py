@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before huggingface_hub is imported, which reads it once: without a network it asks for minutes.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
 
 from vllm_server import vllm_server
@@ -42,7 +45,8 @@ def bundled() -> Path:
 def vllm_url(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a vLLM server, one for the whole session, that serves the bundled model as `tiny`."""
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    with vllm_server(bundled, log, name="tiny") as url:
+    tools = ("--enable-auto-tool-choice", "--tool-call-parser=hermes")  # for clients that want parsed calls
+    with vllm_server(bundled, log, *tools, name="tiny") as url:
         yield url
 
 

@@ -312,5 +312,3 @@ def test_vllm_scores_a_given_answer_as_transformers_does(vllm_url, in_process, a
 def test_vllm_refuses_aloud(vllm_url):
     with pytest.raises(EngineError, match="refused"):
         Engine(vllm_url).complete(HELLO, max_tokens=10**6)
-    with pytest.raises(EngineError, match="auto"):  # when this changes, tool_choice can go
-        Engine(vllm_url, tool_choice=None).complete(HELLO, TOOLS)

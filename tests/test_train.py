@@ -164,7 +164,6 @@ ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
     ],
 )
 def test_bad_arguments_are_refused_before_the_model_loads(arguments, message, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("pixeltune.train.load_model", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(ValueError, match=message):
         paint("sft", *parse("sft", [*arguments.split(), "--output_dir", str(tmp_path / "out")]))
