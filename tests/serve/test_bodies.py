@@ -1,10 +1,15 @@
 """What is read and changed in a request's body."""
 
+import base64
+import io
 import json
+import struct
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
@@ -137,7 +142,7 @@ def test_media_names_are_separated_by_owner():
                 }
             ]
         }
-        bodies.separate_uuids(body, owner)
+        bodies.guard_media(body, owner)
         return [part["uuid"] for part in body["messages"][0]["content"]]
 
     art = "pixeltune-" + "0" * 64
@@ -151,15 +156,51 @@ def test_only_names_of_parts_are_changed():
     schema = {"type": "object", "properties": {"uuid": {"type": "string"}}}
     body = {"metadata": {"uuid": "mine"}, "tools": [{"type": "function", "function": {"parameters": schema}}]}
     before = json.dumps(body)
-    bodies.separate_uuids(body, "a")
+    bodies.guard_media(body, "a")
     assert json.dumps(body) == before
 
 
 def test_parts_inside_tool_results_count_too():
     part = {"type": "input_image", "image_url": None, "uuid": "x"}
     body = {"input": [{"type": "function_call_output", "call_id": "1", "output": [dict(part)]}]}
-    bodies.separate_uuids(body, "a")
+    bodies.guard_media(body, "a")
     assert body["input"][0]["output"][0]["uuid"] != "x"
+
+
+def picture(width, height, kind="PNG", before=b""):
+    """A data URL of a file whose header says so; a PNG has next to nothing in it."""
+    file = io.BytesIO()
+    if kind == "PNG":
+        file.write(b"\x89PNG\r\n\x1a\n")
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        for name, body in ((b"IHDR", header), (b"tEXt", before), (b"IDAT", b"x" * 100)):
+            file.write(
+                struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            )
+    else:
+        Image.new("L", (width, height)).save(file, kind)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(file.getvalue()).decode()
+
+
+LARGE = [picture(8192, 8192), picture(60_000, 60_000), picture(6000, 6000, "JPEG")]
+LARGE += [picture(8192, 8192, before=b"a\0" + b"b" * 500_000)]
+SMALL = [picture(4000, 3000), picture(4000, 3000, "JPEG"), "data:image/png;base64,x", "data:image/"]
+
+
+@pytest.mark.parametrize("url", LARGE, ids=range(len(LARGE)))
+@pytest.mark.parametrize("part", ["chat", "responses"])
+def test_a_picture_that_would_fill_an_engines_memory_is_refused(url, part):
+    content = {"image_url": {"url": url} if part == "chat" else url}
+    with pytest.raises(RequestError) as caught:
+        bodies.guard_media({"messages": [{"role": "user", "content": [content]}]}, "a")
+    assert (caught.value.status, caught.value.code) == (413, "image_too_large")
+
+
+@pytest.mark.parametrize("url", SMALL, ids=range(len(SMALL)))
+def test_other_pictures_pass(url):
+    body = {"messages": [{"role": "user", "content": [{"image_url": {"url": url}}]}]}
+    bodies.guard_media(body, "a")
+    assert body["messages"][0]["content"] == [{"image_url": {"url": url}}]
 
 
 def test_too_deep_a_body_is_refused():
@@ -167,7 +208,7 @@ def test_too_deep_a_body_is_refused():
     for _ in range(200):
         body = {"a": [body]}
     with pytest.raises(RequestError, match="deeper"):
-        bodies.separate_uuids(body, "a")
+        bodies.guard_media(body, "a")
 
 
 def test_errors_have_openais_shape():

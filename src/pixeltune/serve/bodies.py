@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
 import secrets
+import warnings
 from typing import Any
+
+from PIL import Image
 
 from pixeltune.placement import place_image, place_input
 
+MAX_PIXELS = 32 * 2**20  # of a picture in a request: 100 MB when an engine has decoded it
+HEADER_BYTES = 2**18  # of a picture, in which its size is looked for
+FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # whose size Pillow tells from the header alone
 MAX_DEPTH = 64  # of a body; OpenAI allows schemas of 10
 PICTURE = (
     f"pixeltune:{secrets.token_hex(16)}"  # stands for the picture until the rest is JSON; nobody can guess it
@@ -112,24 +120,42 @@ def insert(body: dict[str, Any], path: str, uuid: str | None, with_bytes: bool) 
     return {**body, field: value}
 
 
-def separate_uuids(node: dict | list, owner: str, depth: int = 0) -> None:
-    """Rename, in place, the names that a client gives to its own media, so that no two owners share a name.
+def guard_media(node: dict | list, owner: str, depth: int = 0) -> None:
+    """Bound the pictures in a request, and rename, in place, the names that a client gives to its own media.
 
     vLLM takes a `uuid` beside a picture for its identity: two clients with one name would see each other's
     picture (https://github.com/vllm-project/vllm/issues/53471). After this the same name of the same owner is
     still the same, and no name is that of an artwork.
 
     Raises:
-        RequestError: 400, the body is nested deeper than MAX_DEPTH.
+        RequestError: 400, the body is nested deeper than MAX_DEPTH; 413, a picture is too large.
     """
     if depth > MAX_DEPTH:
         raise RequestError(400, f"the body is nested deeper than {MAX_DEPTH} levels")
     children = node.values() if isinstance(node, dict) else node
     for child in children:
+        if isinstance(child, str) and child.startswith("data:image/"):
+            _check_size(child)
         if not isinstance(child, dict | list):
             continue
         # Parts stand in lists; a schema's property of this name does not.
         if isinstance(node, list) and isinstance(child, dict) and child.get("uuid") is not None:
             name = hashlib.sha256(json.dumps([owner, child["uuid"]]).encode()).hexdigest()
             child["uuid"] = f"client-{name}"
-        separate_uuids(child, owner, depth + 1)
+        guard_media(child, owner, depth + 1)
+
+
+def _check_size(url: str) -> None:
+    """Refuse a picture of more than MAX_PIXELS; what cannot be read is the engine's to refuse."""
+    data = url.partition(",")[2]
+    for end in (HEADER_BYTES // 3 * 4, len(data)):  # seldom is the size behind much else
+        try:
+            with warnings.catch_warnings(action="ignore"):  # Pillow's own, lower bound
+                width, height = Image.open(io.BytesIO(base64.b64decode(data[:end])), formats=FORMATS).size
+        except Image.DecompressionBombError:
+            width = height = MAX_PIXELS
+        except Exception:  # Pillow raises nearly everything for damaged files
+            continue
+        if width * height > MAX_PIXELS:
+            raise RequestError(413, f"a picture has more than {MAX_PIXELS:,} pixels", code="image_too_large")
+        return

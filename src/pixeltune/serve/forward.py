@@ -115,7 +115,7 @@ class Forward:
             raise RequestError(
                 400, "no conversations are kept here: send the whole `input`", param="previous_response_id"
             )
-        bodies.separate_uuids(body, caller.name)
+        bodies.guard_media(body, caller.name)
         if picture is not None:
             bodies.insert(body, self.path, None, with_bytes=True)  # refused before an engine is bothered
         for attempt in (1, 2):
