@@ -80,7 +80,7 @@ def test_streams_are_the_same(by_name, by_hand, painted):
     )
     named, sent = ([c.choices[0].delta.content for c in stream if c.choices] for stream in streams)
     assert len(named) > 3
-    assert named == sent
+    assert "".join(named) == "".join(sent)  # a busy engine puts several tokens into one part
 
 
 def test_several_answers_and_structured_ones(by_name, by_hand, painted):

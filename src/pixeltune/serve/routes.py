@@ -23,6 +23,7 @@ from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK, Gateway
 log = logging.getLogger("pixeltune.serve")
 
 REFRESH_SECONDS = 1.0  # between two looks at the gallery
+FIRST_LOOK_SECONDS = 1.0  # that engines have to answer before requests are taken without them
 
 
 def application(gateway: Gateway) -> Starlette:
@@ -31,7 +32,12 @@ def application(gateway: Gateway) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await gateway.start()
-        tasks = [asyncio.create_task(_keep_current(gateway)), asyncio.create_task(_watch(gateway))]
+        # A look at both before the first request: a gateway that has just started knows its models.
+        await gateway.shelf.refresh()
+        upstreams = gateway.upstreams
+        tasks = [asyncio.create_task(u.probe(gateway.session, upstreams.headers())) for u in upstreams.all]
+        await asyncio.wait(tasks, timeout=FIRST_LOOK_SECONDS)
+        tasks += [asyncio.create_task(_keep_current(gateway)), asyncio.create_task(_watch(gateway))]
         yield
         for task in tasks:
             task.cancel()
