@@ -34,6 +34,12 @@ class Scored:
     logprobs: list[float]  # natural log, one per entry of token_ids
 
 
+def api_url(url: str) -> str:
+    """The address of an OpenAI-compatible API, given with or without the trailing /v1."""
+    url = url.rstrip("/")
+    return url if url.endswith("/v1") else url + "/v1"
+
+
 class Engine:
     """An OpenAI-compatible endpoint that serves one model.
 
@@ -74,7 +80,7 @@ class Engine:
             import openai
         except ImportError:
             raise EngineError("the openai package is missing: pip install 'pixeltune[eval]'") from None
-        self.url = url.rstrip("/") if url.rstrip("/").endswith("/v1") else url.rstrip("/") + "/v1"
+        self.url = api_url(url)
         self.extras, self.tool_choice = extras, tool_choice
         self._client = openai.OpenAI(
             base_url=self.url, api_key=api_key or "EMPTY", timeout=timeout, max_retries=retries

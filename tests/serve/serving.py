@@ -51,7 +51,7 @@ class Served:
 
 
 @contextmanager
-def gateway(folder: Path, *flags: object, log: Path, ready: bool = True) -> Iterator[Served]:
+def gateway(folder: Path, *flags: object, log: Path) -> Iterator[Served]:
     """`pixeltune serve` as a process of its own, on a free port."""
     command = [sys.executable, "-m", "pixeltune.cli", "serve", "--gallery", folder, "--port", 0, *flags]
     with log.open("wb") as output:
@@ -62,8 +62,7 @@ def gateway(folder: Path, *flags: object, log: Path, ready: bool = True) -> Iter
         wait(lambda: b"ready to listen" in log.read_bytes() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         served = Served(process, log)
-        if ready:
-            wait(lambda: served.get("/readyz")[0] == 200)
+        wait(lambda: served.get("/readyz")[0] == 200)
         yield served
     finally:
         process.send_signal(signal.SIGTERM)
@@ -72,6 +71,16 @@ def gateway(folder: Path, *flags: object, log: Path, ready: bool = True) -> Iter
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def curl(served: Served, body: dict) -> dict:
+    """The answer that curl gets to a chat completion."""
+    command = ["curl", "-sS", "--fail", f"{served.url}/chat/completions", "-d", "@-"]
+    command += ["-H", "Content-Type: application/json"]
+    done = subprocess.run(
+        command, input=json.dumps(body), capture_output=True, check=True, text=True, timeout=60
+    )
+    return json.loads(done.stdout)
 
 
 def wait(condition: Callable[[], object], seconds: float = 30.0) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import json
 import socket
-import subprocess
 import threading
 import time
 
@@ -20,7 +19,7 @@ from pixeltune.serve.gateway import Gateway
 from pixeltune.serve.reply import Limits
 from pixeltune.serve.shelf import Shelf
 from pixeltune.serve.upstreams import Upstreams
-from serving import gateway, make_artwork, wait
+from serving import curl, gateway, make_artwork, wait
 from stub_engine import StubEngine
 
 USER = [{"role": "user", "content": "How many?"}]
@@ -147,18 +146,8 @@ def test_the_responses_api(client, engine, folder):
     assert sent["instructions"] == "Be brief."
 
 
-def test_curl(served, folder):
-    body = json.dumps({"model": "art", "messages": USER})
-    command = [
-        "curl",
-        "-sS",
-        "--fail",
-        f"{served.url}/chat/completions",
-        "-H",
-        "Content-Type: application/json",
-    ]
-    out = subprocess.run([*command, "-d", body], capture_output=True, check=True, timeout=20).stdout
-    assert len(json.loads(out)["choices"][0]["message"]["seen"]) == 1
+def test_curl(served):
+    assert len(curl(served, {"model": "art", "messages": USER})["choices"][0]["message"]["seen"]) == 1
 
 
 def test_other_paths_pass_for_the_base_and_say_what_they_need_for_an_artwork(client, engine):

@@ -13,7 +13,7 @@ from pixeltune.engine import Engine
 from pixeltune.evaluate import Remote, evaluate
 from pixeltune.placement import place_image, place_input
 from pixeltune.tasks import calls, sums
-from serving import gateway
+from serving import curl, gateway
 
 IDS = {"return_token_ids": True, "skip_special_tokens": False}
 
@@ -136,19 +136,8 @@ def test_async_and_curl(served, by_hand, painted):
 
     for answer in asyncio.run(many()):
         assert answer.choices[0].token_ids == sent.choices[0].token_ids
-    body = json.dumps({"model": "sums", "messages": messages, **options, **IDS})
-    command = [
-        "curl",
-        "-sS",
-        "--fail",
-        f"{served.url}/chat/completions",
-        "-H",
-        "Content-Type: application/json",
-    ]
-    out = subprocess.run(
-        [*command, "-d", "@-"], input=body, capture_output=True, check=True, text=True
-    ).stdout
-    assert json.loads(out)["choices"][0]["token_ids"] == sent.choices[0].token_ids
+    answer = curl(served, {"model": "sums", "messages": messages, **options, **IDS})
+    assert answer["choices"][0]["token_ids"] == sent.choices[0].token_ids
 
 
 def test_a_tool_that_must_be_called(by_name, by_hand, painted):

@@ -81,15 +81,12 @@ class Gateway:
         """
         if not isinstance(model, str) or not model:
             raise RequestError(400, "`model` must be the name of a model: see /v1/models", param="model")
-        unknown = RequestError(
-            404, f"the model {model[:200]!r} does not exist", code="model_not_found", param="model"
-        )
         if not caller.may_use(model):
-            raise unknown  # says no more than for a name that there is not
+            raise no_such_model(model)  # says no more than for a name that there is not
         if self.upstreams.serving(model):
             return model, None
         if model not in self.shelf.entries:
-            raise unknown
+            raise no_such_model(model)
         if path not in TAKES_ARTWORK:
             raise RequestError(
                 400,
@@ -99,7 +96,7 @@ class Gateway:
         try:
             picture = await self.shelf.picture(model)
         except KeyError:
-            raise unknown from None
+            raise no_such_model(model) from None
         except ArtworkError as error:
             raise RequestError(
                 503, f"the artwork {model!r} cannot be served: {error}", code="broken_artwork"
@@ -150,3 +147,10 @@ class Gateway:
             return await self.session.post(
                 f"{upstream.url}/{path}", data=data, headers=headers, allow_redirects=False
             )
+
+
+def no_such_model(name: str) -> RequestError:
+    """The refusal of a name that is not there, or not for this caller."""
+    return RequestError(
+        404, f"the model {name[:200]!r} does not exist", code="model_not_found", param="model"
+    )

@@ -109,6 +109,11 @@ class Metrics:
         return artwork
 
 
+def one_line(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def usage(part: bytes) -> dict[str, int]:
     """Token counts in an answer, or in a part of one: `prompt`, `completion`; the last ones count."""
     counts = {}

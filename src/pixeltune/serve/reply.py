@@ -11,7 +11,7 @@ import aiohttp
 from starlette.types import Message, Send
 
 from pixeltune.serve.bodies import RequestError
-from pixeltune.serve.records import usage
+from pixeltune.serve.records import one_line, usage
 
 UNREAD = (401, 408, 413, 415, 429)  # refused perhaps before the body was read: the rest of it is not wanted
 MAX_ANSWER = 64 * 2**20  # bytes of an answer that is not a stream
@@ -177,5 +177,5 @@ def _part(body: bytes, *, last: bool) -> Message:
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """What an exception says, short enough for a client."""
+    return one_line(error)[:200]

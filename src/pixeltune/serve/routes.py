@@ -18,7 +18,7 @@ from pixeltune import __version__
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.description import describe
 from pixeltune.serve.forward import Forward
-from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK, Gateway
+from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK, Gateway, no_such_model
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -37,7 +37,10 @@ def application(gateway: Gateway) -> Starlette:
         upstreams = gateway.upstreams
         tasks = [asyncio.create_task(u.probe(gateway.session, upstreams.headers())) for u in upstreams.all]
         await asyncio.wait(tasks, timeout=FIRST_LOOK_SECONDS)
-        tasks += [asyncio.create_task(_keep_current(gateway)), asyncio.create_task(_watch(gateway))]
+        tasks += [
+            asyncio.create_task(_keep_current(gateway)),
+            asyncio.create_task(upstreams.watch(gateway.session)),
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -70,9 +73,7 @@ def application(gateway: Gateway) -> Starlette:
         for entry in models(request):
             if entry["id"] == name:
                 return JSONResponse(entry)
-        raise RequestError(
-            404, f"the model {name[:200]!r} does not exist", code="model_not_found", param="model"
-        )
+        raise no_such_model(name)
 
     async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -125,12 +126,8 @@ def application(gateway: Gateway) -> Starlette:
 
 async def _keep_current(gateway: Gateway) -> None:
     while True:
+        await asyncio.sleep(REFRESH_SECONDS)
         try:
             await gateway.shelf.refresh()
         except OSError as error:  # the folder is away for a moment: what is known stays
             log.error("gallery cannot be read", extra={"reason": str(error)})
-        await asyncio.sleep(REFRESH_SECONDS)
-
-
-async def _watch(gateway: Gateway) -> None:
-    await gateway.upstreams.watch(gateway.session)

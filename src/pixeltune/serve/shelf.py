@@ -12,6 +12,7 @@ from pathlib import Path
 from pixeltune.artwork import Artwork, ArtworkError, Provenance
 from pixeltune.placement import PLACEMENT
 from pixeltune.png import MAX_FILE_BYTES, data_url
+from pixeltune.serve.records import one_line
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -100,7 +101,7 @@ class Shelf:
             provenance, sha256 = Artwork.peek(self.path(name))
             _check(provenance)
         except (ArtworkError, OSError) as error:
-            return Entry(signature, error=_line(error))
+            return Entry(signature, error=one_line(error))
         return Entry(signature, provenance.base_model, provenance.data, sha256)
 
     async def refresh(self) -> None:
@@ -124,8 +125,8 @@ class Shelf:
             if entry.error is None:
                 picture = await asyncio.to_thread(self._load, name)
         except ArtworkError as error:
-            _report(name, _line(error), old_one_stays=True)
-            entry = Entry(entry.signature, error=_line(error))
+            _report(name, one_line(error), old_one_stays=True)
+            entry = Entry(entry.signature, error=one_line(error))
         self._keep(name, entry.signature, picture)  # even the old one: so that this is reported once
         return entry if entry.error is None else replace(old, signature=entry.signature)
 
@@ -147,8 +148,8 @@ class Shelf:
                     try:
                         kept = (entry.signature, await asyncio.to_thread(self._load, name))
                     except ArtworkError as error:
-                        _report(name, _line(error), old_one_stays=False)
-                        self.entries[name] = Entry(entry.signature, error=_line(error))
+                        _report(name, one_line(error), old_one_stays=False)
+                        self.entries[name] = Entry(entry.signature, error=one_line(error))
                         raise
                     self._keep(name, *kept)
         if name in self._kept:
@@ -194,7 +195,3 @@ def _check(provenance: Provenance) -> None:
 def _report(name: str, reason: str, *, old_one_stays: bool) -> None:
     extra = {"artwork": name, "reason": reason, "old_one_stays": old_one_stays}
     log.error("artwork cannot be served", extra=extra)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

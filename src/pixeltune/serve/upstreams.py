@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from pixeltune.engine import api_url
 from pixeltune.serve.bodies import RequestError
+from pixeltune.serve.records import one_line
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -36,7 +38,7 @@ class Upstream:
     """One engine: address, models, health, load."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/") if url.rstrip("/").endswith("/v1") else url.rstrip("/") + "/v1"
+        self.url = api_url(url)
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
@@ -114,7 +116,7 @@ class Upstream:
                 data = (await answer.json(content_type=None))["data"]
                 models = {str(entry["id"]): entry for entry in data}
         except (*GONE, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
-            self.lost(str(error) or type(error).__name__)
+            self.lost(one_line(error))
             return
         self.models = models
         self.names = {str(entry.get("root")): name for name, entry in models.items() if entry.get("root")}
@@ -151,12 +153,12 @@ class Upstreams:
         return {"Authorization": f"Bearer {self.key}"} if self.key else {}
 
     async def watch(self, session: aiohttp.ClientSession) -> None:
-        """Probe every engine for ever; one that hangs does not hold up the others."""
+        """Probe every engine again and again; one that hangs does not hold up the others."""
 
         async def look_after(upstream: Upstream) -> None:
             while True:
-                await upstream.probe(session, self.headers())
                 await asyncio.sleep(PROBE_SECONDS if upstream.reachable else RETRY_SECONDS)
+                await upstream.probe(session, self.headers())
 
         await asyncio.gather(*(look_after(upstream) for upstream in self.all))
 
@@ -178,7 +180,7 @@ class Upstreams:
             for name, entry in upstream.models.items()
         }
 
-    def choose(self, base: str, affinity: str | None, tried: Sequence[Upstream] = ()) -> Upstream:
+    def choose(self, base: str, affinity: str | None) -> Upstream:
         """Who gets the next request.
 
         The least busy one; with `affinity`, a picture's hash, the first one for it by rendezvous hashing that
@@ -189,7 +191,7 @@ class Upstreams:
         Raises:
             RequestError: 429, all have as many requests as they may; 503, none is reachable.
         """
-        there = [upstream for upstream in self.serving(base) if upstream.reachable and upstream not in tried]
+        there = [upstream for upstream in self.serving(base) if upstream.reachable]
         there = [upstream for upstream in there if upstream.well] or there  # better an ill one than none
         if not there:
             raise RequestError(
