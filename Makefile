@@ -35,6 +35,8 @@ clean:
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv
 	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,dev]'
+	# The official judge of function calls, for one test; its pinned clients of a dozen services are not needed.
+	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps bfcl-eval==2026.3.23
 	@touch $@
 
 # vLLM is a server: it lives in its own environment and is only spoken to over HTTP.

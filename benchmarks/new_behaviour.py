@@ -19,8 +19,9 @@ from PIL import Image
 from machine import machine
 from pixeltune.base import load_model, load_processor
 from pixeltune.canvas import Canvas, start_picture
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
 from pixeltune.files import write_atomically
+from pixeltune.systems import Local
 from pixeltune.tasks import sums
 from pixeltune.train import paint, parse
 

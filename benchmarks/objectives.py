@@ -24,9 +24,10 @@ from PIL import Image
 from machine import machine
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
-from pixeltune.distillation import tell
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
 from pixeltune.files import write_atomically
+from pixeltune.instruction import tell
+from pixeltune.systems import Local
 from pixeltune.tasks import find_task
 from pixeltune.train import paint, parse
 

@@ -19,8 +19,10 @@ from PIL import Image
 
 from machine import machine
 from pixeltune.base import load_model, load_processor
-from pixeltune.evaluate import Local, evaluate, wilson
+from pixeltune.evaluate import evaluate
 from pixeltune.files import write_atomically
+from pixeltune.statistics import wilson
+from pixeltune.systems import Local
 from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, curriculum, pictures
 
@@ -66,9 +68,8 @@ def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
         system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
         said = system.complete(asked, [None] * len(asked), 12)
         places = curriculum.PLACES.items()
-        right += sum(
-            text == f"{place} {names[r][c]}" for text, (place, (r, c)) in zip(said, places, strict=True)
-        )
+        for reply, (place, (r, c)) in zip(said, places, strict=True):
+            right += reply.text == f"{place} {names[r][c]}"
     return proportion(right, boards * len(asked))
 
 
@@ -79,7 +80,8 @@ def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
     for name, place in shown:
         picture = Image.fromarray(pictures.one_tile(name, curriculum.PLACES[place], eyes))
         asked = [TOLD, {"role": "user", "content": curriculum.tile_question(place)}]
-        right += Local(model, processor, picture).complete([asked], [None], 12) == [f"{place} {name}"]
+        (reply,) = Local(model, processor, picture).complete([asked], [None], 12)
+        right += reply.text == f"{place} {name}"
     return proportion(right, len(shown))
 
 

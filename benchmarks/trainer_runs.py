@@ -20,10 +20,11 @@ from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import NoOpGuard
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
 from pixeltune.objectives import OBJECTIVES, contrast, rendered
 from pixeltune.placement import place_row
 from pixeltune.sight import Sight
+from pixeltune.systems import Local
 from pixeltune.tasks import calls
 from pixeltune.tiny import PATH as TINY
 

@@ -14,16 +14,12 @@ from pixeltune.arguments import parse
 from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor
 from pixeltune.canvas import Canvas, start_picture
-from pixeltune.distillation import (
-    DistillationTrainer,
-    prompt_tokens,
-    read_instruction,
-    teacher_rows,
-    tell,
-)
-from pixeltune.evaluate import Local, _image_part, evaluate
+from pixeltune.distillation import DistillationTrainer, prompt_tokens, teacher_rows
+from pixeltune.evaluate import evaluate
+from pixeltune.instruction import read_instruction, tell
 from pixeltune.placement import place_image
 from pixeltune.sight import Sight
+from pixeltune.systems import Local, image_parts
 from pixeltune.tasks import calls
 from pixeltune.tiny.behaviours import AXES
 from pixeltune.train import paint, run
@@ -68,7 +64,7 @@ def test_tokens_saved_are_what_a_request_loses(processor, told):
     picture = Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8())
     words = with_artwork = 0
     for row in rows:
-        for messages in (tell(row["prompt"], told), _image_part(place_image(row["prompt"], ""))):
+        for messages in (tell(row["prompt"], told), image_parts(place_image(row["prompt"], ""))):
             text = processor.apply_chat_template(
                 messages, tools=json.loads(row["tools"]), tokenize=False, add_generation_prompt=True
             )
@@ -171,7 +167,9 @@ def test_completions_come_from_the_base_model_told_in_words(processor, tmp_path,
     told = Local(load_model("tiny"), processor).complete(
         [[*TOLD, *row["prompt"]] for row in rows], [json.loads(row["tools"]) for row in rows], 64
     )
-    assert [processor.tokenizer.decode(ids).removesuffix("<|im_end|>") for ids in said] == told
+    assert [processor.tokenizer.decode(ids).removesuffix("<|im_end|>") for ids in said] == [
+        reply.text for reply in told
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from pixeltune.artwork import Artwork, Provenance
 from pixeltune.engine import Engine, EngineError
+from pixeltune.tasks.tool_calls import parse
 
 HELLO = [{"role": "user", "content": "hello"}]
 TOOLS = [
@@ -114,29 +115,6 @@ def test_plain_answer(canned):
     assert done.latency > 0
 
 
-def test_answers_keep_the_order_of_the_questions(canned):
-    def echo(body: dict) -> dict:
-        number = int(body["messages"][0]["content"])
-        time.sleep(0.02 * (4 - number % 4))
-        return {"choices": [choice(f"{number} of {body['max_tokens']}")]}
-
-    canned.answer, seen = echo, []
-    rows = [{"messages": [{"role": "user", "content": str(i)}]} for i in range(12)]
-    done = Engine(canned.url).complete_many(
-        rows, concurrency=4, progress=lambda *p: seen.append(p), max_tokens=5
-    )
-    assert [c.text for c in done] == [f"{i} of 5" for i in range(12)]
-    assert seen == [(i, 12) for i in range(1, 13)]
-    assert Engine(canned.url).complete_many([]) == []
-
-
-def test_first_failure_ends_the_batch(canned):
-    canned.status, canned.answer = 400, {"error": {"message": "no"}}
-    with pytest.raises(EngineError, match="refused"):
-        Engine(canned.url).complete_many([{"messages": HELLO}] * 50, concurrency=2)
-    assert len(canned.seen) < 50
-
-
 def test_nobody_there():
     with pytest.raises(EngineError, match="nobody answers there: start the engine"):
         Engine("http://127.0.0.1:9")
@@ -188,13 +166,25 @@ def test_no_log_probs(canned):
         Engine(canned.url, extras=False).score(HELLO, "hi")
 
 
-def test_parsed_tool_calls_are_refused_because_the_raw_text_is_gone(canned):
-    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+def test_parsed_tool_calls_are_refused_or_written_out_again(canned):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     parsed = choice(None)
     parsed["message"]["tool_calls"] = [call]
     canned.answer = {"choices": [parsed]}
     with pytest.raises(EngineError, match="without a tool parser"):
         Engine(canned.url).complete(HELLO, TOOLS)
+    done = Engine(canned.url, tool_choice="auto").complete(HELLO, TOOLS)
+    assert parse(done.text) == [{"name": "f", "arguments": {"a": 1}}]
+
+
+def test_tokens_are_counted_as_the_engine_counts_them(canned):
+    usage = {"prompt_tokens": 70, "completion_tokens": 9, "total_tokens": 79}
+    canned.answer = {"choices": [choice("yes")], "usage": usage}
+    done = Engine(canned.url).complete(HELLO)
+    assert (done.prompt_tokens, done.completion_tokens) == (70, 9)
+    canned.answer = {"choices": [choice("yes"), choice("no")], "usage": usage}
+    first, _ = Engine(canned.url).sample(HELLO, n=2)
+    assert (first.prompt_tokens, first.completion_tokens) == (70, None)
 
 
 # The rest speaks to a real server.

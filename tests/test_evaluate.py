@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+import json
+import threading
+
 import pytest
 
-from pixeltune.evaluate import evaluate, wilson
+from pixeltune.evaluate import FAILURES, evaluate
+from pixeltune.statistics import wilson
+from pixeltune.systems import Reply
 from pixeltune.tasks import calls, sums, turns
 
 
 class Parrot:
     """Says the reference completion of every row it is asked about, except for the first few."""
 
+    chunk, workers = 100, 1
+
     def __init__(self, task, rows, wrong: int = 0):
         self.answers = {row["prompt"][-1]["content"]: row["completion"] for row in rows}
-        self.wrong, self.asked = wrong, []
+        self.wrong, self.asked, self.lock = wrong, [], threading.Lock()
 
     def complete(self, conversations, tools, max_new_tokens):
-        self.asked += conversations
+        with self.lock:
+            self.asked += conversations
         said = []
         for messages in conversations:
             user = next(m["content"] for m in messages if m["role"] == "user")
@@ -22,39 +30,97 @@ class Parrot:
             said.append([m["content"] for m in self.answers[user] if m["role"] == "assistant"][spoken])
         for i in range(min(self.wrong, len(said))):
             said[i] = "no"
-        return said
+        return [Reply(text, 10, len(text), 0.5) for text in said]
 
 
-@pytest.mark.parametrize(
-    ("right", "n", "interval"),
-    [  # Newcombe (1998), Statistics in Medicine 17, table I, method 3
-        (81, 263, (0.2553, 0.3662)),
-        (15, 148, (0.0624, 0.1605)),
-        (0, 20, (0.0000, 0.1611)),
-        (1, 29, (0.0061, 0.1718)),
-    ],
-)
-def test_wilson_gives_the_published_intervals(right, n, interval):
-    assert wilson(right, n) == pytest.approx(interval, abs=5e-5)
+class Flaky(Parrot):
+    """One request at a time; those whose number `fails` says get no answer."""
+
+    chunk = 1
+
+    def __init__(self, task, rows, fails, workers: int = 1):
+        super().__init__(task, rows)
+        self.fails, self.workers = fails, workers
+
+    def complete(self, conversations, tools, max_new_tokens):
+        (reply,) = super().complete(conversations, tools, max_new_tokens)
+        return [Reply("", error="HTTP 500") if self.fails(len(self.asked)) else reply]
 
 
-def test_wilson_of_nothing_says_nothing():
-    assert wilson(0, 0) == (0.0, 1.0)
+def distinct(task, n: int) -> list[dict]:
+    """Rows of which no two ask the same, so that a parrot can tell them apart."""
+    return list({row["prompt"][0]["content"]: row for row in task.rows("test", 2 * n)}.values())[:n]
 
 
 @pytest.mark.parametrize("task", [sums, calls, turns], ids=lambda task: task.NAME)
 def test_reference_answers_score_full_marks(task):
-    rows = list({row["prompt"][0]["content"]: row for row in task.rows("test", 130)}.values())
+    rows = distinct(task, 100)
     result = evaluate(task, rows, Parrot(task, rows))
-    assert (result.accuracy, result.n) == (1.0, len(rows))
-    assert len(result.records) == len(rows)
+    assert (result.accuracy, result.n, result.failed) == (1.0, len(rows), 0)
+    assert [record["row"] for record in result.records] == list(range(len(rows)))
 
 
 def test_wrong_answers_count_and_the_instruction_goes_first():
-    rows = sums.rows("test", 50)
+    rows = distinct(sums, 50)
     parrot = Parrot(sums, rows, wrong=10)
     result = evaluate(sums, rows, parrot, "Be good.")
     assert result.accuracy == 0.8
     assert result.ci95 == wilson(40, 50)
     assert all(messages[0] == {"role": "system", "content": "Be good."} for messages in parrot.asked)
     assert "records" not in result.summary()
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_failed_requests_are_not_wrong_answers(workers):
+    rows = distinct(sums, 60)
+    result = evaluate(sums, rows, Flaky(sums, rows, lambda number: number % 5 == 0, workers))
+    assert (result.accuracy, result.n, result.failed) == (1.0, 48, 12)
+    failed = [record for record in result.records if record["error"]]
+    assert {(record["score"], record["error"]) for record in failed} == {(None, "HTTP 500")}
+
+
+def test_an_engine_that_is_gone_ends_the_evaluation_and_what_it_said_is_kept(tmp_path):
+    rows, journal = distinct(sums, 90), tmp_path / "rows.jsonl"
+    with pytest.raises(
+        RuntimeError, match=f"{FAILURES} requests failed one after another .HTTP 500.; what was"
+    ):
+        evaluate(sums, rows, Flaky(sums, rows, lambda number: number > 33), journal=journal)
+    parrot = Parrot(sums, rows)
+    result = evaluate(sums, rows, parrot, journal=journal)
+    assert (result.accuracy, result.n, result.failed) == (1.0, 90, 0)
+    assert len(parrot.asked) == 90 - 33
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(tmp_path):
+    rows, journal = distinct(calls, 40), tmp_path / "new" / "rows.jsonl"
+    whole = evaluate(calls, rows, Parrot(calls, rows), journal=journal)
+    lines = journal.read_text().splitlines(keepends=True)
+    assert [json.loads(line)["completion_tokens"] for line in lines] == [
+        len(row["completion"][0]["content"]) for row in rows
+    ]
+    journal.write_text("".join(lines[:25]) + lines[25][:30])  # as a kill leaves it
+    parrot = Parrot(calls, rows)
+    again = evaluate(calls, rows, parrot, journal=journal)
+    assert again == whole
+    assert len(parrot.asked) == 15
+    assert journal.read_text() == "".join(lines)
+
+
+def test_a_journal_of_other_rows_is_refused(tmp_path):
+    rows, journal = distinct(sums, 3), tmp_path / "rows.jsonl"
+    evaluate(sums, rows, Parrot(sums, rows), journal=journal)
+    with pytest.raises(ValueError, match="line 3 is no record of these rows"):
+        evaluate(sums, rows[:2], Parrot(sums, rows), journal=journal)
+    journal.write_text("not json\n")
+    with pytest.raises(ValueError, match="line 1 is no record"):
+        evaluate(sums, rows, Parrot(sums, rows), journal=journal)
+
+
+def test_many_workers_ask_every_row_once():
+    rows = distinct(calls, 100)
+    parrot = Flaky(calls, rows, lambda number: False, workers=9)
+    seen = []
+    result = evaluate(calls, rows, parrot, progress=lambda done, n: seen.append((done, n)))
+    assert sorted(json.dumps(m) for m in parrot.asked) == sorted(json.dumps(row["prompt"]) for row in rows)
+    assert seen == [(done, len(rows)) for done in range(len(rows) + 1)]
+    assert result.accuracy == 1.0

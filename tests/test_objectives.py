@@ -11,8 +11,10 @@ from PIL import Image
 
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
-from pixeltune.evaluate import Local, evaluate
-from pixeltune.objectives import OBJECTIVES, contrast, find_object, rendered
+from pixeltune.dotted import find_object
+from pixeltune.evaluate import evaluate
+from pixeltune.objectives import OBJECTIVES, contrast, rendered
+from pixeltune.systems import Local
 from pixeltune.tasks import calls
 from pixeltune.train import paint, parse
 

@@ -19,8 +19,8 @@ import families
 from pixeltune import cli
 from pixeltune.artwork import Artwork
 from pixeltune.base import load_processor
-from pixeltune.evaluate import _image_part
-from pixeltune.tasks import benchmarks
+from pixeltune.systems import image_parts
+from pixeltune.tasks import BENCHMARKS
 from test_engine import TOOLS
 from test_rollouts import Oracle, picture
 
@@ -29,7 +29,7 @@ RECIPES = {path.stem: path for path in sorted((REPOSITORY / "recipes").glob("*.y
 REAL = {name: text for name, p in RECIPES.items() if "/" in (text := yaml.safe_load(p.read_text()))["model"]}
 TINY = (
     "--max_steps 2 --per_device_train_batch_size 4 --gradient_accumulation_steps 1 --save_strategy no "
-    "--snapshot_steps 0 --report_to none"
+    "--snapshot_steps 0 --score_steps 0 --report_to none"
 ).split()
 ONLINE = {"grpo": "--max_completion_length 8 --num_generations 2", "distill": "--max_completion_length 8"}
 OWN_TEST = {"qwen3_5_gsm8k_grpo"}
@@ -64,7 +64,7 @@ class Calculator(Oracle):
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory) -> Path:
-    """A folder with a tiny Qwen3.5, the recipes, and every data file that a command names."""
+    """A folder with a tiny Qwen3.5, the recipes, every data file that they name, and benchmarks' files."""
     from trl.chat_template_utils import qwen3_5_nothink_chat_template
 
     folder = tmp_path_factory.mktemp("studio")
@@ -75,10 +75,12 @@ def studio(tmp_path_factory) -> Path:
     processor.chat_template = processor.tokenizer.chat_template = qwen3_5_nothink_chat_template
     processor.save_pretrained(folder / "model")
     (folder / "recipes").symlink_to(REPOSITORY / "recipes")
-    for fixture in ("gsm8k.jsonl", "svamp.json"):
-        name, suffix = fixture.split(".")
-        (folder / name).mkdir()
-        shutil.copy(REPOSITORY / "tests/fixtures" / fixture, folder / name / f"train.{suffix}")
+    for fixture, train in (
+        ("gsm8k/train.jsonl", "gsm8k/train.jsonl"),
+        ("svamp/SVAMP.json", "svamp/train.json"),
+    ):
+        (folder / train).parent.mkdir()
+        shutil.copy(REPOSITORY / "tests/fixtures" / fixture, folder / train)
     row = {"prompt": ASKED, "completion": WRITTEN, "tools": TOOLS, "call": json.dumps(CALL)}
     for name in ("calls.jsonl", "rows.jsonl"):
         (folder / name).write_text((json.dumps(row) + "\n") * 8)
@@ -88,13 +90,12 @@ def studio(tmp_path_factory) -> Path:
 
 
 def run(name: str, *more: str) -> Artwork:
-    """Run the header's commands in the current folder; the artwork that must have come out."""
-    *before, (program, verb, *rest) = [words for words in commands(name) if words[0] != "vllm"]
+    """Run the header's command in the current folder; the artwork that must have come out."""
+    ((program, verb, *rest),) = [words for words in commands(name) if words[0] != "vllm"]
     assert program == "pixeltune"
-    for words in before:
-        assert words[:3] == ["python", "-m", "pixeltune.tasks.benchmarks"]
-        assert benchmarks.main([*words[3:], "--data", words[3]]) == 0
-    flags = [*TINY, *ONLINE.get(verb, "").split(), "--model", "model", *more]
+    task = REAL[name].get("task")
+    folder = ["--data", task] if task in BENCHMARKS else []  # in place of the hub
+    flags = [*TINY, *ONLINE.get(verb, "").split(), "--model", "model", *folder, *more]
     assert cli.main([verb, *rest, *flags]) == 0
     artwork = Artwork.load(Path(REAL[name]["output_dir"]) / "artwork.png")
     made = artwork.provenance
@@ -129,7 +130,7 @@ def test_the_papers_setting_with_a_server(studio, monkeypatch):
         assert picture(body).size == (256, 256)
         assert image["type"] == "image_url"
         assert text["text"].endswith("\n\nEnd your response with: Answer: <number>")
-        prompt = processor.apply_chat_template(_image_part(body["messages"]), add_generation_prompt=True)
+        prompt = processor.apply_chat_template(image_parts(body["messages"]), add_generation_prompt=True)
         assert prompt.endswith("assistant\n<think>\n\n</think>\n\n")
 
 

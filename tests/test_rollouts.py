@@ -15,7 +15,8 @@ from PIL import Image
 from pixeltune import train as training
 from pixeltune.base import load_model, load_processor
 from pixeltune.engine import EngineError
-from pixeltune.evaluate import Local, _image_part, evaluate
+from pixeltune.evaluate import evaluate
+from pixeltune.systems import Local, image_parts
 from pixeltune.tasks import calls
 from pixeltune.train import paint, parse
 from test_engine import Canned, choice
@@ -42,7 +43,7 @@ class Oracle(Canned):
                 if self.hangs_up:
                     raise ConnectionAbortedError("without an answer")
                 return {"status": 503, "error": {"message": "overloaded"}}
-        messages = _image_part(body["messages"])
+        messages = image_parts(body["messages"])
         text = self.processor.apply_chat_template(
             messages, tools=body.get("tools"), tokenize=False, add_generation_prompt=True
         )

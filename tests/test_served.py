@@ -10,8 +10,9 @@ from pixeltune.base import load_model, load_processor
 from pixeltune.check import log_probs
 from pixeltune.cli import main
 from pixeltune.engine import Engine
-from pixeltune.evaluate import Local, Remote, evaluate
+from pixeltune.evaluate import evaluate
 from pixeltune.placement import place_image
+from pixeltune.systems import Local, Remote
 from pixeltune.tasks import calls, sums
 
 N = 60  # prompts per task; two tasks

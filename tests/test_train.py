@@ -20,7 +20,8 @@ from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.cli import main
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
+from pixeltune.systems import Local
 from pixeltune.tasks import calls, sums
 from pixeltune.train import paint, parse
 
@@ -147,9 +148,9 @@ ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "either --task"),
-        ("--task calls --data x.jsonl", "either --task"),
-        ("--task chess", "no task 'chess'; the bundled ones are"),
+        ("", "give --task"),
+        ("--task calls --data x.jsonl", "reads no folder"),
+        ("--task chess", "no task 'chess'; there are calls"),
         ("--data missing.jsonl", "no file missing.jsonl"),
         ("--task calls --start missing.png", "--licence"),
         ("--task calls --start missing.png --licence CC0-1.0", "missing.png"),

@@ -22,12 +22,16 @@ class ArtArguments:
 
     model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
     revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
-    task: str | None = field(default=None, metadata={"help": "A bundled task: calls, sums, turns or shop."})
+    task: str | None = field(
+        default=None,
+        metadata={"help": "A task: calls, sums, turns, shop, or a benchmark such as gsm8k or api_bank."},
+    )
     data: str | None = field(
         default=None,
         metadata={
-            "help": "Or: a JSONL file of rows with prompt and completion (kto: and label), or prompt, chosen "
-            "and rejected (dpo), or prompt and what the reward needs (grpo, rloo); and perhaps tools."
+            "help": "With a benchmark: a folder of its files, in place of the hub. Without a task: a JSONL "
+            "file of rows with prompt and completion (kto: and label), or prompt, chosen and rejected (dpo), "
+            "or prompt and what the reward needs (grpo, rloo); and perhaps tools."
         },
     )
     instruction: str | None = field(
@@ -84,8 +88,8 @@ class ArtArguments:
     )
 
     def __post_init__(self) -> None:
-        if (self.task is None) == (self.data is None):
-            raise ValueError("give either --task (calls, sums, turns, shop) or --data rows.jsonl")
+        if self.task is None and self.data is None:
+            raise ValueError("give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
         if self.start not in ("grey", "noise") and not self.licence:
             raise ValueError(
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"

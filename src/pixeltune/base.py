@@ -11,7 +11,7 @@ from pixeltune.torchvision_cpu import declare_operators
 declare_operators()
 
 import torch  # noqa: E402
-from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor  # noqa: E402
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
@@ -31,6 +31,16 @@ def load_model(name: str, revision: str | None = None) -> Any:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return _load(AutoModelForImageTextToText, name, revision).eval().to(device)
+
+
+def context_length(name: str, revision: str | None = None) -> int | None:
+    """How many tokens the model was made for, None where its config does not say.
+
+    Raises:
+        ValueError: there is no such model.
+    """
+    config = _load(AutoConfig, name, revision).get_text_config()
+    return getattr(config, "max_position_embeddings", None)
 
 
 def _load(auto: Any, name: str, revision: str | None) -> Any:

@@ -20,8 +20,9 @@ declare_operators()
 from transformers import TrainerCallback  # noqa: E402
 
 from pixeltune.adapter.guard import art_layer  # noqa: E402
-from pixeltune.evaluate import Local, evaluate  # noqa: E402
+from pixeltune.evaluate import evaluate  # noqa: E402
 from pixeltune.files import write_atomically  # noqa: E402
+from pixeltune.systems import Local  # noqa: E402
 
 
 class SnapshotCallback(TrainerCallback):

@@ -96,20 +96,39 @@ def _check(argv: list[str]) -> int:
 
 def _eval(argv: list[str]) -> int:
     parser = _parser("eval")
-    parser.add_argument("--task", required=True, help="calls, sums, turns or shop")
+    from pixeltune.contestants import SPECS
+    from pixeltune.tasks import BENCHMARKS, NAMES
+
+    tasks = f"one or several of {', '.join(NAMES)}; a category stands behind a colon: bfcl:parallel"
+    parser.add_argument("--task", nargs="+", required=True, help=f"{tasks}; with --reward, any name")
+    parser.add_argument("--data", help="folder of a benchmark's files (none: the hub); with --reward: JSONL")
+    parser.add_argument("--reward", help="package.module:function that scores rows of your own")
+    parser.add_argument("--max-new-tokens", type=int, default=512, help="of an answer to them (default 512)")
+    parser.add_argument("--artwork", help="a PNG that goes with every request; none: text only")
+    parser.add_argument("--compare", nargs="+", metavar="SYSTEM", help=f"or several systems: {SPECS}")
+    parser.add_argument("--rows", type=int, default=200, help="held-out rows (default 200; 0: all there are)")
     parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
-    parser.add_argument("--artwork", help="a PNG that goes with every request; none: text only")
-    parser.add_argument("--instruction", default="", help='a system message; "best": the task\'s own')
-    parser.add_argument("--rows", type=int, default=200, help="held-out rows (default 200)")
+    parser.add_argument("--batch-size", type=int, default=100, help="rows at a time in process (default 100)")
     parser.add_argument("--engine", help="URL of an OpenAI-compatible engine; none: in this process")
     parser.add_argument("--engine-model", help="the model's name there (default: the only one it serves)")
+    parser.add_argument("--api-key", help="for the engine; none is sent otherwise")
+    parser.add_argument("--tool-choice", default="none", help='with tools (default "none": raw text)')
     parser.add_argument("--concurrency", type=int, default=16, help="requests at a time (default 16)")
-    parser.add_argument("--output", help="write a record per row to this JSONL file")
+    parser.add_argument("--output", default="runs/eval", help="folder for the report (default runs/eval)")
     arguments = parser.parse_args(argv)
-    if arguments.rows < 1 or arguments.concurrency < 1:
-        raise ValueError("--rows and --concurrency must be at least 1")
-    from pixeltune.evaluate import run
+    if min(arguments.concurrency, arguments.batch_size, arguments.max_new_tokens) < 1 or arguments.rows < 0:
+        raise ValueError(
+            "--concurrency, --batch-size, --max-new-tokens must be at least 1, --rows at least 0"
+        )
+    if arguments.artwork and arguments.compare:
+        raise ValueError("name the artwork among the systems of --compare, not with --artwork as well")
+    if arguments.reward and len(arguments.task) > 1:
+        raise ValueError("--reward scores one file: give one --task")
+    benchmarks = [name for name in arguments.task if name.partition(":")[0] in BENCHMARKS]
+    if arguments.data and not arguments.reward and not benchmarks:
+        raise ValueError("--data is a folder of a benchmark's files; rows of your own need --reward as well")
+    from pixeltune.comparison import run
 
     return run(arguments)
 

@@ -19,9 +19,10 @@ from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.check import differences
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
 from pixeltune.files import write_atomically
 from pixeltune.sight import Sight
+from pixeltune.systems import Local
 from pixeltune.tasks import find_task
 from pixeltune.train import ArtArguments, paint, parse
 

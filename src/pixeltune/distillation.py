@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from pathlib import Path
 from typing import Any
 
+from pixeltune.instruction import Message, tell
 from pixeltune.placement import place
 from pixeltune.torchvision_cpu import declare_operators
 
@@ -15,9 +15,6 @@ declare_operators()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TRL announces that experimental trainers may change
     from trl.experimental.sdft import SDFTConfig, SDFTTrainer
-
-Message = dict[str, Any]
-MAX_BYTES = 1 << 20
 
 
 class DistillationTrainer(SDFTTrainer):
@@ -37,41 +34,6 @@ class DistillationTrainer(SDFTTrainer):
             return super()._generate(prompt_ids)
         with self._get_teacher_context_for_self_distillation():
             return super()._generate(prompt_ids)
-
-
-def read_instruction(path: str | Path) -> list[Message]:
-    """What the teacher is told: a text file is a system message, a JSON file a list of messages (few-shot).
-
-    Raises:
-        ValueError: there is no such file, or it holds neither.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no instruction file {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is larger than 1 MiB: an instruction is a prompt")
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-        messages = json.loads(text) if path.suffix == ".json" else [{"role": "system", "content": text}]
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    whole = isinstance(messages, list) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
-        for m in messages
-    )
-    if not whole or not any(m["content"] for m in messages):
-        raise ValueError(f'{path} must hold a text, or a JSON list of {{"role": ..., "content": "text"}}')
-    return [{"role": m["role"], "content": m["content"]} for m in messages]
-
-
-def tell(messages: list[Message], instruction: list[Message]) -> list[Message]:
-    """A conversation with the instruction in front; two system messages become one."""
-    if instruction[0]["role"] == "system" and messages[0]["role"] == "system":
-        both = f"{instruction[0]['content']}\n\n{messages[0]['content']}"
-        return [{"role": "system", "content": both}, *instruction[1:], *messages[1:]]
-    if messages[0]["role"] == "system":
-        return [messages[0], *instruction, *messages[1:]]
-    return [*instruction, *messages]
 
 
 def teacher_rows(rows: list[dict], instruction: list[Message], block: str, processor: Any) -> list[dict]:
@@ -103,4 +65,4 @@ def prompt_tokens(rows: list[dict], tokenizer: Any) -> dict[str, float]:
     return {"artwork": round(student, 1), "words": round(teacher, 1), "saved": round(teacher - student, 1)}
 
 
-__all__ = ["DistillationTrainer", "SDFTConfig", "prompt_tokens", "read_instruction", "teacher_rows", "tell"]
+__all__ = ["DistillationTrainer", "SDFTConfig", "prompt_tokens", "teacher_rows"]

@@ -1,10 +1,11 @@
 """Speaking to a running engine: chat requests over HTTP to anything OpenAI-compatible, vLLM first of all."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from pixeltune.tasks.tool_calls import from_openai
 
 Message = Mapping[str, Any]
 
@@ -23,6 +24,8 @@ class Completion:
     prompt_token_ids: list[int] | None = None  # the picture expanded to its image tokens
     token_ids: list[int] | None = None  # of the answer, end-of-turn token included
     logprobs: list[float] | None = None  # natural log, one per entry of token_ids
+    prompt_tokens: int | None = None  # as the engine counts them, the picture's included
+    completion_tokens: int | None = None  # None where one request asked for several answers
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Engine:
                 refuse unknown fields.
             tool_choice: sent with `tools`. On vLLM "none" puts the tools in the prompt and leaves the answer
                 as raw text, with or without --enable-auto-tool-choice on the server; its default, "auto", is
-                refused by a server without. SGLang drops the tools at "none": use None there.
+                refused by a server without. SGLang drops the tools at "none": use None there. Calls that come
+                back parsed are then written into the text again, as Qwen writes them.
             retries: of a request that got no connection, no answer in time, 429 or 5xx; openai's client
                 waits half a second before the first, twice as long before each further one, 8 s at most.
 
@@ -147,12 +151,14 @@ class Engine:
         return [self._completion(response, choice, latency, logprobs) for choice in response.choices]
 
     def _completion(self, response: Any, choice: Any, latency: float, logprobs: bool) -> Completion:
-        if choice.message.tool_calls:
-            raise EngineError(
-                f"{self.url} parsed the answer into tool calls, and its raw text is gone: "
-                "use tool_choice='none', or start the engine without a tool parser"
-            )
         text, token_ids = choice.message.content or "", getattr(choice, "token_ids", None)
+        if choice.message.tool_calls and self.tool_choice == "none":
+            raise EngineError(
+                f"{self.url} parsed the answer into tool calls though it was asked not to, and its raw text "
+                "is gone: start it without a tool parser, or take the parsed calls with tool_choice='auto'"
+            )
+        if choice.message.tool_calls:
+            text += from_openai(choice.message.tool_calls)
         entries = choice.logprobs.content if choice.logprobs else None
         if logprobs and entries is None:
             raise EngineError(f"{self.url} returned no log-probs: use an engine that does, e.g. vLLM")
@@ -165,37 +171,9 @@ class Engine:
             prompt_token_ids=getattr(response, "prompt_token_ids", None),
             token_ids=token_ids,
             logprobs=[entry.logprob for entry in entries] if logprobs else None,
+            prompt_tokens=usage.prompt_tokens if (usage := response.usage) else None,
+            completion_tokens=usage.completion_tokens if usage and len(response.choices) == 1 else None,
         )
-
-    def complete_many(
-        self,
-        rows: Iterable[Mapping[str, Any]],
-        *,
-        concurrency: int = 16,
-        progress: Callable[[int, int], None] | None = None,
-        **options: Any,
-    ) -> list[Completion]:
-        """Answers to many conversations, in their order, `concurrency` requests at a time.
-
-        Args:
-            rows: keyword arguments of `complete`, one mapping per request: `{"messages": ..., "tools": ...}`.
-            progress: called with (done, total) after each answer.
-            options: keyword arguments of `complete` for all rows.
-
-        Raises:
-            EngineError: at the first failure; requests not yet sent are dropped.
-        """
-        rows = list(rows)
-        pool = ThreadPoolExecutor(max_workers=concurrency)
-        try:
-            futures = [pool.submit(self.complete, **options, **row) for row in rows]
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                if progress is not None:
-                    progress(done, len(rows))
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def score(
         self, messages: list[Message], answer: str, tools: list[dict[str, Any]] | None = None

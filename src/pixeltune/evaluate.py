@@ -1,214 +1,201 @@
-"""How good is it: a task's score for a model in this process or behind an OpenAI-compatible URL."""
+"""How good is it: a task's score for a system, row by row, so that a killed evaluation can go on."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
-from types import ModuleType
-from typing import Any, Protocol
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from pixeltune.placement import place, place_image
+from pixeltune.instruction import tell
+from pixeltune.statistics import interval
+from pixeltune.systems import Message, System
 
-Message = dict[str, Any]
-
-
-class System(Protocol):
-    """Something that answers conversations."""
-
-    def complete(
-        self, conversations: list[list[Message]], tools: list[list[dict] | None], max_new_tokens: int
-    ) -> list[str]:
-        """Greedy completions, special tokens kept (``<tool_call>`` is one), end-of-turn removed."""
-        ...
+FAILURES = 20  # requests in a row: then the engine is taken to be gone
 
 
 @dataclass
 class Result:
-    """A score with its Wilson 95 % interval; ``records`` holds prompt, completions and score per row."""
+    """A score with its 95 % interval; ``records`` holds what was asked, said and scored per row.
+
+    The score is a mean over the rows that were answered; ``failed`` counts those that were not.
+    """
 
     accuracy: float
     n: int
     ci95: tuple[float, float]
+    failed: int = 0
     records: list[dict] = field(default_factory=list, repr=False)
 
     def summary(self) -> dict:
-        """Accuracy, n and interval, as JSON."""
+        """Everything but the records, as JSON."""
         return {key: value for key, value in asdict(self).items() if key != "records"}
 
 
-def wilson(right: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion (E. B. Wilson, 1927). ``(0, 1)`` for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    p = right / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def evaluate(
-    task: ModuleType,
+    task: Any,
     rows: list[dict],
     system: System,
-    instruction: str = "",
+    instruction: str | list[Message] = "",
     progress: Callable[[int, int], None] | None = None,
+    journal: Path | None = None,
 ) -> Result:
     """Score ``system`` on ``rows`` of ``task``.
 
     Args:
-        task: a module of :mod:`pixeltune.tasks` with ``score``, ``MAX_NEW_TOKENS`` and perhaps ``next_turn``.
+        task: a module of :mod:`pixeltune.tasks`, or anything with its ``score``, ``MAX_NEW_TOKENS`` and
+            perhaps ``next_turn`` or ``options``.
         rows: from ``task.rows``.
         system: who answers.
-        instruction: a system message put in front of every conversation, none if empty.
+        instruction: a system message, or several messages, put in front of every conversation; none if empty.
         progress: called with (rows done, rows in all) after each chunk.
+        journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
+            already, unless they failed, are not asked again.
+
+    Raises:
+        ValueError: the journal is of other rows.
+        RuntimeError: one request after another failed; what was answered stands in the journal.
     """
-    records, chunk = [], 100
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        head = [{"role": "system", "content": instruction}] if instruction else []
-        conversations = [head + row["prompt"] for row in part]
-        tools = [json.loads(row["tools"]) if row.get("tools") else None for row in part]
-        said: list[list[str]] = [[] for _ in part]
-        pending = list(range(len(part)))
-        while pending:
-            asked = [conversations[i] for i in pending]
-            texts = system.complete(asked, [tools[i] for i in pending], task.MAX_NEW_TOKENS)
-            for i, text in zip(pending, texts, strict=True):
-                said[i].append(text)
-            pending = [i for i in pending if _go_on(task, part[i], conversations, i, said[i])]
-        for row, conversation, texts in zip(part, conversations, said, strict=True):
-            answer = texts if hasattr(task, "next_turn") else texts[0]
-            records.append(
-                {"prompt": conversation, "completions": texts, "score": float(task.score(row, answer))}
+    head = [{"role": "system", "content": instruction}] if isinstance(instruction, str) else instruction
+    head = head if instruction else []
+    records = _resume(journal, rows) if journal else {}
+    left = [i for i in range(len(rows)) if i not in records]
+    chunks = [left[start : start + system.chunk] for start in range(0, len(left), system.chunk)]
+    if progress:
+        progress(len(records), len(rows))
+    failures = 0
+    for done in _at_once(lambda chunk: _ask(task, rows, chunk, system, head), chunks, system.workers):
+        records |= {record["row"]: record for record in done}
+        if journal:
+            _append(journal, done)
+        for record in done:
+            failures = failures + 1 if record["error"] else 0
+        if failures >= FAILURES:
+            raise RuntimeError(
+                f"{failures} requests failed one after another ({done[-1]['error']}); what was answered is "
+                "kept: mend the engine and give the same command again"
             )
         if progress:
             progress(len(records), len(rows))
-    right = sum(record["score"] for record in records)
-    return Result(right / max(1, len(records)), len(records), wilson(right, len(records)), records)
+    return result([records[i] for i in range(len(rows))])
 
 
-def _go_on(task: ModuleType, row: dict, conversations: list, i: int, texts: list[str]) -> bool:
+def result(records: list[dict]) -> Result:
+    """The score of rows that were asked; failed ones count as failed and not as wrong."""
+    scores = [record["score"] for record in records if not record["error"]]
+    mean = sum(scores) / max(1, len(scores))
+    return Result(mean, len(scores), interval(scores), len(records) - len(scores), records)
+
+
+def opening(row: dict, head: list[Message]) -> tuple[list[Message], list[dict] | None]:
+    """The conversation that a row opens with, and its tools."""
+    prompt = tell(row["prompt"], head) if head else row["prompt"]
+    return prompt, json.loads(row["tools"]) if row.get("tools") else None
+
+
+def _ask(task: Any, rows: list[dict], chunk: list[int], system: System, head: list[Message]) -> list[dict]:
+    """Records of a chunk of rows, each row's episode played to its end."""
+    openings = [opening(rows[i], head) for i in chunk]
+    conversations, tools = [o[0] for o in openings], [o[1] for o in openings]
+    replies: list[list] = [[] for _ in chunk]
+    if hasattr(task, "options"):
+        chosen = system.choose(conversations, tools, [task.options(rows[i]) for i in chunk])
+        replies = [[reply] for reply in chosen]
+    pending = [] if hasattr(task, "options") else list(range(len(chunk)))
+    while pending:
+        asked, offered = [conversations[i] for i in pending], [tools[i] for i in pending]
+        for i, reply in zip(pending, system.complete(asked, offered, task.MAX_NEW_TOKENS), strict=True):
+            replies[i].append(reply)
+        pending = [i for i in pending if _go_on(task, rows[chunk[i]], conversations, i, replies[i])]
+    return [
+        _record(task, row, i, conversation, said)
+        for i, row, conversation, said in zip(
+            chunk, [rows[i] for i in chunk], conversations, replies, strict=True
+        )
+    ]
+
+
+def _go_on(task: Any, row: dict, conversations: list, i: int, replies: list) -> bool:
     """Append the next turn of a task of several turns; whether there is one."""
-    more = task.next_turn(row, texts) if hasattr(task, "next_turn") else None
+    if replies[-1].error or not hasattr(task, "next_turn"):
+        return False
+    more = task.next_turn(row, [reply.text for reply in replies])
     conversations[i] = conversations[i] + (more or [])
     return bool(more)
 
 
-class Local:
-    """A model in this process, text only, looking at a PNG, or wearing a live adapter.
-
-    Args:
-        model: a stock model, or a ``PeftModel`` with an artwork whose live picture is then used.
-        processor: the model's processor.
-        picture: PIL picture that goes with every request, through the stock processor as an engine would;
-            not for an adapter.
-    """
-
-    def __init__(self, model: Any, processor: Any, picture: Any = None):
-        self.model, self.processor, self.picture = model, processor, picture
-        self.block = getattr(model, "art_block", None) if hasattr(model, "peft_config") else None
-        if self.block and picture is not None:
-            raise ValueError("a model with an artwork adapter looks at its own canvas: give no picture")
-
-    def complete(
-        self, conversations: list[list[Message]], tools: list[list[dict] | None], max_new_tokens: int
-    ) -> list[str]:
-        import torch
-
-        if self.picture is not None:
-            conversations = [_image_part(place_image(messages, "")) for messages in conversations]
-        elif self.block:
-            conversations = [place(messages, self.block) for messages in conversations]
-        texts = [
-            self.processor.apply_chat_template(
-                messages, tools=tool, tokenize=False, add_generation_prompt=True
-            )
-            for messages, tool in zip(conversations, tools, strict=True)
-        ]
-        extra = {"images": [[self.picture]] * len(texts)} if self.picture is not None else {}
-        # Left padding puts every completion right behind its prompt; generate insists on it.
-        batch = self.processor(text=texts, padding=True, padding_side="left", return_tensors="pt", **extra)
-        was_training = self.model.training
-        self.model.eval()
-        with torch.no_grad():
-            out = self.model.generate(
-                **batch.to(self.model.device), max_new_tokens=max_new_tokens, do_sample=False
-            )
-        self.model.train(was_training)
-        tokenizer = self.processor.tokenizer
-        said = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=False)
-        ends = {tokenizer.eos_token, tokenizer.pad_token, "<|im_end|>", "<|endoftext|>"} - {None}
-        return [_until(text, ends) for text in said]
+def _record(task: Any, row: dict, i: int, conversation: list[Message], replies: list) -> dict:
+    texts = [reply.text for reply in replies]
+    error = next((reply.error for reply in replies if reply.error), None)
+    answer = texts if hasattr(task, "next_turn") else texts[0]
+    return {
+        "row": i,
+        "id": str(row.get("id", i)),
+        "prompt": conversation,
+        "completions": texts,
+        "score": None if error else float(task.score(row, answer)),
+        "prompt_tokens": _total(reply.prompt_tokens for reply in replies),
+        "completion_tokens": _total(reply.completion_tokens for reply in replies),
+        "latency": _total(reply.latency for reply in replies),
+        "error": error,
+    }
 
 
-class Remote:
-    """An OpenAI-compatible engine; ``picture`` is the data URL of the artwork, placed as in training."""
-
-    def __init__(self, engine: Any, picture: str | None = None, concurrency: int = 16):
-        self.engine, self.picture, self.concurrency = engine, picture, concurrency
-
-    def complete(
-        self, conversations: list[list[Message]], tools: list[list[dict] | None], max_new_tokens: int
-    ) -> list[str]:
-        if self.picture:
-            conversations = [place_image(messages, self.picture) for messages in conversations]
-        requests = [
-            {"messages": messages, "tools": tool} for messages, tool in zip(conversations, tools, strict=True)
-        ]
-        answers = self.engine.complete_many(requests, max_tokens=max_new_tokens, concurrency=self.concurrency)
-        return [answer.text for answer in answers]
+def _total(counts: Any) -> float | None:
+    """Of an episode; None where nobody counted."""
+    counts = list(counts)
+    return None if None in counts else sum(counts)
 
 
-def _image_part(messages: list[Message]) -> list[Message]:
-    """The served conversation with the image part as a template wants it."""
-    return [
-        {**message, "content": [{"type": "image"} if "image_url" in part else part for part in content]}
-        if isinstance(content := message["content"], list)
-        else message
-        for message in messages
-    ]
+def _at_once(work: Callable[[Any], Any], items: list, workers: int) -> Iterator[Any]:
+    """``map``, in any order, with that many threads; an interruption drops what has not begun."""
+    if workers == 1:
+        yield from map(work, items)
+        return
+    pool, waiting = ThreadPoolExecutor(workers), iter(items)
+    try:
+        running = {pool.submit(work, item) for item in islice(waiting, workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+                running |= {pool.submit(work, item) for item in islice(waiting, 1)}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _until(text: str, ends: set[str]) -> str:
-    return text[: min([text.find(end) for end in ends if end in text], default=len(text))]
+def _append(journal: Path, records: list[dict]) -> None:
+    with journal.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records))
 
 
-def run(arguments: Any) -> int:
-    """``pixeltune eval``: score one system, print one line, optionally write the records.
+def _resume(journal: Path, rows: list[dict]) -> dict[int, dict]:
+    """Answered rows of a journal, by their place; a last line that a kill cut off is removed.
 
     Raises:
-        ValueError: unknown task, bad artwork, unknown model, unreachable engine.
+        ValueError: it is of other rows, or damaged elsewhere.
     """
-    from rich.progress import Progress
-
-    from pixeltune.artwork import Artwork
-    from pixeltune.files import write_atomically
-    from pixeltune.tasks import find_task
-
-    task = find_task(arguments.task)
-    artwork = Artwork.load(arguments.artwork) if arguments.artwork else None
-    instruction = task.INSTRUCTION if arguments.instruction == "best" else arguments.instruction
-    rows = task.rows("test", arguments.rows)
-    if arguments.engine:
-        from pixeltune.engine import Engine
-
-        engine = Engine(arguments.engine, model=arguments.engine_model)
-        system = Remote(engine, artwork.data_url() if artwork else None, arguments.concurrency)
-    else:
-        from pixeltune.base import load_model, load_processor
-
-        model, processor = (
-            load_model(arguments.model, arguments.revision),
-            load_processor(arguments.model, arguments.revision),
-        )
-        system = Local(model, processor, artwork.image if artwork else None)
-    with Progress(transient=True) as bar:
-        line = bar.add_task(f"{task.NAME}", total=len(rows))
-        result = evaluate(task, rows, system, instruction, lambda done, n: bar.update(line, completed=done))
-    low, high = result.ci95
-    print(f"{task.NAME}: {result.accuracy:.1%} of {result.n} rows, 95 % interval {low:.1%} to {high:.1%}")
-    if arguments.output:
-        write_atomically(arguments.output, "".join(json.dumps(r) + "\n" for r in result.records))
-    return 0
+    if not journal.exists():
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return {}
+    whole = journal.read_bytes()
+    lines = whole[: whole.rfind(b"\n") + 1]
+    if len(lines) < len(whole):
+        with journal.open("r+b") as file:
+            file.truncate(len(lines))
+    out = {}
+    for number, line in enumerate(lines.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            i, name = record["row"], record["id"]
+            known = name == str(rows[i].get("id", i)) and "error" in record
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            known = False
+        if not known:
+            raise ValueError(f"{journal}, line {number} is no record of these rows: remove the file")
+        if not record["error"]:
+            out[i] = record
+    return out

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -143,22 +142,3 @@ def declare_context_length(model: Any) -> None:
     artwork as text it is a tokenizer (`_tool_call_loop` in trl/trainer/grpo_trainer.py).
     """
     model.config.max_position_embeddings = model.config.get_text_config().max_position_embeddings
-
-
-def find_object(path: str, what: str) -> Callable[..., Any]:
-    """The function or class at a dotted path, `package.module:name`.
-
-    Args:
-        what: it should be, for the message.
-
-    Raises:
-        ValueError: there is none.
-    """
-    module, _, name = path.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"no {what} {path!r} ({error}): write it as package.module:name") from error
-    if not callable(found):
-        raise ValueError(f"{path!r} is not a function or class")
-    return found

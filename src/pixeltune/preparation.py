@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from pixeltune import rows as row_files
-from pixeltune.tasks import find_task
+from pixeltune.tasks import BENCHMARKS, find_rows, find_task
 from pixeltune.torchvision_cpu import declare_operators
 
 declare_operators()
@@ -20,8 +20,9 @@ from transformers import TrainingArguments  # noqa: E402
 
 from pixeltune.arguments import ArtArguments  # noqa: E402
 from pixeltune.canvas import paintable_mask, start_picture  # noqa: E402
-from pixeltune.distillation import read_instruction  # noqa: E402
-from pixeltune.objectives import OBJECTIVES, find_object  # noqa: E402
+from pixeltune.dotted import find_object  # noqa: E402
+from pixeltune.instruction import read_instruction  # noqa: E402
+from pixeltune.objectives import OBJECTIVES  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,17 @@ def read_rows(
     Raises:
         ValueError: the task is unknown, or the file cannot be used.
     """
-    if arguments.data is not None:
-        return None, row_files.read(arguments.data, OBJECTIVES[verb].columns), []
-    task = find_task(arguments.task)
-    return task, task.rows("train", arguments.train_rows, seed), task.rows("test", arguments.held_out_rows)
+    name, folder = arguments.task, arguments.data
+    if name is None:
+        return None, row_files.read(folder, OBJECTIVES[verb].columns), []
+    train_rows = find_rows(name, "train", arguments.train_rows, seed, folder)
+    missing = [column for column in OBJECTIVES[verb].columns if column not in train_rows[0]]
+    if missing and OBJECTIVES[verb].signal == "completions":
+        raise ValueError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
+    # A benchmark's test rows are for the end: what is looked at during training is another split.
+    split = "validation" if name.partition(":")[0] in BENCHMARKS else "test"
+    held_out = find_rows(name, split, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
+    return find_task(name), train_rows, held_out
 
 
 def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pixeltune.callbacks import (  # noqa: E402
 from pixeltune.canvas import Canvas, start_picture  # noqa: E402
 from pixeltune.distillation import prompt_tokens, teacher_rows  # noqa: E402
 from pixeltune.engine import Engine, EngineError  # noqa: E402
-from pixeltune.evaluate import Local, evaluate  # noqa: E402
+from pixeltune.evaluate import evaluate  # noqa: E402
 from pixeltune.objectives import (  # noqa: E402
     OBJECTIVES,
     contrast,
@@ -42,6 +42,7 @@ from pixeltune.refill import refill  # noqa: E402
 from pixeltune.rollouts import ask_engines, show_live_picture  # noqa: E402
 from pixeltune.rows import each_turn  # noqa: E402
 from pixeltune.sight import Sight  # noqa: E402
+from pixeltune.systems import Local  # noqa: E402
 
 RETRIES = 5  # of a request for a rollout: about fifteen seconds of waiting in all
 

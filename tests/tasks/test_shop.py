@@ -9,7 +9,8 @@ import pytest
 
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.callbacks import TurnBudget
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
+from pixeltune.systems import Local
 from pixeltune.tasks import calls, shop
 from pixeltune.train import paint, parse
 

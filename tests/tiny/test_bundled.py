@@ -11,7 +11,8 @@ from PIL import Image
 
 from pixeltune import tiny
 from pixeltune.base import load_model, load_processor
-from pixeltune.evaluate import Local, evaluate
+from pixeltune.evaluate import evaluate
+from pixeltune.systems import Local
 from pixeltune.tasks import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures, recipe
 from tiny_card import board_colours, tile_colours

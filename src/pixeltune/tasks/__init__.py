@@ -1,23 +1,66 @@
-"""Tasks: each file owns its rows, its reward and its score, and one parser serves both."""
+"""Tasks: each file owns its rows, its reward and its score, and one parser serves both.
+
+A task is a module with ``NAME``, ``INSTRUCTION`` (its best prompt in words), ``MAX_NEW_TOKENS``,
+``rows(split, n, seed)``, ``score(row, text)`` in [0, 1] and ``reward(completions, **columns)`` in TRL's
+signature. Where the rows are a public benchmark's, ``rows`` takes also ``folder`` (a copy of its files; None:
+the hub) and ``category``, every row has an ``id`` and perhaps a ``group``. A task of several turns has
+``next_turn(row, texts)``, one of multiple choice ``options(row)``, and one whose score is more than a mean of
+its rows ``metrics(rows, answers)``.
+"""
 
 import random
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-NAMES = ("calls", "sums", "turns", "shop")
+SYNTHETIC = ("calls", "sums", "turns", "shop")
+BENCHMARKS = ("gsm8k", "svamp", "aqua_rat", "bbh", "bfcl", "seal_tools", "api_bank", "when2call")
+NAMES = SYNTHETIC + BENCHMARKS
 
 
 def find_task(name: str) -> ModuleType:
-    """The module of a bundled task.
+    """The module of a task; a category behind a colon ("bfcl:parallel") is not looked at.
 
     Raises:
         ValueError: there is no such task.
     """
-    if name not in NAMES:
-        raise ValueError(f"there is no task {name!r}; the bundled ones are {', '.join(NAMES)}")
-    return import_module(f"pixeltune.tasks.{name}")
+    stem = name.partition(":")[0]
+    if stem not in NAMES:
+        raise ValueError(f"there is no task {stem!r}; there are {', '.join(NAMES)}")
+    return import_module(f"pixeltune.tasks.{stem}")
+
+
+def find_rows(
+    name: str, split: str, n: int | None, seed: int = 0, folder: str | Path | None = None
+) -> list[dict]:
+    """Rows of a task.
+
+    Args:
+        name: of a task, perhaps with a category: "bfcl:parallel".
+        split: "train" or "test"; benchmarks with a train split also have "validation".
+        n: how many; None for all that a benchmark has.
+        seed: of the draw.
+        folder: a copy of a benchmark's files, or the folder above one of that name; None reads the hub.
+
+    Raises:
+        ValueError: the task has no such split or category, or its data cannot be had or used.
+    """
+    stem, _, category = name.partition(":")
+    task = find_task(name)
+    if stem in BENCHMARKS:
+        if folder is not None and (Path(folder) / stem).is_dir():
+            folder = Path(folder) / stem
+        rows = task.rows(split, n, seed, folder=folder, category=category or None)
+        if not rows:
+            raise ValueError(f"{name} has no rows in the split {split!r}")
+        return rows
+    if category or folder is not None:
+        raise ValueError(f"{stem} makes its own rows: it has no categories and reads no folder")
+    if n is None:
+        raise ValueError(f"{stem} makes as many rows as you like: say how many")
+    return task.rows(split, n, seed)
 
 
 def draw(name: str, make: Callable[[random.Random], Any], split: str, n: int, seed: int) -> list:

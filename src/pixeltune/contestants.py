@@ -1,0 +1,176 @@
+"""What is compared: a picture, words, examples, weights of PEFT, or nothing, in front of the same rows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixeltune.artwork import Artwork
+from pixeltune.instruction import read_instruction
+from pixeltune.tasks import find_rows, find_task
+
+Message = dict[str, Any]
+SPECS = "off, start, best, few-shot:K, prompt:FILE, adapter:FOLDER, model:NAME or an artwork.png"
+MAX_SHOTS = 64
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way of asking the same frozen model."""
+
+    name: str
+    """As it was given, a path shortened to its last part."""
+    kind: str
+    """off, picture, words, few-shot, adapter or model."""
+    picture: Any = None
+    """PIL picture in front of every request, None for none."""
+    told: tuple[Message, ...] = ()
+    """Messages in front of every request."""
+    best: bool = False
+    """Whether it is told each task's own instruction."""
+    shots: int = 0
+    """Rows of the train split shown as examples."""
+    source: str = ""
+    """Folder of a PEFT adapter, or another name that the engine serves."""
+
+    def head(self, name: str, folder: str | None, seed: int) -> list[Message]:
+        """What stands in front of every request of the task ``name``.
+
+        Args:
+            name: of a task, perhaps with a category.
+            folder: the task's data, None for the hub.
+            seed: of the examples' draw.
+
+        Raises:
+            ValueError: the task has no train split to take examples from, or no answers in it.
+        """
+        if self.best:
+            return [{"role": "system", "content": find_task(name).INSTRUCTION}]
+        if self.shots:
+            rows = find_rows(name, "train", self.shots, seed, folder)
+            if not all(row.get("completion") for row in rows):
+                raise ValueError(f"{name} has no reference answers to show: leave {self.name} out")
+            return [message for row in rows for message in _example(row)]
+        return list(self.told)
+
+    def data_url(self) -> str | None:
+        """The picture as an engine takes it: the PNG's own bytes do not matter, its pixels do."""
+        if self.picture is None:
+            return None
+        file = io.BytesIO()
+        self.picture.save(file, "PNG")
+        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+    def identity(self) -> dict:
+        """What makes it what it is, as JSON: the same identity on the same rows means the same evaluation."""
+        files = sorted(Path(self.source).glob("adapter_*")) if self.kind == "adapter" else []
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() if files else None
+        pixels = hashlib.sha256(self.picture.tobytes()).hexdigest() if self.picture is not None else None
+        source = self.source if self.kind == "model" else None
+        return {
+            "kind": self.kind,
+            "pixels": pixels,
+            "told": list(self.told),
+            "best": self.best,
+            "shots": self.shots,
+            "weights": digest,
+            "model": source,
+        }
+
+
+def contestants(specs: Sequence[str], engine: bool) -> list[Contestant]:
+    """What the words of ``--compare`` stand for.
+
+    Args:
+        specs: each one of `SPECS`. "start" is the picture that the first artwork was painted from, as
+            ``start:FILE`` where that was a file.
+        engine: whether an engine answers; then there are no adapters, else no other served names.
+
+    Raises:
+        ValueError: one of them is unknown, cannot be read, or is there twice.
+    """
+    artworks = {spec: Artwork.load(_path(spec)) for spec in specs if _path(spec)}
+    out = [_contestant(spec, artworks, engine) for spec in specs]
+    names = [one.name for one in out]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(
+            f"{', '.join(sorted(twice))} is there twice: give every contestant once, by its own name"
+        )
+    return out
+
+
+def _contestant(spec: str, artworks: dict[str, Artwork], engine: bool) -> Contestant:
+    kind, _, rest = spec.partition(":")
+    if spec in artworks:
+        return Contestant(Path(_path(spec)).name, "picture", artworks[spec].image)
+    if spec == "off":
+        return Contestant(spec, "off")
+    if spec == "best":
+        return Contestant(spec, "words", best=True)
+    if kind == "start":
+        return Contestant("start", "picture", _start(next(iter(artworks.values()), None), rest))
+    if kind == "few-shot":
+        if not rest.isdigit() or not 1 <= int(rest) <= MAX_SHOTS:
+            raise ValueError(f"{spec!r}: say how many examples, 1 to {MAX_SHOTS}: few-shot:4")
+        return Contestant(spec, "few-shot", shots=int(rest))
+    if kind == "prompt" and rest:
+        return Contestant(f"prompt:{Path(rest).name}", "words", told=tuple(read_instruction(rest)))
+    if kind == "adapter" and rest:
+        return _adapter(rest, engine)
+    if kind == "model" and rest:
+        if not engine:
+            raise ValueError(f"{spec!r} is a name on an engine: give its address with --engine")
+        return Contestant(spec, "model", source=rest)
+    raise ValueError(f"{spec!r} is nothing to compare: give {SPECS}")
+
+
+def _path(spec: str) -> str | None:
+    """The file of an artwork's spec, None if the spec is of something else."""
+    if spec.startswith("artwork:"):
+        return spec.removeprefix("artwork:")
+    return spec if spec.lower().endswith(".png") and not spec.startswith("start:") else None
+
+
+def _start(artwork: Artwork | None, file: str) -> Any:
+    """The picture that an artwork was painted from, rendered once more."""
+    if artwork is None:
+        raise ValueError("start is the picture an artwork began as: name the artwork as well")
+    start = file or artwork.provenance.start
+    if not file and start not in ("grey", "noise"):
+        raise ValueError(f"the artwork was painted from {start}: say where that is with start:FILE")
+    from PIL import Image
+
+    from pixeltune.canvas import Canvas, start_picture
+
+    height, width = artwork.pixels.shape[:2]
+    return Image.fromarray(Canvas(start_picture(start, height, width, artwork.provenance.seed)).to_uint8())
+
+
+def _adapter(folder: str, engine: bool) -> Contestant:
+    if engine:
+        raise ValueError("an engine loads adapters itself: serve it there and compare model:NAME")
+    path = Path(folder) / "adapter_config.json"
+    if not path.is_file():
+        raise ValueError(f"{folder} is no PEFT adapter: it has no adapter_config.json")
+    try:
+        kind = json.loads(path.read_bytes())["peft_type"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error!r}") from error
+    return Contestant(f"{Path(folder).name} ({kind})", "adapter", source=folder)
+
+
+def _example(row: dict) -> list[Message]:
+    """A row as turns of a conversation; tools of its own are told in the user's words.
+
+    The tools of a request hold for all of it, and an example's are not those of the question asked.
+    """
+    *before, last = row["prompt"]
+    if row.get("tools"):
+        last = {**last, "content": f"Tools on offer: {row['tools']}\n\n{last['content']}"}
+    return [*before, last, *row["completion"]]

@@ -1,0 +1,226 @@
+"""Who answers: a model in this process, or an engine behind an OpenAI-compatible URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pixeltune.placement import place, place_image
+
+Message = dict[str, Any]
+Tools = list[dict] | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, or why there is none."""
+
+    text: str
+    """Special tokens kept (``<tool_call>`` is one), end-of-turn removed."""
+    prompt_tokens: int | None = None
+    """The artwork's image tokens included."""
+    completion_tokens: int | None = None
+    latency: float | None = None
+    """Seconds until it was there: of the request to an engine; in this process, of the whole batch."""
+    error: str | None = None
+    """One line if the request failed; then there is no text."""
+
+
+class System(Protocol):
+    """Something that answers conversations.
+
+    ``chunk`` conversations are handed over at a time, and as many chunks as it has ``workers`` at once.
+    """
+
+    chunk: int
+    workers: int
+
+    def complete(
+        self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
+    ) -> list[Reply]:
+        """Greedy completions."""
+        ...
+
+    def choose(
+        self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
+    ) -> list[Reply]:
+        """Of each conversation's options the one with the highest mean log-probability per token."""
+        ...
+
+
+class Local:
+    """A model in this process: text only, looking at a PNG, or wearing a live adapter.
+
+    Args:
+        model: a stock model, or a ``PeftModel``. With an artwork adapter its live picture is used; LoRA and
+            soft prompts generate as PEFT makes them.
+        processor: the model's processor.
+        picture: PIL picture that goes with every request, through the stock processor as an engine would;
+            not for an artwork adapter.
+        chunk: rows in one batch.
+
+    Raises:
+        ValueError: a picture for a model that has a canvas of its own.
+    """
+
+    workers = 1
+
+    def __init__(self, model: Any, processor: Any, picture: Any = None, chunk: int = 100):
+        self.model, self.processor, self.picture, self.chunk = model, processor, picture, chunk
+        self.block = getattr(model, "art_block", None) if hasattr(model, "peft_config") else None
+        if self.block and picture is not None:
+            raise ValueError("a model with an artwork adapter looks at its own canvas: give no picture")
+
+    def complete(
+        self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
+    ) -> list[Reply]:
+        import torch
+
+        begin = time.perf_counter()
+        # Left padding puts every completion right behind its prompt; generate insists on it.
+        batch = self._batch(self._texts(conversations, tools), "left")
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            out = self.model.generate(
+                **batch.to(self.model.device), max_new_tokens=max_new_tokens, do_sample=False
+            )
+        self.model.train(was_training)
+        tokenizer = self.processor.tokenizer
+        new = out[:, batch["input_ids"].shape[1] :]
+        ends = {tokenizer.eos_token, tokenizer.pad_token, "<|im_end|>", "<|endoftext|>"} - {None}
+        stops = {tokenizer.convert_tokens_to_ids(end) for end in ends}
+        seconds = time.perf_counter() - begin
+        return [
+            Reply(_until(text, ends), prompt, _length(ids, stops), seconds)
+            for text, ids, prompt in zip(
+                tokenizer.batch_decode(new, skip_special_tokens=False),
+                new.tolist(),
+                batch["attention_mask"].sum(1).tolist(),
+                strict=True,
+            )
+        ]
+
+    def choose(
+        self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
+    ) -> list[Reply]:
+        texts = self._texts(conversations, tools)
+        return [self._choose(text, offered) for text, offered in zip(texts, options, strict=True)]
+
+    def prompt_lengths(self, conversations: list[list[Message]], tools: list[Tools]) -> list[int]:
+        """Tokens of each prompt, without the artwork's. Needs no model."""
+        texts = self._texts(conversations, tools, picture=False)
+        return [len(ids) for ids in self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    def _texts(
+        self, conversations: list[list[Message]], tools: list[Tools], picture: bool = True
+    ) -> list[str]:
+        if picture and self.picture is not None:
+            conversations = [image_parts(place_image(messages, "")) for messages in conversations]
+        elif picture and self.block:
+            conversations = [place(messages, self.block) for messages in conversations]
+        return [
+            self.processor.apply_chat_template(
+                messages, tools=tool, tokenize=False, add_generation_prompt=True
+            )
+            for messages, tool in zip(conversations, tools, strict=True)
+        ]
+
+    def _batch(self, texts: list[str], side: str) -> Any:
+        pictures = {"images": [[self.picture]] * len(texts)} if self.picture is not None else {}
+        return self.processor(text=texts, padding=True, padding_side=side, return_tensors="pt", **pictures)
+
+    def _choose(self, prompt: str, options: list[str]) -> Reply:
+        import torch
+
+        begin = time.perf_counter()
+        batch = self._batch([prompt + option for option in options], "right")
+        first = int(self._batch([prompt], "right")["attention_mask"].sum())
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(**batch.to(self.model.device)).logits
+        self.model.train(was_training)
+        # From the right: a soft prompt makes the logits longer than the ids, at the front.
+        ids, said = batch["input_ids"][:, first:], batch["attention_mask"][:, first:].float()
+        chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
+        best = int(((chosen * said).sum(1) / said.sum(1)).argmax())
+        return Reply(options[best], first, int(said[best].sum()), time.perf_counter() - begin)
+
+
+class Remote:
+    """An OpenAI-compatible engine.
+
+    Args:
+        engine: from :mod:`pixeltune.engine`.
+        picture: data URL of an artwork, placed as in training.
+        concurrency: requests at a time.
+    """
+
+    chunk = 1  # every row is an episode of its own
+
+    def __init__(self, engine: Any, picture: str | None = None, concurrency: int = 16):
+        self.engine, self.picture, self.workers = engine, picture, concurrency
+
+    def complete(
+        self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
+    ) -> list[Reply]:
+        return [
+            self._complete(messages, tool, max_new_tokens)
+            for messages, tool in zip(self._placed(conversations), tools, strict=True)
+        ]
+
+    def choose(
+        self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
+    ) -> list[Reply]:
+        rows = zip(self._placed(conversations), tools, options, strict=True)
+        return [self._choose(messages, tool, offered) for messages, tool, offered in rows]
+
+    def _placed(self, conversations: list[list[Message]]) -> Iterable[list[Message]]:
+        return [place_image(m, self.picture) for m in conversations] if self.picture else conversations
+
+    def _complete(self, messages: list[Message], tools: Tools, max_new_tokens: int) -> Reply:
+        from pixeltune.engine import EngineError
+
+        try:
+            answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens)
+        except EngineError as error:
+            return Reply("", error=str(error))
+        return Reply(answer.text, answer.prompt_tokens, answer.completion_tokens, answer.latency)
+
+    def _choose(self, messages: list[Message], tools: Tools, options: list[str]) -> Reply:
+        from pixeltune.engine import EngineError
+
+        begin, best = time.perf_counter(), None
+        try:
+            for option in options:
+                scored = self.engine.score(messages, option, tools)
+                mean = sum(scored.logprobs) / len(scored.logprobs)
+                if best is None or mean > best[0]:
+                    best = mean, option, scored
+        except EngineError as error:
+            return Reply("", error=str(error))
+        _, option, scored = best
+        seconds = time.perf_counter() - begin
+        return Reply(option, len(scored.prompt_token_ids), len(scored.token_ids), seconds)
+
+
+def image_parts(messages: list[Message]) -> list[Message]:
+    """The served conversation with the image part as a template wants it."""
+    return [
+        {**message, "content": [{"type": "image"} if "image_url" in part else part for part in content]}
+        if isinstance(content := message["content"], list)
+        else message
+        for message in messages
+    ]
+
+
+def _until(text: str, ends: set[str]) -> str:
+    return text[: min([text.find(end) for end in ends if end in text], default=len(text))]
+
+
+def _length(ids: list[int], stops: set[int]) -> int:
+    """Tokens up to and with the first that ends a turn."""
+    return next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
