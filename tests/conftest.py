@@ -64,9 +64,9 @@ def _paintings(painted_folder: Path) -> dict:
     out = {}
     for name in ("calls", "sums"):
         flags = (
-            f"--task {name} --max_steps 40 --save_steps 40 --held_out_rows 40 --score_steps 20 "
+            f"--task {name} --max_steps 30 --save_steps 30 --held_out_rows 40 --score_steps 15 "
             "--per_device_train_batch_size 16 --train_rows 1000 --learning_rate 0.06 "
-            f"--snapshot_steps 20 --output_dir {painted_folder / name}"
+            f"--snapshot_steps 15 --output_dir {painted_folder / name}"
         )
         artwork, model, finished = paint("sft", *parse("sft", flags.split()), quiet=True)
         assert finished
