@@ -24,6 +24,7 @@ from datasets import Dataset  # noqa: E402
 from peft import LoraConfig, PromptTuningConfig, get_peft_model  # noqa: E402
 from transformers import PrinterCallback, TrainerCallback, set_seed  # noqa: E402
 
+from pixeltune import soft_prompt  # noqa: E402
 from pixeltune.adapter import ArtConfig  # noqa: E402
 from pixeltune.base import load_model, load_processor, weights_sha256  # noqa: E402
 from pixeltune.objectives import OBJECTIVES, PIXEL_DEFAULTS, rendered  # noqa: E402
@@ -105,20 +106,16 @@ def adapt(model: Any, method: str, seed: int = 0, image_tokens: int = TOKENS) ->
     if method == "artwork":
         return get_peft_model(model, ArtConfig(image_tokens=image_tokens, seed=seed))
     if method == "prompt":
-        return soft_prompt(model)
+        return with_soft_prompt(model)
     r = int(method.removeprefix("lora"))
     return get_peft_model(model, LoraConfig(r=r, lora_alpha=2 * r, target_modules=LINEAR))
 
 
-def soft_prompt(model: Any) -> Any:
-    """PEFT's prompt tuning on a model of the Qwen-VL family, with positions that fit together.
+def with_soft_prompt(model: Any) -> Any:
+    """PEFT's prompt tuning, generating as `pixeltune.soft_prompt` does it.
 
-    PEFT drops the position ids that `generate` has prepared. Qwen's backbone then makes them from the
-    attention mask, for all tokens of the sequence also where it is given only the newest, which fails on a
-    padded batch (PEFT 0.21, transformers 5.19; huggingface/transformers#42508 mended an earlier form of it).
-    So the vectors are handed to the model's own `generate` as embeddings. In training the backbone counts
-    padding as positions unless it holds ``rope_deltas``, and left-padded prompts (GRPO) would stand apart
-    from the vectors.
+    In training Qwen's backbone counts padding as positions unless it holds ``rope_deltas``, and left-padded
+    prompts (GRPO) would stand apart from the vectors.
 
     The vectors start as embeddings of tokens drawn from the vocabulary, which does better than noise (Lester,
     Al-Rfou and Constant 2021, section 3.2).
@@ -128,24 +125,8 @@ def soft_prompt(model: Any) -> Any:
     )
     adapted = get_peft_model(model, config)
     model.model.rope_deltas = torch.zeros(1, 1, dtype=torch.long)
-    adapted.generate = MethodType(_generate, adapted)
+    adapted.generate = MethodType(soft_prompt.generate, adapted)
     return adapted
-
-
-def _generate(self: Any, input_ids: Any, attention_mask: Any, **kwargs: Any) -> Any:
-    """`generate` behind a soft prompt: ids of prompts and completions, as without one."""
-    base, texts = self.get_base_model(), self.word_embeddings(input_ids)
-    vectors = self.get_prompt(batch_size=len(input_ids)).to(texts.dtype)
-    kwargs.pop("mm_token_type_ids", None)  # of the texts alone; there are no pictures
-    try:
-        said = base.generate(
-            inputs_embeds=torch.cat([vectors, texts], 1),
-            attention_mask=torch.cat([attention_mask.new_ones(vectors.shape[:2]), attention_mask], 1),
-            **kwargs,
-        )
-    finally:
-        base.model.rope_deltas = torch.zeros(1, 1, dtype=torch.long)  # generate left one for its own batch
-    return torch.cat([input_ids, said], 1)
 
 
 def base_sha256(model: Any) -> str:

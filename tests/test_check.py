@@ -84,14 +84,6 @@ def test_verbs_and_exit_statuses(argv, status, capsys):
     assert main(argv) == status
 
 
-def test_eval_writes_a_record_per_row(png, tmp_path, capsys):
-    out = tmp_path / "records.jsonl"
-    flags = f"--task calls --artwork {png} --rows 12 --output {out}"
-    assert main(["eval", *flags.split()]) == 0
-    assert len(out.read_text().splitlines()) == 12
-    assert "of 12 rows, 95 % interval" in capsys.readouterr().out
-
-
 def test_an_unreachable_engine_is_one_line(png, capsys):
     flags = ["--engine", "http://127.0.0.1:9/v1"]
     assert main(["check", str(png), "--model", "tiny", *flags]) == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pixeltune.cli import main
-from pixeltune.tasks import calls, sums
+from pixeltune.tasks import calls, refusals, sums
 
 ARTWORK = Path(__file__).parents[1] / "docs/images/calls.png"
 
@@ -37,26 +37,43 @@ def lora(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def compared(lora, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("eval")
-    systems = ["off", "start", "best", "few-shot:2", str(ARTWORK), f"adapter:{lora}"]
-    flags = ["--rows", "16", "--output", str(folder), "--compare", *systems]
-    assert main(["eval", "--task", "calls", "sums", *flags]) == 0
+def soft(tmp_path_factory) -> Path:
+    """A soft prompt that PEFT saved, untrained: eight tokens of the vocabulary."""
+    from pixeltune.base import load_model
+
+    from peft import PromptTuningConfig, get_peft_model  # isort: skip
+
+    folder = tmp_path_factory.mktemp("peft") / "words"
+    config = PromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=8, prompt_tuning_init="SAMPLE_VOCAB"
+    )
+    get_peft_model(load_model("tiny"), config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(lora, soft, tmp_path_factory) -> Path:
+    folder, all_of_them = tmp_path_factory.mktemp("eval"), refusals.rows()
+    systems = ["off", "start", "best", "few-shot:2", str(ARTWORK), f"adapter:{lora}", f"adapter:{soft}"]
+    flags = ["--rows", "10", "--output", str(folder), "--compare", *systems]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refusals, "rows", lambda: all_of_them[:2] + all_of_them[-2:])
+        assert main(["eval", "--task", "calls", "sums", *flags]) == 0
     return folder
 
 
 def test_every_system_answers_the_same_rows(compared):
     report = json.loads((compared / "report.json").read_text())
-    names = ["off", "start", "best", "few-shot:2", "calls.png", "nothing (LORA)"]
+    names = ["off", "start", "best", "few-shot:2", "calls.png", "nothing (LORA)", "words (PROMPT_TUNING)"]
     assert list(report["tasks"]) == ["calls", "sums"]
     for task in (calls, sums):
         part = report["tasks"][task.NAME]
         assert list(part["systems"]) == names
-        assert {one["n"] for one in part["systems"].values()} == {16}
+        assert {one["n"] for one in part["systems"].values()} == {10}
         for name in ("off", "best", "calls.png"):
             records = rows_of(compared, f"{task.NAME}-{name}")
             user = [record["prompt"][-1] for record in records]
-            assert user == [row["prompt"][0] for row in task.rows("test", 16)]
+            assert user == [row["prompt"][0] for row in task.rows("test", 10)]
     got = {name: report["tasks"]["calls"]["systems"][name] for name in names}
     assert min(got[name]["accuracy"] for name in ("calls.png", "best")) >= 0.8
     assert max(got[name]["accuracy"] for name in ("off", "start")) <= 0.2
@@ -64,6 +81,7 @@ def test_every_system_answers_the_same_rows(compared):
     assert picture == pytest.approx(66)  # 64 image tokens between vision start and end
     assert "significant" in report["tasks"]["calls"]["verdict"]
     assert set(report["refusals"]) == set(names)
+    assert {(one["n_harmful"], one["n_harmless"]) for one in report["refusals"].values()} == {(2, 2)}
     text = (compared / "report.md").read_text()
     assert all(name in text for name in names)
     assert report["tasks"]["calls"]["verdict"] in text
@@ -72,12 +90,16 @@ def test_every_system_answers_the_same_rows(compared):
 def test_a_lora_that_changes_nothing_answers_as_the_base(compared):
     off, lora = rows_of(compared, "calls-off"), rows_of(compared, "calls-nothing--LORA-")
     assert [record["completions"] for record in off] == [record["completions"] for record in lora]
+    soft = rows_of(compared, "calls-words--PROMPT_TUNING-")
+    assert [record["completions"] for record in off] != [record["completions"] for record in soft]
 
 
 def test_what_was_answered_is_not_asked_again(compared, monkeypatch, capsys):
     before = (compared / "report.json").read_text()
+    shown = refusals.rows()
+    monkeypatch.setattr(refusals, "rows", lambda: shown[:2] + shown[-2:])
     monkeypatch.setattr("pixeltune.systems.Local.complete", None)  # calling it would fail
-    flags = ["--rows", "16", "--output", str(compared)]
+    flags = ["--rows", "10", "--output", str(compared)]
     assert main(["eval", "--task", "calls", *flags, "--artwork", str(ARTWORK)]) == 0
     report = json.loads((compared / "report.json").read_text())
     assert (

@@ -53,7 +53,7 @@ def run(arguments: Namespace) -> int:
 
     field = contestants(arguments.compare or [arguments.artwork or "off"], bool(arguments.engine))
     plans = [_plan(name, field, arguments) for name in arguments.task]
-    harmful = Plan("refusals", REFUSALS, refusals.rows(), {one.name: [] for one in field})
+    harmful = Plan("refusals", REFUSALS, refusals.rows(), plans[0].heads)
     systems = _Engines(arguments) if arguments.engine else _Models(arguments, plans, field)
     results: dict[str, dict[str, Result]] = {plan.name: {} for plan in [*plans, harmful]}
     with Progress(transient=True) as bar:

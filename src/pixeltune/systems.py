@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from pixeltune.placement import place, place_image
+from pixeltune.soft_prompt import generate as generate_behind
+from pixeltune.soft_prompt import is_soft_prompt
 
 Message = dict[str, Any]
 Tools = list[dict] | None
@@ -20,7 +23,7 @@ class Reply:
     text: str
     """Special tokens kept (``<tool_call>`` is one), end-of-turn removed."""
     prompt_tokens: int | None = None
-    """The artwork's image tokens included."""
+    """The artwork's image tokens and the vectors of a soft prompt included."""
     completion_tokens: int | None = None
     latency: float | None = None
     """Seconds until it was there: of the request to an engine; in this process, of the whole batch."""
@@ -62,7 +65,7 @@ class Local:
         chunk: rows in one batch.
 
     Raises:
-        ValueError: a picture for a model that has a canvas of its own.
+        ValueError: a picture for a model that has a canvas or a soft prompt of its own.
     """
 
     workers = 1
@@ -70,6 +73,9 @@ class Local:
     def __init__(self, model: Any, processor: Any, picture: Any = None, chunk: int = 100):
         self.model, self.processor, self.picture, self.chunk = model, processor, picture, chunk
         self.block = getattr(model, "art_block", None) if hasattr(model, "peft_config") else None
+        self.soft = is_soft_prompt(model)
+        if self.soft and picture is not None:
+            raise ValueError("a soft prompt goes with text alone here: give no picture")
         if self.block and picture is not None:
             raise ValueError("a model with an artwork adapter looks at its own canvas: give no picture")
 
@@ -84,17 +90,17 @@ class Local:
         was_training = self.model.training
         self.model.eval()
         with torch.no_grad():
-            out = self.model.generate(
-                **batch.to(self.model.device), max_new_tokens=max_new_tokens, do_sample=False
-            )
+            generate = partial(generate_behind, self.model) if self.soft else self.model.generate
+            out = generate(**batch.to(self.model.device), max_new_tokens=max_new_tokens, do_sample=False)
         self.model.train(was_training)
         tokenizer = self.processor.tokenizer
         new = out[:, batch["input_ids"].shape[1] :]
         ends = {tokenizer.eos_token, tokenizer.pad_token, "<|im_end|>", "<|endoftext|>"} - {None}
         stops = {tokenizer.convert_tokens_to_ids(end) for end in ends}
+        vectors = self.model.active_peft_config.num_virtual_tokens if self.soft else 0
         seconds = time.perf_counter() - begin
         return [
-            Reply(_until(text, ends), prompt, _length(ids, stops), seconds)
+            Reply(_until(text, ends), prompt + vectors, _length(ids, stops), seconds)
             for text, ids, prompt in zip(
                 tokenizer.batch_decode(new, skip_special_tokens=False),
                 new.tolist(),
