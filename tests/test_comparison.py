@@ -197,6 +197,7 @@ class Slow(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         question = body["messages"][-1]["content"]
+        question = question if isinstance(question, str) else question[-1]["text"]
         self.server.asked.append((body["model"], question))
         time.sleep(0.05)
         if question in self.server.fails:
@@ -282,3 +283,12 @@ def test_on_a_real_vllm_as_in_this_process(vllm_url, tmp_path):
         there.sort(key=lambda record: record["row"])
         for key in ("prompt", "prompt_tokens", "score"):
             assert [record[key] for record in here] == [record[key] for record in there]
+
+
+def test_with_an_engine_neither_torch_nor_transformers_is_needed(engine, tmp_path):
+    words = command(engine, tmp_path, "--compare", "off", "best", str(ARTWORK))
+    code = "import sys\nsys.modules |= dict.fromkeys(('torch', 'transformers', 'peft', 'datasets'))\n"
+    code += f"from pixeltune.cli import main\nsys.exit(main({words!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "calls.png" in done.stdout

@@ -64,7 +64,8 @@ def rows(
         n: how many; None for all.
         seed: of the draw.
         folder: holds the files, as ``level-1-api.jsonl`` or ``test-data/level-1-api.json``; None reads the
-        hub. category: a level and kind of the test, or one of the two files for training.
+            hub.
+        category: a level and kind of the test, or one of the two files for training.
 
     Raises:
         ValueError: there is no such split or category, or its data cannot be had or used.

@@ -12,7 +12,7 @@ import random
 import zlib
 from dataclasses import dataclass
 
-from pixeltune.tasks import draw, texts_of
+from pixeltune.tasks import draw, texts_of, tool_calls
 from pixeltune.tasks.tool_calls import parse, right_arguments
 
 NAME = "calls"
@@ -194,7 +194,7 @@ def another(item: Request, rng: random.Random, fits: bool) -> Request:
 
 def render(call: dict) -> str:
     """A call as the chat template writes it; what the model is trained to say."""
-    return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
+    return tool_calls.render([call])
 
 
 def rows(split: str, n: int, seed: int = 0) -> list[dict]:
