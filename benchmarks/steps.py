@@ -28,11 +28,10 @@ declare_operators()
 
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
-from peft import LoraConfig, PromptTuningConfig, get_peft_model  # noqa: E402
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
 
+from baselines import adapt  # noqa: E402
 from machine import machine  # noqa: E402
-from pixeltune.adapter import ArtConfig  # noqa: E402
 from pixeltune.base import load_model, load_processor  # noqa: E402
 from pixeltune.files import write_atomically  # noqa: E402
 from pixeltune.prefix import SharedPrefix  # noqa: E402
@@ -40,7 +39,14 @@ from reference_memory import save_random_model  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 SEED, GROUP = 42, 8
-SIDES = ("artwork", "artwork, plain", "lora", "prompt tuning", "full")
+METHODS = {  # side: what `baselines.adapt` calls it
+    "artwork": "artwork",
+    "artwork, plain": "artwork",
+    "lora": "lora16",
+    "prompt tuning": "prompt",
+    "full": "full",
+}
+SIDES = tuple(METHODS)
 # Rows, tokens of the prompt, tokens of the answer, image tokens.
 GRIDS = {
     ("tiny", "sft"): [(b, p, a, 64) for b in (4, 16, 32) for p, a in ((32, 32), (128, 64))]
@@ -147,17 +153,8 @@ def make_step(
 ) -> Any:
     """A function that makes one training step of one side, in the model's precision and on its device."""
     rows, prompt, answer, image = cell
-    tokenizer, block = processor.tokenizer, ""
-    if side.startswith("artwork"):
-        model = get_peft_model(model, ArtConfig(image_tokens=image))
-        block = model.art_block
-    elif side == "lora":
-        linear = r".*language_model.*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-        model = get_peft_model(model, LoraConfig(r=16, target_modules=linear))
-    elif side == "prompt tuning":
-        model = get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=64))
-    else:
-        model.requires_grad_(True)
+    model, tokenizer = adapt(model, METHODS[side], image_tokens=image), processor.tokenizer
+    block = model.art_block if side.startswith("artwork") else ""
     head, tail = tokenizer(HEAD + block)["input_ids"], tokenizer(TAIL)["input_ids"]
     noise = torch.randint(40, 500, (rows, prompt + answer), generator=torch.Generator().manual_seed(SEED))
     if verb == "grpo":  # rows of a group ask the same question

@@ -13,8 +13,8 @@ from typing import Any
 
 def is_soft_prompt(model: Any) -> bool:
     """Whether a model wears one of PEFT's methods that put trained vectors in front of the text."""
-    config = getattr(model, "peft_config", None)
-    return bool(config) and getattr(model, "active_peft_config", None).is_prompt_learning
+    config = getattr(model, "active_peft_config", None)
+    return config is not None and config.is_prompt_learning
 
 
 def generate(model: Any, input_ids: Any, attention_mask: Any, **kwargs: Any) -> Any:
