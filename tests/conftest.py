@@ -17,7 +17,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything that uses the server is marked `vllm`, and skipped where that is asked for, aloud.
 
     Side by side (`pytest -n 2 --dist loadgroup`), tests that share the server or the painted artworks stay in
-    one process, which starts first because it takes longest; the others go by file.
+    one process, which starts first because it takes longest; the others go by file, long ones before short
+    ones, so that both processes end at about the same time.
     """
     skip = pytest.mark.skip(reason="PIXELTUNE_SKIP_VLLM=1")
     for item in items:
@@ -28,7 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
         shared = used & {"vllm_url", "_paintings"}
         item.add_marker(pytest.mark.xdist_group("shared" if shared else item.nodeid.partition("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("shared",))
+    items.sort(key=lambda item: _turn(*item.get_closest_marker("xdist_group").args))
+
+
+LONGEST = ("shared", "test_train.py", "test_objectives.py", "test_shop.py", "test_distillation.py")
+
+
+def _turn(group: str) -> int:
+    """When a group of tests starts."""
+    name = group.rpartition("/")[2]
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
