@@ -68,15 +68,15 @@ def painted_folder(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def _paintings(painted_folder: Path) -> dict:
-    """Task name to (artwork, model that wears it); painted once per session, in about two minutes."""
+    """Task name to (artwork, model that wears it); painted once per session, in about a minute."""
     from pixeltune.train import paint, parse
 
     out = {}
     for name in ("calls", "sums"):
         flags = (
-            f"--task {name} --max_steps 30 --save_steps 30 --held_out_rows 40 --score_steps 15 "
+            f"--task {name} --max_steps 18 --save_steps 18 --held_out_rows 40 --score_steps 9 "
             "--per_device_train_batch_size 16 --train_rows 1000 --learning_rate 0.06 "
-            f"--snapshot_steps 15 --output_dir {painted_folder / name}"
+            f"--snapshot_steps 9 --output_dir {painted_folder / name}"
         )
         artwork, model, finished = paint("sft", *parse("sft", flags.split()), quiet=True)
         assert finished

@@ -64,7 +64,7 @@ def test_progress_is_logged_and_snapshots_are_kept(painted, painted_folder):
     assert scores[-1] > 0.5
     assert losses[-1] < losses[0]
     snapshots = sorted((painted_folder / "calls" / "snapshots").glob("*.png"))
-    assert [s.name for s in snapshots][:2] == ["step-000000.png", "step-000015.png"]
+    assert [s.name for s in snapshots][:2] == ["step-000000.png", "step-000009.png"]
 
 
 FORKS = multiprocessing.get_context("forkserver")  # which imports once, not once for each process below
