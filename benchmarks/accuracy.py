@@ -29,9 +29,9 @@ import transformers
 
 from accuracy_table import tables
 from accuracy_tasks import PROMPTS, REWARDS, TASKS, part
-from baselines import RATES, Trained, base_sha256, train
+from baselines import RATES, Trained, train
 from cells import once, read
-from pixeltune.base import load_model, load_processor
+from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.evaluate import evaluate
 from pixeltune.systems import Local
 
@@ -240,7 +240,7 @@ def base() -> Local:
 
 @cache
 def base_hash() -> str:
-    return base_sha256(load_model("tiny"))
+    return weights_sha256(load_model("tiny"))
 
 
 def measure(out: Path, plan: Plan, again: bool, key: str, work: Callable[[], dict], **inputs: Any) -> dict:

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MethodType, SimpleNamespace
+from types import MethodType
 from typing import Any
 
 from pixeltune.torchvision_cpu import declare_operators
@@ -129,12 +129,6 @@ def with_soft_prompt(model: Any) -> Any:
     return adapted
 
 
-def base_sha256(model: Any) -> str:
-    """`weights_sha256` of the base model inside a model that may wear an artwork or LoRA."""
-    own = {name: value for name, value in model.state_dict().items() if ".lora_" not in name}
-    return weights_sha256(SimpleNamespace(state_dict=lambda: own))
-
-
 def placed(verb: str, rows: list[dict], block: str, processor: Any) -> list[dict]:
     """Rows as the trainers take them, every turn of the assistant a row of its own.
 
@@ -179,7 +173,7 @@ def train(
         RuntimeError: what should be trained did not move, or something else did.
     """
     objective, processor, model = OBJECTIVES[verb], load_processor("tiny"), load_model("tiny")
-    before = base_sha256(model)
+    before = weights_sha256(model)
     adapted = adapt(model, method, seed)
     if verb == "sft":
         model.accepts_loss_kwargs = True  # as `pixeltune sft` has it
@@ -202,7 +196,7 @@ def train(
         trainer.train()
     lessons = watch.uneven if verb == "grpo" else trainer.state.global_step
     still = [name for name, p in trainable.items() if torch.equal(p, first[name])]
-    check(method, lessons, still, len(first), base_sha256(model) != before)
+    check(method, lessons, still, len(first), weights_sha256(model) != before)
     facts = {
         "rate": rate,
         "steps": trainer.state.global_step,

@@ -51,10 +51,10 @@ def _load(auto: Any, name: str, revision: str | None) -> Any:
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """SHA-256 over names, dtypes and bytes of a model's parameters and buffers, without any artwork."""
+    """SHA-256 over names, dtypes and bytes of a model's parameters and buffers, without artwork or LoRA."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        if ".art_canvas." in name:
+        if ".art_canvas." in name or ".lora_" in name:
             continue
         digest.update(f"{name.replace('.base_layer.', '.')} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -97,7 +97,7 @@ def _check(argv: list[str]) -> int:
 def _eval(argv: list[str]) -> int:
     parser = _parser("eval")
     from pixeltune.contestants import SPECS
-    from pixeltune.tasks import BENCHMARKS, NAMES
+    from pixeltune.tasks import NAMES, is_benchmark
 
     tasks = f"one or several of {', '.join(NAMES)}; a category stands behind a colon: bfcl:parallel"
     parser.add_argument("--task", nargs="+", required=True, help=f"{tasks}; with --reward, any name")
@@ -125,8 +125,7 @@ def _eval(argv: list[str]) -> int:
         raise ValueError("name the artwork among the systems of --compare, not with --artwork as well")
     if arguments.reward and len(arguments.task) > 1:
         raise ValueError("--reward scores one file: give one --task")
-    benchmarks = [name for name in arguments.task if name.partition(":")[0] in BENCHMARKS]
-    if arguments.data and not arguments.reward and not benchmarks:
+    if arguments.data and not arguments.reward and not any(map(is_benchmark, arguments.task)):
         raise ValueError("--data is a folder of a benchmark's files; rows of your own need --reward as well")
     from pixeltune.comparison import run
 

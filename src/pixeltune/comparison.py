@@ -18,7 +18,7 @@ from pixeltune.evaluate import Result, evaluate, opening
 from pixeltune.files import write_atomically
 from pixeltune.report import lines, markdown, refusal_line, summary
 from pixeltune.systems import Local, Remote, System
-from pixeltune.tasks import BENCHMARKS, find_rows, find_task, own, refusals
+from pixeltune.tasks import find_rows, find_task, is_benchmark, own, refusals
 
 SEED = 0  # of the draw of rows and examples
 REFUSALS = SimpleNamespace(
@@ -97,7 +97,7 @@ def _plan(name: str, field: list[Contestant], arguments: Namespace) -> Plan:
         if bad := next((one.name for one in field if one.best or one.shots), None):
             raise ValueError(f"{bad} needs a task that knows its best prompt and examples: use prompt:FILE")
         return Plan(name, task, rows, {one.name: list(one.told) for one in field})
-    folder = arguments.data if name.partition(":")[0] in BENCHMARKS else None
+    folder = arguments.data if is_benchmark(name) else None
     rows = find_rows(name, "test", arguments.rows or None, SEED, folder)
     heads = {one.name: one.head(name, folder, SEED) for one in field}
     return Plan(name, find_task(name), rows, heads)
@@ -129,9 +129,8 @@ class _Models:
         self.arguments, self.base = arguments, None
         self.processor = load_processor(arguments.model, arguments.revision)
         limit = context_length(arguments.model, arguments.revision)
-        for plan in plans:
-            for one in field:
-                _check_lengths(plan, one, self.processor, limit)
+        for plan in plans if limit is not None else ():
+            _check_lengths(plan, field, self.processor, limit)
 
     def of(self, one: Contestant) -> System:
         from pixeltune.base import load_model
@@ -149,29 +148,30 @@ class _Models:
         return Local(self.base, self.processor, one.picture, chunk)
 
 
-def _check_lengths(plan: Plan, one: Contestant, processor: Any, limit: int | None) -> None:
+def _check_lengths(plan: Plan, field: list[Contestant], processor: Any, limit: int) -> None:
     """Refuse rows that do not fit into the model's context with their answer.
 
     Raises:
         ValueError: naming the first of them.
     """
-    if limit is None:
-        return
-    tokens = 0
-    if one.picture is not None:
-        from pixeltune.sight import Sight
+    from pixeltune.sight import Sight
 
-        tokens = Sight(processor).tokens(one.picture.height, one.picture.width)
-    openings = [opening(row, plan.heads[one.name]) for row in plan.rows]
-    lengths = Local(None, processor).prompt_lengths([o[0] for o in openings], [o[1] for o in openings])
-    most = limit - tokens - plan.task.MAX_NEW_TOKENS
-    if long := [i for i, length in enumerate(lengths) if length > most]:
-        i = long[0]
-        raise ValueError(
-            f"{plan.name}, row {plan.rows[i].get('id', i)} (and {len(long) - 1} more): {lengths[i] + tokens} "
-            f"tokens and {plan.task.MAX_NEW_TOKENS} of an answer do not fit into the model's {limit}: leave "
-            "them out, or take a model with a longer context"
-        )
+    sight, pictures = Sight(processor), {}  # image tokens of the largest picture, by the words in front
+    for one in field:
+        tokens = sight.tokens(one.picture.height, one.picture.width) if one.picture is not None else 0
+        words = json.dumps(plan.heads[one.name])
+        pictures[words] = max(tokens, pictures.get(words, 0))
+    for words, tokens in pictures.items():
+        openings = [opening(row, json.loads(words)) for row in plan.rows]
+        lengths = Local(None, processor).prompt_lengths([o[0] for o in openings], [o[1] for o in openings])
+        most = limit - tokens - plan.task.MAX_NEW_TOKENS
+        if long := [i for i, length in enumerate(lengths) if length > most]:
+            i = long[0]
+            raise ValueError(
+                f"{plan.name}, row {plan.rows[i].get('id', i)} (and {len(long) - 1} more): "
+                f"{lengths[i] + tokens} tokens and {plan.task.MAX_NEW_TOKENS} of an answer do not fit into "
+                f"the model's {limit}: leave them out, or take a model with a longer context"
+            )
 
 
 def _journal(plan: Plan, one: Contestant, arguments: Namespace) -> Path:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pixeltune.artwork import Artwork
 from pixeltune.instruction import read_instruction
+from pixeltune.png import data_url, encode
 from pixeltune.tasks import find_rows, find_task
 
 Message = dict[str, Any]
@@ -63,9 +64,7 @@ class Contestant:
         """The picture as an engine takes it: the PNG's own bytes do not matter, its pixels do."""
         if self.picture is None:
             return None
-        file = io.BytesIO()
-        self.picture.save(file, "PNG")
-        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+        return data_url(encode(np.asarray(self.picture), {}))
 
     def identity(self) -> dict:
         """What makes it what it is, as JSON: the same identity on the same rows means the same evaluation."""

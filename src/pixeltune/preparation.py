@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from pixeltune import rows as row_files
-from pixeltune.tasks import BENCHMARKS, find_rows, find_task
+from pixeltune.tasks import find_rows, find_task, is_benchmark
 from pixeltune.torchvision_cpu import declare_operators
 
 declare_operators()
@@ -88,7 +88,7 @@ def read_rows(
     if missing and OBJECTIVES[verb].signal == "completions":
         raise ValueError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
     # A benchmark's test rows are for the end: what is looked at during training is another split.
-    split = "validation" if name.partition(":")[0] in BENCHMARKS else "test"
+    split = "validation" if is_benchmark(name) else "test"
     held_out = find_rows(name, split, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
     return find_task(name), train_rows, held_out
 

@@ -32,6 +32,11 @@ def find_task(name: str) -> ModuleType:
     return import_module(f"pixeltune.tasks.{stem}")
 
 
+def is_benchmark(name: str) -> bool:
+    """Whether a task, perhaps with a category, has public data for rows, and so splits, files and ids."""
+    return name.partition(":")[0] in BENCHMARKS
+
+
 def find_rows(
     name: str, split: str, n: int | None, seed: int = 0, folder: str | Path | None = None
 ) -> list[dict]:
@@ -49,7 +54,7 @@ def find_rows(
     """
     stem, _, category = name.partition(":")
     task = find_task(name)
-    if stem in BENCHMARKS:
+    if is_benchmark(name):
         if folder is not None and (Path(folder) / stem).is_dir():
             folder = Path(folder) / stem
         rows = task.rows(split, n, seed, folder=folder, category=category or None)

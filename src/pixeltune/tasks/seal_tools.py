@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.tasks import records, texts_of
-from pixeltune.tasks.calls import render
 from pixeltune.tasks.schemas import json_schema
-from pixeltune.tasks.tool_calls import Written, parse, same
+from pixeltune.tasks.tool_calls import Written, parse, render, same
 
 NAME = "seal_tools"
 INSTRUCTION = "Call every tool that the request needs, in order, with exactly the values it names. Be brief."
@@ -193,7 +192,7 @@ def _row(record: dict, offers: dict[str, list], tools: dict[str, dict], where: s
     return {
         "id": identity,
         "prompt": [{"role": "user", "content": query + _SUFFIX}],
-        "completion": [{"role": "assistant", "content": "\n".join(render(call) for call in calls)}],
+        "completion": [{"role": "assistant", "content": render(calls)}],
         "tools": json.dumps([tools[name] for name in offers[identity]]),
         "calls": json.dumps(calls),
     }

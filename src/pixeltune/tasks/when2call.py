@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.tasks import records, texts_of
-from pixeltune.tasks.calls import render
 from pixeltune.tasks.schemas import json_schema
+from pixeltune.tasks.tool_calls import render
 
 NAME = "when2call"
 INSTRUCTION = (
@@ -104,7 +104,7 @@ def _row(record: dict, where: str) -> dict[str, Any]:
     if right not in KINDS:
         raise ValueError(f"{where}: 'correct_answer' is {right[:80]!r}, not one of {', '.join(KINDS)}")
     replies = [records.field(answers, kind, str, f"{where}, answers").strip() for kind in KINDS]
-    replies[1] = render(_read(replies[1], f"{where}: the 'tool_call' of 'answers'"))
+    replies[1] = render([_read(replies[1], f"{where}: the 'tool_call' of 'answers'")])
     if len(set(replies)) < len(KINDS) or "" in replies:
         raise ValueError(f"{where}: two of the four 'answers' are the same, or one is empty")
     tools = []
