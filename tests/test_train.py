@@ -20,6 +20,7 @@ from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.canvas import Canvas, start_picture
 from pixeltune.cli import main
+from pixeltune.contestants import contestants
 from pixeltune.evaluate import evaluate
 from pixeltune.systems import Local
 from pixeltune.tasks import calls, sums
@@ -63,8 +64,24 @@ def test_progress_is_logged_and_snapshots_are_kept(painted, painted_folder):
     losses = [entry["loss"] for entry in history["log_history"] if "loss" in entry]
     assert scores[-1] > 0.5
     assert losses[-1] < losses[0]
+    whole = log(painted_folder / "calls")
+    checkpoint = history["log_history"]  # saved before the summary of the whole training
+    assert whole[: len(checkpoint)] == checkpoint
+    assert [entry["step"] for entry in whole if "loss" in entry] == [5, 10, 15]
+    seconds = [entry["seconds"] for entry in whole]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > 0
     snapshots = sorted((painted_folder / "calls" / "snapshots").glob("*.png"))
     assert [s.name for s in snapshots][:2] == ["step-000000.png", "step-000009.png"]
+
+
+def test_samples_show_what_the_start_picture_and_the_artwork_made_of_the_same_rows(painted_folder):
+    files = sorted((painted_folder / "calls" / "samples").iterdir())
+    assert [file.name for file in files] == [f"step-{step:06d}.json" for step in (0, 9, 18)]
+    before, _, after = (json.loads(file.read_text()) for file in files)
+    assert len(before) == 6
+    assert [one["prompt"] for one in before] == [one["prompt"] for one in after]
+    assert sum(one["score"] for one in after) > sum(one["score"] for one in before)
 
 
 FORKS = multiprocessing.get_context("forkserver")  # which imports once, not once for each process below
@@ -81,6 +98,8 @@ def start(verb: str, folder: Path, *more: str) -> multiprocessing.Process:
     """``pixeltune VERB ...`` in a process of its own; what it prints goes to ``folder.log``."""
     if verb == "grpo":
         more = (*more, "--num_generations", "2", "--max_completion_length", "40")
+    if verb == "sft":  # what is random in a training has to be taken up again, too
+        more = (*more, "--robust", "heavy")
     words = f"{verb} {SHORT} --output_dir {folder} --max_steps 14 --save_steps 2".split()
     process = FORKS.Process(target=command, args=([*words, *more], folder.with_suffix(".log")))
     process.start()
@@ -106,6 +125,18 @@ def finish(process: multiprocessing.Process) -> int:
     return process.exitcode
 
 
+def log(folder: Path) -> list[dict]:
+    return json.loads((folder / "log_history.json").read_text())
+
+
+def equal_logs(one: Path, two: Path) -> bool:
+    """The same entries, none lost or doubled; a loss since a resumption is a mean over fewer steps."""
+    for entries in (log(one), log(two)):
+        seconds = [entry["seconds"] for entry in entries]
+        assert seconds == sorted(seconds)
+    return [(e["step"], e.keys()) for e in log(one)] == [(e["step"], e.keys()) for e in log(two)]
+
+
 def equal(one: Path, two: Path) -> bool:
     a, b = (Artwork.load(folder / "artwork.png") for folder in (one, two))
     return np.array_equal(a.pixels, b.pixels) and a.provenance == b.provenance
@@ -127,6 +158,7 @@ def test_killed_and_resumed_again_and_again_equals_uninterrupted(tmp_path, verb,
     assert checkpoints(broken)[-1] >= 6
     assert finish(start(verb, broken, *resume)) == 0
     assert equal(whole, broken)
+    assert equal_logs(whole, broken)
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
@@ -140,6 +172,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert not (broken / "artwork.png").exists()
     assert finish(start("sft", broken, "--resume_from_checkpoint", "true")) == 0
     assert equal(whole, broken)
+    assert equal_logs(whole, broken)
 
 
 ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
@@ -159,6 +192,9 @@ ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
         ("--task calls --height 256", "both height and width"),
         ("--task calls --bound 300", "1 to 255"),
         ("--task calls --image_tokens 0", "at least one image token"),
+        ("--task calls --robust jpeg,blur", "no transform 'blur'"),
+        ("--task calls --fit squeeze", "fit is one of crop, pad, stretch"),
+        ("--task calls --backdrop greyish", "no opaque colour"),
         ("--task calls --train_rows 0", "--train_rows"),
         ("--task calls --resume_from_checkpoint true", "no checkpoint in"),
         ("--task calls --model nowhere/nothing", "cannot load 'nowhere/nothing'"),
@@ -169,6 +205,51 @@ def test_bad_arguments_are_refused_before_the_model_loads(arguments, message, tm
     with pytest.raises(ValueError, match=message):
         paint("sft", *parse("sft", [*arguments.split(), "--output_dir", str(tmp_path / "out")]))
     assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--start film.gif", "several frames"),
+        ("--start film.gif --mask black.png", "several frames"),
+        ("--start cut.png", "cannot read the start picture"),
+        ("--start wide.png", r"20x40 \(height x width\), the canvas 256x256: say how"),
+        ("--start wide.png --fit squeeze", "fit is one of"),
+        ("--mask black.png", "leaves no pixel to paint"),
+        ("--mask black.png --fit pad", "leaves no pixel to paint"),
+        ("--mask film.gif", "several frames"),
+        ("--mask wide.png", "20x40"),
+    ],
+)
+def test_unusable_pictures_are_refused_before_the_model_loads(flags, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("pixeltune.train.load_model", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.chdir(tmp_path)
+    Image.effect_noise((40, 20), 64).save("wide.png")
+    Image.new("L", (20, 20)).save("black.png")
+    Image.new("L", (20, 20)).save("film.gif", save_all=True, append_images=[Image.new("L", (20, 20), 255)])
+    Path("cut.png").write_bytes(Path("wide.png").read_bytes()[:300])
+    words = ["--task", "calls", "--licence", "CC0-1.0", "--output_dir", "out", *flags.split()]
+    with pytest.raises(ValueError, match=message) as caught:
+        paint("sft", *parse("sft", words))
+    assert "\n" not in str(caught.value)
+    assert not Path("out").exists()
+
+
+def test_an_artwork_from_a_picture_file_says_how_it_began(tmp_path):
+    """And `pixeltune eval --compare start:FILE` shows the model the picture that training began with."""
+    Image.radial_gradient("L").resize((300, 200)).convert("RGB").save(tmp_path / "moon.png")
+    flags = f"{SHORT} --max_steps 1 --save_strategy no --fit pad --backdrop #204060 --licence CC-BY-4.0"
+    words = [*flags.split(), "--snapshot_steps", "1", "--start", str(tmp_path / "moon.png")]
+    artwork, _, _ = paint("sft", *parse("sft", [*words, "--output_dir", str(tmp_path / "out")]), quiet=True)
+    made = artwork.provenance
+    assert (made.start, made.licence) == ("moon.png", "CC-BY-4.0")
+    assert made.training["backdrop"] == "#204060"
+    assert made.training["fit"] == "pad"
+    begun = np.array(Image.open(tmp_path / "out" / "snapshots" / "step-000000.png"))
+    assert (begun[0] == (0x20, 0x40, 0x60)).all()
+    path = str(tmp_path / "out" / "artwork.png")
+    [_, start] = contestants([path, f"start:{tmp_path / 'moon.png'}"], engine=False)
+    assert np.array_equal(np.array(start.picture), begun)
 
 
 def test_yaml_and_flags(tmp_path):

@@ -14,6 +14,8 @@ from transformers import TrainingArguments  # noqa: E402
 from trl import TrlParser  # noqa: E402
 
 from pixeltune.objectives import OBJECTIVES, PIXEL_DEFAULTS  # noqa: E402
+from pixeltune.parametrisations import SPECS, read_spec  # noqa: E402
+from pixeltune.pictures import STARTS  # noqa: E402
 
 
 @dataclass
@@ -80,9 +82,38 @@ class ArtArguments:
     image_tokens: int | None = field(default=None, metadata={"help": "Budget in image tokens; default 64."})
     height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of a budget."})
     width: int | None = field(default=None, metadata={"help": "Width in pixels, instead of a budget."})
-    start: str = field(default="grey", metadata={"help": 'Start picture: "grey", "noise" or a file.'})
+    start: str = field(default="grey", metadata={"help": f"Start picture: {', '.join(STARTS)} or a file."})
+    backdrop: str = field(
+        default="#808080",
+        metadata={"help": "Colour behind transparent parts of a file, and beside a padded one."},
+    )
+    fit: str | None = field(
+        default=None, metadata={"help": "For a file of another shape than the artwork: crop, pad or stretch."}
+    )
     bound: int | None = field(default=None, metadata={"help": "Largest change of a pixel, grey levels."})
     mask: str | None = field(default=None, metadata={"help": "Picture, white where it may be painted."})
+    parametrisation: str = field(default="pixels", metadata={"help": f"What is trained: {SPECS}."})
+    robust: str = field(
+        default="none",
+        metadata={
+            "help": "Random transforms in training: none, light, heavy, or some of "
+            "jpeg,resize,noise,shift,brightness."
+        },
+    )
+    style: str | None = field(
+        default=None,
+        metadata={
+            "help": "What it should look like, for example '3 * l2 + 0.1 * gram(\"waves.png\")'; terms: "
+            "l2, tv, palette, band, content, gram, caption."
+        },
+    )
+    style_schedule: str = field(
+        default="constant", metadata={"help": "Weight of the style over training: constant, rise or fade."}
+    )
+    style_floor: float | None = field(
+        default=None,
+        metadata={"help": "Held-out score to keep: as much style as goes with it, in place of a schedule."},
+    )
     licence: str | None = field(
         default=None, metadata={"help": "Licence of the artwork; needed when start is a file."}
     )
@@ -90,10 +121,15 @@ class ArtArguments:
     def __post_init__(self) -> None:
         if self.task is None and self.data is None:
             raise ValueError("give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
-        if self.start not in ("grey", "noise") and not self.licence:
+        if self.start not in STARTS and not self.licence:
             raise ValueError(
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"
             )
+        read_spec(self.parametrisation)
+        if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
+            raise ValueError("--style_schedule and --style_floor weigh a --style: give one")
+        if self.style_floor is not None and not (self.task and self.held_out_rows and self.score_steps):
+            raise ValueError("--style_floor needs held-out scores: --task, --held_out_rows, --score_steps")
         if self.train_rows < 1 or self.held_out_rows < 0:
             raise ValueError("--train_rows must be at least 1 and --held_out_rows at least 0")
         if self.refill_rounds < 0 or self.turn_budget_steps < 0:

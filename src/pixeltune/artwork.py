@@ -21,6 +21,7 @@ from PIL import Image
 
 from pixeltune import __version__
 from pixeltune.files import write_atomically
+from pixeltune.pictures import STARTS
 from pixeltune.png import MAX_FILE_BYTES, ArtworkError, data_url, decode, encode, read_texts
 
 __all__ = ["Artwork", "ArtworkError", "Provenance"]
@@ -129,7 +130,15 @@ class Artwork:
         return provenance, sha256
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the PNG atomically: at `path` stands the old file or the whole new one, never a half."""
+        """Write the PNG atomically: at `path` stands the old file or the whole new one, never a half.
+
+        Raises ArtworkError where it was painted from a picture file and nobody says under which licence.
+        """
+        if self.provenance.start not in (None, *STARTS) and not self.provenance.licence:
+            raise ArtworkError(
+                f"painted from {self.provenance.start}, which is somebody's: say under which licence the "
+                f"artwork may be passed on (Provenance.licence, --licence)"
+            )
         return write_atomically(path, self.png())
 
     def png(self) -> bytes:

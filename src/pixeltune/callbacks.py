@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,18 +20,25 @@ from pixeltune.torchvision_cpu import declare_operators
 declare_operators()
 
 from transformers import TrainerCallback  # noqa: E402
+from transformers.trainer_callback import ExportableState  # noqa: E402
 
 from pixeltune.adapter.guard import art_layer  # noqa: E402
 from pixeltune.evaluate import evaluate  # noqa: E402
 from pixeltune.files import write_atomically  # noqa: E402
 from pixeltune.systems import Local  # noqa: E402
+from pixeltune.trackers import log_picture  # noqa: E402
 
 
 class SnapshotCallback(TrainerCallback):
-    """Save the picture as `folder/step-000123.png` every `every` optimiser steps, and before the first."""
+    """Save the picture as `folder/step-000123.png` every `every` steps, before the first, after the last."""
 
-    def __init__(self, every: int, folder: str | Path) -> None:
+    def __init__(self, every: int, folder: str | Path, trainer: Any = None) -> None:
         """
+        Args:
+            every: optimiser steps between two snapshots.
+            folder: for the files; made if it is not there.
+            trainer: its trackers (`report_to`) get the snapshots too. None: files only.
+
         Raises:
             ValueError: `every` is not positive.
         """
@@ -37,25 +46,37 @@ class SnapshotCallback(TrainerCallback):
             raise ValueError(f"a snapshot every {every} steps makes no sense, give 1 or more")
         self.every = every
         self.folder = Path(folder)
+        self.trainer = trainer
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
             self._save(model, 0)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
-        if state.is_world_process_zero and state.global_step % self.every == 0:
+        last = state.global_step >= state.max_steps
+        if state.is_world_process_zero and (last or state.global_step % self.every == 0):
             self._save(model, state.global_step)
 
     def _save(self, model: Any, step: int) -> None:
-        png = io.BytesIO()
-        Image.fromarray(art_layer(model).canvas().to_uint8()).save(png, format="PNG")
+        pixels, png = art_layer(model).canvas().to_uint8(), io.BytesIO()
+        Image.fromarray(pixels).save(png, format="PNG")
         write_atomically(self.folder / f"step-{step:06d}.png", png.getvalue())
+        if self.trainer is not None:
+            log_picture(self.trainer.callback_handler.callbacks, pixels, step)
 
 
 class HeldOutScore(TrainerCallback):
-    """Score the live artwork on held-out rows every `every` steps and at the end: `held_out_score`."""
+    """Score the live artwork on held-out rows every `every` steps and at the end: `held_out_score`.
 
-    def __init__(self, task: ModuleType, rows: list[dict], system: Local, every: int, log: Callable) -> None:
+    What was said to the first `SAMPLES` of them is kept as `folder/step-000123.json`, and what the start
+    picture made of these as `folder/step-000000.json`.
+    """
+
+    SAMPLES = 6
+
+    def __init__(
+        self, task: ModuleType, rows: list[dict], system: Local, every: int, log: Callable, folder: Path
+    ) -> None:
         """
         Args:
             task: a module of `pixeltune.tasks`.
@@ -63,14 +84,54 @@ class HeldOutScore(TrainerCallback):
             system: the model that wears the artwork.
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
+            folder: where samples go.
         """
         self.task, self.rows, self.system, self.every, self.log = task, rows, system, every, log
+        self.folder = folder
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step == 0:
+            self._keep(0, evaluate(self.task, self.rows[: self.SAMPLES], self.system).records)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         last = state.global_step >= state.max_steps
         if state.is_world_process_zero and (last or state.global_step % self.every == 0):
             result = evaluate(self.task, self.rows, self.system)
+            due = control.should_log
             self.log({"held_out_score": result.accuracy})
+            control.should_log = due  # which logging clears; this step's own loss is still to come
+            self._keep(state.global_step, result.records[: self.SAMPLES])
+
+    def _keep(self, step: int, records: list[dict]) -> None:
+        said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
+        write_atomically(self.folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
+
+
+class Clock(TrainerCallback, ExportableState):
+    """Write into each entry of the log history how long the run had taken: `seconds`.
+
+    Wall time of the training loop with whatever callbacks do in it. It is a part of checkpoints, so that a
+    resumed run goes on counting where its checkpoint was saved.
+    """
+
+    before = 0.0  # seconds, of earlier sessions
+    begin: float | None = None
+
+    def state(self) -> dict:
+        """What a checkpoint holds."""
+        return {"args": {}, "attributes": {"before": self.seconds()}}
+
+    def seconds(self) -> float:
+        """So far, in all sessions."""
+        return self.before + (0.0 if self.begin is None else time.monotonic() - self.begin)
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        # Checkpoints of older versions hold no clock.
+        held = state.stateful_callbacks.setdefault("Clock", self.state())
+        self.before, self.begin = held["attributes"]["before"], time.monotonic()
+
+    def on_log(self, args, state, control, **kwargs) -> None:
+        state.log_history[-1]["seconds"] = round(self.seconds(), 3)
 
 
 class TurnBudget(TrainerCallback):

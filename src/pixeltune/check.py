@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pixeltune import robustness
 from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, template_sha256
 from pixeltune.placement import PLACEMENT, place_image
@@ -112,6 +113,7 @@ def check(arguments: Namespace) -> int:
         from pixeltune.engine import Engine
 
         engine = Engine(arguments.engine, model=arguments.engine_model)
+    task, rows = robustness.plan(artwork, arguments) if arguments.robust else (None, [])
     processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
     problems = differences(artwork, sight)
@@ -122,9 +124,13 @@ def check(arguments: Namespace) -> int:
     print(f"size        left alone by {type(processor).__name__}, {sight.tokens(height, width)} image tokens")
     print("processor   constants and chat template as in training")
     print("parity      pixel_values of the PNG equal the trained ones bit for bit")
-    if engine is None:
+    if engine is None and task is None:
         return 0
     model = load_model(arguments.model, arguments.revision)
+    if task is not None:
+        robustness.report(artwork, task, rows, model, processor, arguments.output)
+    if engine is None:
+        return 0
     gap, count = engine_gap(artwork, model, processor, engine, arguments.prompts)
     verdict = f"{'within' if gap <= arguments.tolerance else 'ABOVE'} {arguments.tolerance:g}"
     print(f"engine      largest log-prob gap {gap:.2e} over {count} tokens, {verdict}")

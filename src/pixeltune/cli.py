@@ -1,4 +1,4 @@
-"""The verbs: ``pixeltune sft | dpo | kto | grpo | rloo | distill | eval | check | show | serve | demo``.
+"""The verbs: those that train, and ``eval``, ``check``, ``show``, ``serve``, ``mix``, ``gallery``, ``demo``.
 
 Every verb imports what it needs only when it runs, so that ``show`` and ``--help`` answer at once.
 """
@@ -22,6 +22,8 @@ VERBS = {
     "check": "prove that the PNG gives the model exactly the trained pixels; compare an engine",
     "show": "print what an artwork is",
     "serve": "a gateway in front of an engine: every PNG of a folder is a model name",
+    "mix": "a weaker or stronger artwork, or the average of several, if it is no worse",
+    "gallery": "static pages of runs: pictures, curves, tables, to be opened in a browser",
     "demo": "paint two artworks for the bundled model and show that they work",
 }
 
@@ -49,7 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             from pixeltune.serve.server import run
 
             return run(rest)
-        return {"eval": _eval, "check": _check, "show": _show, "demo": _demo}[verb](rest)
+        verbs = {
+            "eval": _eval,
+            "check": _check,
+            "show": _show,
+            "mix": _mix,
+            "gallery": _gallery,
+            "demo": _demo,
+        }
+        return verbs[verb](rest)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"pixeltune {verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -58,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except ImportError as error:
         extra = {"eval": "eval", "check": "train,eval", "serve": "serve"}.get(verb, "train")
+        if verb == "gallery":  # only its maps need the model
+            extra = "train,gallery" if any(word.startswith("--maps") for word in rest) else "gallery"
         print(f"pixeltune {verb}: {error}. Run: pip install 'pixeltune[{extra}]'", file=sys.stderr)
         return 1
 
@@ -86,9 +98,22 @@ def _check(argv: list[str]) -> int:
     parser.add_argument("--engine-model", help="the model's name there (default: the only one it serves)")
     parser.add_argument("--prompts", type=int, default=8, help="prompts to compare an engine on (default 8)")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="largest log-prob gap (default 1e-3)")
+    parser.add_argument(
+        "--robust", action="store_true", help="also score the artwork after JPEG, resizing, ..."
+    )
+    parser.add_argument("--task", help="... on this task (default: the one it was painted on)")
+    parser.add_argument("--data", help="... with a benchmark's files from this folder (none: the hub)")
+    parser.add_argument("--rows", type=int, help="... on so many held-out rows (default 200)")
+    parser.add_argument("--output", help="... and write the scores to this JSON file")
     arguments = parser.parse_args(argv)
     if arguments.prompts < 1:
         raise ValueError("--prompts must be at least 1")
+    wanted = (arguments.task, arguments.data, arguments.rows, arguments.output)
+    if not arguments.robust and any(option is not None for option in wanted):
+        raise ValueError("--task, --data, --rows and --output go with --robust")
+    arguments.rows = 200 if arguments.rows is None else arguments.rows
+    if arguments.rows < 1:
+        raise ValueError("--rows must be at least 1")
     from pixeltune.check import check
 
     return check(arguments)
@@ -128,6 +153,58 @@ def _eval(argv: list[str]) -> int:
     if arguments.data and not arguments.reward and not any(map(is_benchmark, arguments.task)):
         raise ValueError("--data is a folder of a benchmark's files; rows of your own need --reward as well")
     from pixeltune.comparison import run
+
+    return run(arguments)
+
+
+def _mix(argv: list[str]) -> int:
+    parser = _parser("mix")
+    parser.add_argument("artwork", nargs="+", help="one for --strength, several for their average")
+    parser.add_argument("--output", required=True, help="PNG to write")
+    parser.add_argument(
+        "--strength", type=float, help="0 is the start picture, 1 the artwork, 2 twice the change"
+    )
+    parser.add_argument("--start", help="--strength: the start picture's file, if it was one of yours")
+    parser.add_argument(
+        "--task", help="averages are kept if they are no worse on it (default: the artwork's)"
+    )
+    parser.add_argument("--data", help="folder of a benchmark's files (none: the hub)")
+    parser.add_argument("--rows", type=int, default=100, help="held-out rows to score on (default 100)")
+    parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
+    parser.add_argument("--revision", help="commit or tag of the model on the hub")
+    arguments = parser.parse_args(argv)
+    if arguments.rows < 1:
+        raise ValueError("--rows must be at least 1")
+    from pixeltune.mixing import mix
+
+    return mix(arguments)
+
+
+def _gallery(argv: list[str]) -> int:
+    parser = _parser("gallery")
+    parser.add_argument("run", nargs="+", metavar="RUN", help="the output_dir of a training verb")
+    parser.add_argument("--out", required=True, help="folder to write; a gallery that is there is replaced")
+    parser.add_argument(
+        "--eval",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="of pixeltune eval, for the index; those inside of a run are found",
+    )
+    parser.add_argument(
+        "--maps",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="find out which squares matter, on so many rows of the run's task: loads the model (such as 8)",
+    )
+    parser.add_argument("--model", help="for --maps, where the artwork's own name does not lead to it")
+    parser.add_argument("--revision", help="commit or tag of that model on the hub")
+    parser.add_argument("--data", help="for --maps: folder of a benchmark's files (none: the hub)")
+    arguments = parser.parse_args(argv)
+    if arguments.maps < 0:
+        raise ValueError("--maps is a number of rows, 1 or more")
+    from pixeltune.gallery.site import run
 
     return run(arguments)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from pixeltune.artwork import Artwork
 from pixeltune.instruction import read_instruction
+from pixeltune.pictures import STARTS
 from pixeltune.png import data_url, encode
 from pixeltune.tasks import find_rows, find_task
 
@@ -113,7 +114,7 @@ def _contestant(spec: str, artworks: dict[str, Artwork], engine: bool) -> Contes
     if spec == "best":
         return Contestant(spec, "words", best=True)
     if kind == "start":
-        return Contestant("start", "picture", _start(next(iter(artworks.values()), None), rest))
+        return Contestant("start", "picture", start_of(next(iter(artworks.values()), None), rest))
     if kind == "few-shot":
         if not rest.isdigit() or not 1 <= int(rest) <= MAX_SHOTS:
             raise ValueError(f"{spec!r}: say how many examples, 1 to {MAX_SHOTS}: few-shot:4")
@@ -136,19 +137,20 @@ def _path(spec: str) -> str | None:
     return spec if spec.lower().endswith(".png") and not spec.startswith("start:") else None
 
 
-def _start(artwork: Artwork | None, file: str) -> Any:
+def start_of(artwork: Artwork | None, file: str) -> Any:
     """The picture that an artwork was painted from, rendered once more."""
     if artwork is None:
         raise ValueError("start is the picture an artwork began as: name the artwork as well")
     start = file or artwork.provenance.start
-    if not file and start not in ("grey", "noise"):
+    if not file and start not in STARTS:
         raise ValueError(f"the artwork was painted from {start}: say where that is with start:FILE")
     from PIL import Image
 
     from pixeltune.canvas import Canvas, start_picture
 
-    height, width = artwork.pixels.shape[:2]
-    return Image.fromarray(Canvas(start_picture(start, height, width, artwork.provenance.seed)).to_uint8())
+    seed, made = artwork.provenance.seed, artwork.provenance.training
+    fitted = made.get("backdrop", "#808080"), made.get("fit", "stretch")
+    return Image.fromarray(Canvas(start_picture(start, *artwork.size, seed, *fitted)).to_uint8())
 
 
 def _adapter(folder: str, engine: bool) -> Contestant:

@@ -23,6 +23,8 @@ from pixeltune.canvas import paintable_mask, start_picture  # noqa: E402
 from pixeltune.dotted import find_object  # noqa: E402
 from pixeltune.instruction import read_instruction  # noqa: E402
 from pixeltune.objectives import OBJECTIVES  # noqa: E402
+from pixeltune.style import Term, read_style  # noqa: E402
+from pixeltune.styling import check_weight  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Preparation:
     """What a teacher is told, empty where there is none."""
     checkpoint: str | None
     """The folder to resume from."""
+    style: Term | None
 
 
 def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Preparation:
@@ -60,7 +63,12 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
         raise ValueError(
             f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
         )
-    start_picture(arguments.start, 32, 32)  # a file that cannot be read is reported now
+    # A file that cannot be read is reported now; whether it fits, when the size is known.
+    start_picture(arguments.start, 32, 32, backdrop=arguments.backdrop)
+    style = None
+    if arguments.style:
+        style = read_style(arguments.style)
+        check_weight(arguments.style_schedule, arguments.style_floor)
     if arguments.mask:
         paintable_mask(arguments.mask, 32, 32)
     checkpoint = find_checkpoint(config)
@@ -69,7 +77,7 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
         raise ValueError(f"{verb} takes single answers, the task {arguments.task} has several turns")
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     instruction = find_instruction(verb, task, arguments)
-    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint)
+    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint, style)
 
 
 def read_rows(

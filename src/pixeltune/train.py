@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +15,39 @@ declare_operators()
 from datasets import Dataset  # noqa: E402
 from PIL import Image  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from transformers import ProgressCallback, TrainingArguments  # noqa: E402
+from transformers import ProgressCallback, Trainer, TrainingArguments  # noqa: E402
 
 from pixeltune.adapter import ArtConfig  # noqa: E402
 from pixeltune.arguments import ArtArguments, parse  # noqa: E402
 from pixeltune.artwork import Artwork, Provenance  # noqa: E402
 from pixeltune.base import load_model, load_processor, template_sha256, weights_sha256  # noqa: E402
 from pixeltune.callbacks import (  # noqa: E402
+    Clock,
     HeldOutScore,
     PixelProgress,
     SnapshotCallback,
     StopSignal,
     TurnBudget,
 )
-from pixeltune.canvas import Canvas, start_picture  # noqa: E402
 from pixeltune.distillation import prompt_tokens, teacher_rows  # noqa: E402
 from pixeltune.engine import Engine, EngineError  # noqa: E402
 from pixeltune.evaluate import evaluate  # noqa: E402
+from pixeltune.files import write_atomically  # noqa: E402
 from pixeltune.objectives import (  # noqa: E402
     OBJECTIVES,
     contrast,
     declare_context_length,
     rendered,
 )
+from pixeltune.pictures import STARTS  # noqa: E402
 from pixeltune.placement import PLACEMENT, place_row  # noqa: E402
 from pixeltune.preparation import Preparation, prepare  # noqa: E402
 from pixeltune.refill import refill  # noqa: E402
 from pixeltune.rollouts import ask_engines, show_live_picture  # noqa: E402
 from pixeltune.rows import each_turn  # noqa: E402
 from pixeltune.sight import Sight  # noqa: E402
+from pixeltune.style import without_folders  # noqa: E402
+from pixeltune.styling import LiveView, Styling  # noqa: E402
 from pixeltune.systems import Local  # noqa: E402
 
 RETRIES = 5  # of a request for a rollout: about fifteen seconds of waiting in all
@@ -66,7 +72,7 @@ def place_rows(
         placed = teacher_rows(rows, ready.instruction, block, processor)
         return placed, prompt_tokens(placed, processor.tokenizer)
     if signal == "contrast" and ready.task is not None:
-        picture = Canvas(start_picture(art.start, art.height, art.width, art.seed)).to_uint8()
+        picture = art.canvas().to_uint8()
         system = Local(model, processor, Image.fromarray(picture))
         with tqdm(total=len(rows), desc="own answers", disable=quiet) as bar:
             habits = evaluate(ready.task, rows, system, progress=lambda done, _: bar.update(done - bar.n))
@@ -98,16 +104,23 @@ def equip(
         refill(trainer, ready.rewards["reward_funcs"], placed, arguments.refill_rounds)
     if arguments.turn_budget_steps:
         trainer.add_callback(TurnBudget(trainer, arguments.turn_budget_steps))
+    output = Path(trainer.args.output_dir)
+    trainer.add_callback(Clock())
     trainer.remove_callback(ProgressCallback)
     if not quiet:
         trainer.add_callback(PixelProgress())
     if arguments.snapshot_steps:
-        folder = Path(trainer.args.output_dir) / "snapshots"
-        trainer.add_callback(SnapshotCallback(arguments.snapshot_steps, folder))
+        trainer.add_callback(SnapshotCallback(arguments.snapshot_steps, output / "snapshots", trainer))
     if ready.task is not None and ready.held_out and arguments.score_steps:
         system = Local(trainer.model, processor)
-        score = HeldOutScore(ready.task, ready.held_out, system, arguments.score_steps, trainer.log)
+        every, samples = arguments.score_steps, output / "samples"
+        score = HeldOutScore(ready.task, ready.held_out, system, every, trainer.log, samples)
         trainer.add_callback(score)
+    if ready.style is not None:
+        # Not the trainer's own log, which would put TRL's metrics of the step into this entry.
+        log = partial(Trainer.log, trainer)
+        view = LiveView(trainer.model, processor)
+        trainer.add_callback(Styling(ready.style, view, log, arguments.style_schedule, arguments.style_floor))
 
 
 def paint(
@@ -136,14 +149,19 @@ def paint(
         height=arguments.height,
         width=arguments.width,
         start=arguments.start,
+        backdrop=arguments.backdrop,
+        fit=arguments.fit,
         bound=arguments.bound,
         mask=arguments.mask,
+        parametrisation=arguments.parametrisation,
+        robust=arguments.robust,
         seed=config.seed,
     )
     engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
     processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
     block = art.block(sight)  # a size that would be resized is refused now
+    art.canvas()  # and so are pictures that cannot be used at this size
     model = load_model(arguments.model, arguments.revision)
     before = weights_sha256(model)
     if verb == "sft":
@@ -196,7 +214,7 @@ def paint(
             data=arguments.task or Path(arguments.data).name,
             seed=config.seed,
             steps=trainer.state.global_step,
-            start=arguments.start if arguments.start in ("grey", "noise") else Path(arguments.start).name,
+            start=arguments.start if arguments.start in STARTS else Path(arguments.start).name,
             bound=None if arguments.bound is None else arguments.bound / 255,
             training={
                 "learning_rate": config.learning_rate,
@@ -205,6 +223,10 @@ def paint(
                 * config.world_size,
                 "rows": len(ready.train_rows),
                 **({"prompt_tokens": tokens} if tokens else {}),
+                **({} if arguments.start in STARTS else {"backdrop": art.backdrop, "fit": art.fit}),
+                **({"style": without_folders(arguments.style)} if arguments.style else {}),
+                **({"parametrisation": art.parametrisation} if art.parametrisation != "pixels" else {}),
+                **({"robust": arguments.robust} if arguments.robust != "none" else {}),
             },
             licence=arguments.licence or "CC0-1.0",
             created=datetime.date.today().isoformat(),
@@ -213,6 +235,9 @@ def paint(
     if not stop.stopped:
         trainer.save_model()
         if trainer.is_world_process_zero():
+            # The newest checkpoint holds it only up to its own step, and there may be none.
+            log = json.dumps(trainer.state.log_history, indent=1) + "\n"
+            write_atomically(Path(config.output_dir) / "log_history.json", log)
             artwork.save(Path(config.output_dir) / "artwork.png")
     return artwork, trainer.model, not stop.stopped
 

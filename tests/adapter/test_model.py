@@ -302,7 +302,11 @@ def test_save_and_load_round_trip(checkpoint, tmp_path):
     mask.paste(255, (0, 0, 64, 32))
     mask.save(tmp_path / "mask.png")
     config = ArtConfig(
-        start=str(tmp_path / "start.png"), mask=str(tmp_path / "mask.png"), bound=16, image_tokens=70
+        start=str(tmp_path / "start.png"),
+        mask=str(tmp_path / "mask.png"),
+        fit="stretch",
+        bound=16,
+        image_tokens=70,
     )
     model, processor = families.load(checkpoint)
     model = get_peft_model(model, config)

@@ -49,7 +49,7 @@ def test_pixels_learn_and_weights_stay(checkpoint, tmp_path):
     assert losses(trainer)[-1] < losses(trainer)[0] - 0.01
     trainable = [name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad]
     assert len(trainable) == 1
-    assert trainable[0].endswith("visual.art_canvas.default.pixels")
+    assert trainable[0].endswith("visual.art_canvas.default.paint.pixels")
 
 
 def test_the_bound_holds_without_any_callback(checkpoints, tmp_path):
@@ -62,6 +62,29 @@ def test_the_bound_holds_without_any_callback(checkpoints, tmp_path):
     trainer.model.save_pretrained(tmp_path / "saved")
     canvas = layer_of(trainer).canvas()
     assert (canvas.pixels - canvas.start_image()).abs().max() <= 3 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("spec", ["fourier", "low-rank:8", "grid:16", "subspace:3000"])
+def test_every_parametrisation_learns_within_its_bound_and_resumes(spec, checkpoints, tmp_path):
+    config = {**CONFIG, "bound": 40, "parametrisation": spec, "seed": 3}
+    settings = {"learning_rate": 0.05, "save_strategy": "steps", "save_steps": 3}
+    trainer = make_trainer(
+        checkpoints["qwen3_vl"], str(tmp_path), ArtConfig(**config), max_steps=6, **settings
+    )
+    before, start = fingerprint(trainer.model), trainer.model.get_artwork_image().astype(int)
+    trainer.train()
+    change = np.abs(trainer.model.get_artwork_image() - start)
+    assert fingerprint(trainer.model) == before
+    assert change.mean() > 2
+    assert change.max() <= 40
+    assert losses(trainer)[-1] < losses(trainer)[0] - 0.01
+
+    half = tmp_path / "checkpoint-3"
+    again = make_trainer(
+        checkpoints["qwen3_vl"], str(tmp_path), ArtConfig.from_pretrained(half), max_steps=6, **settings
+    )
+    again.train(resume_from_checkpoint=str(half))
+    assert np.array_equal(again.model.get_artwork_image(), trainer.model.get_artwork_image())
 
 
 def test_rows_without_the_artwork_stop_the_training(checkpoints, tmp_path):

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from peft.config import PeftConfig
 
+from pixeltune import parametrisations
+from pixeltune.canvas import Canvas, paintable_mask, start_picture
+from pixeltune.pictures import FITS, STARTS, read_colour
 from pixeltune.sight import Sight
+from pixeltune.transforms import distortions
 
 
 @dataclass
@@ -28,7 +32,19 @@ class ArtConfig(PeftConfig):
     height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of image_tokens."})
     width: int | None = field(default=None, metadata={"help": "Width in pixels, instead of image_tokens."})
     start: str = field(
-        default="grey", metadata={"help": 'First picture: "grey", "noise" or the path of a picture.'}
+        default="grey",
+        metadata={"help": f"First picture: {', '.join(STARTS)} or the path of a picture."},
+    )
+    backdrop: str = field(
+        default="#808080",
+        metadata={"help": "Colour behind the transparent parts of a start picture, and beside a padded one."},
+    )
+    fit: str | None = field(
+        default=None,
+        metadata={
+            "help": "How a start or mask of another shape than the canvas becomes one: crop, pad or stretch. "
+            "Not given: it is refused."
+        },
     )
     bound: int | None = field(
         default=None,
@@ -37,7 +53,23 @@ class ArtConfig(PeftConfig):
     mask: str | None = field(
         default=None, metadata={"help": "Path of a picture, white where the artwork may be painted."}
     )
-    seed: int = field(default=0, metadata={"help": 'Seed of start="noise".'})
+    parametrisation: str = field(
+        default="pixels",
+        metadata={"help": f"What the optimiser moves: {parametrisations.SPECS}."},
+    )
+    seed: int = field(
+        default=0,
+        metadata={"help": 'Seed of start="noise", of what is random in a parametrisation, and of robust.'},
+    )
+    robust: str = field(
+        default="none",
+        metadata={
+            "help": "Train against what may happen to the picture on its way: none, light, heavy, or some of "
+            "jpeg,resize,noise,shift,brightness (as strong as in heavy). One draw per optimiser step, from "
+            "seed; only passes with a gradient see it. In GRPO and RLOO completions, and old log-probs where "
+            "they are kept, come from the clean picture: the distorted pass is a policy that has moved."
+        },
+    )
     processor: str | None = field(
         default=None, metadata={"help": "Path or hub name of the processor. Default: the base model's own."}
     )
@@ -59,6 +91,11 @@ class ArtConfig(PeftConfig):
             raise ValueError("give both height and width, or neither and image_tokens instead")
         if self.bound is not None and not 1 <= self.bound <= 255:
             raise ValueError(f"bound is in grey levels, 1 to 255, not {self.bound}")
+        read_colour(self.backdrop)
+        if self.fit not in (None, *FITS):
+            raise ValueError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
+        parametrisations.read_spec(self.parametrisation)
+        distortions(self.robust, self.seed)
 
     def resolve_size(self, sight: Sight) -> tuple[int, int]:
         """Height and width in pixels for this processor; also fills `height`, `width` and `image_tokens`.
@@ -82,9 +119,28 @@ class ArtConfig(PeftConfig):
         """The placeholder text that training rows must contain (see `pixeltune.placement.place_dataset`)."""
         return sight.block(*self.resolve_size(sight))
 
+    def canvas(self) -> Canvas:
+        """A canvas at its start. Needs `height` and `width`, which `resolve_size` fills in.
+
+        Raises:
+            ValueError: the start or mask cannot be used (unless this config was loaded from a checkpoint and
+                they are gone: then the weights will bring them).
+        """
+        settings = {
+            "bound": None if self.bound is None else self.bound / 255,
+            "parametrisation": self.parametrisation,
+            "seed": self.seed,
+        }
+        if self.restored and self.files_missing():
+            return Canvas.awaiting(self.height, self.width, masked=self.mask is not None, **settings)
+        size = self.height, self.width
+        start = start_picture(self.start, *size, self.seed, self.backdrop, self.fit)
+        mask = None if self.mask is None else paintable_mask(self.mask, *size, self.fit)
+        return Canvas(start, mask=mask, **settings)
+
     def files_missing(self) -> bool:
         """Whether the start or the mask is a file that is not there (any more)."""
-        files = [] if self.start in ("grey", "noise") else [self.start]
+        files = [] if self.start in STARTS else [self.start]
         return not all(Path(file).is_file() for file in (*files, *([self.mask] if self.mask else [])))
 
     def save_pretrained(self, save_directory: str, **kwargs) -> None:

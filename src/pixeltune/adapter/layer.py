@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Hashable
 from typing import Any
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from pixeltune.adapter.accumulation import Accumulation
 from pixeltune.adapter.config import ArtConfig
-from pixeltune.canvas import Canvas, paintable_mask, start_picture
+from pixeltune.canvas import Canvas
+from pixeltune.transforms import Distortions, distortions
 
 
 class ArtLayer(nn.Module, BaseTunerLayer):
@@ -30,6 +32,9 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         self.art_canvas = nn.ModuleDict()
         self.merged_adapters = []
         self.accumulation = Accumulation()
+        self.distortions: dict[str, Distortions] = {}
+        self.step: int | None = None
+        """Of the optimiser, told by the guard in every trainer; distortions are drawn from it."""
 
     def update_layer(self, adapter_name: str, config: ArtConfig) -> None:
         """Add a canvas. Needs `config.height` and `config.width`.
@@ -38,14 +43,8 @@ class ArtLayer(nn.Module, BaseTunerLayer):
             ValueError: the start or mask file cannot be read (unless the config was loaded from a checkpoint,
                 whose weights will bring the pictures).
         """
-        bound = None if config.bound is None else config.bound / 255
-        if config.restored and config.files_missing():
-            canvas = Canvas.awaiting(config.height, config.width, bound, masked=config.mask is not None)
-        else:
-            start = start_picture(config.start, config.height, config.width, config.seed)
-            mask = None if config.mask is None else paintable_mask(config.mask, config.height, config.width)
-            canvas = Canvas(start, bound, mask)
-        self.art_canvas[adapter_name] = canvas
+        self.art_canvas[adapter_name] = config.canvas()
+        self.distortions[adapter_name] = distortions(config.robust, config.seed)
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters)
 
@@ -62,17 +61,39 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         return self.art_canvas[self.active_adapters[0]]
 
     def image(self) -> Tensor:
-        """What the model is shown: the canvas, or the start picture while adapters are disabled."""
+        """What the model is shown: the canvas, or the start picture while adapters are disabled.
+
+        With `ArtConfig(robust=...)` a training step is shown the canvas after what `step` draws; every other
+        pass (no gradient, or the model in evaluation mode) sees it clean.
+
+        Raises:
+            ValueError: it is to be distorted, and nobody said which step this is.
+        """
         canvas = self.canvas()
         if self.disable_adapters:
             return canvas.start_image()
         canvas.project()  # after an optimiser step; here, because nobody has to register a callback for it
-        return canvas()
+        picture = canvas()
+        if not self._distorts():
+            return picture
+        if self.step is None:
+            raise ValueError(
+                "robust transforms are drawn anew in each optimiser step, and nobody says which one this is: "
+                "in a loop of your own set pixeltune.adapter.guard.art_layer(model).step before each"
+            )
+        return self.distortions[self.active_adapters[0]](picture, self.step)
 
     def shown(self) -> Hashable:
         """Equal as long as `image` is; made from it, as writing to `pixels.data` leaves no other trace."""
         picture = hashlib.sha256(self.canvas().to_uint8()).digest()
-        return self.active_adapters[0], self.disable_adapters, picture
+        drawn = self.step if self._distorts() else None
+        return self.active_adapters[0], self.disable_adapters, picture, drawn
+
+    def _distorts(self) -> bool:
+        """Whether this pass trains the canvas, and against distortions."""
+        trained = self.training and torch.is_grad_enabled() and not self.disable_adapters
+        trained = trained and any(p.requires_grad for p in self.canvas().parameters())
+        return trained and bool(self.distortions[self.active_adapters[0]].transforms)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_layer(*args, **kwargs)

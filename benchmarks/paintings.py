@@ -1,0 +1,78 @@
+"""One SFT painting on the bundled model, as `beauty.py` and `parametrisations.py` make them."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import transformers
+from PIL import Image
+
+from pixeltune.arguments import parse
+from pixeltune.artwork import Artwork
+from pixeltune.base import load_model, load_processor, weights_sha256
+from pixeltune.evaluate import evaluate
+from pixeltune.png import decode
+from pixeltune.systems import Local
+from pixeltune.tasks import find_task
+from pixeltune.train import paint
+
+STEPS, BATCH, RATE = 40, 16, 0.02
+STAGES = (5, 10, 20)  # steps after which the picture is looked at as well
+TEST = 200
+
+
+def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.ndarray]]:
+    """Paint, and keep what there was on the way.
+
+    Args:
+        task: of ours.
+        seed: of the order of rows and whatever is random in the canvas.
+        flags: of `pixeltune sft`, on top of the usual ones.
+
+    Returns:
+        The artwork; pictures `(H, W, 3)` uint8 by step.
+    """
+    quiet()
+    usual = (
+        f"--task {task} --seed {seed} --max_steps {STEPS} --per_device_train_batch_size {BATCH} "
+        f"--train_rows 1000 --learning_rate {RATE} --held_out_rows 0 --save_strategy no "
+        "--snapshot_steps 5 --report_to none"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = parse("sft", [*usual.split(), "--output_dir", folder, *flags])
+        artwork, _, _ = paint("sft", *arguments, quiet=True)
+        files = {step: Path(folder, f"snapshots/step-{step:06d}.png") for step in (0, *STAGES)}
+        pictures = {step: decode(file.read_bytes())[0] for step, file in files.items()}
+    return artwork, pictures
+
+
+def right(task: str, pixels: np.ndarray, n: int, seed: int) -> str:
+    """A 1 or 0 for each of `n` test rows, answered by the stock model that looks at the picture."""
+    system = Local(model(), processor(), Image.fromarray(pixels))
+    records = evaluate(find_task(task), find_task(task).rows("test", n, seed), system).records
+    return "".join(f"{record['score']:.0f}" for record in records)
+
+
+@cache
+def model() -> Any:
+    return load_model("tiny")
+
+
+@cache
+def processor() -> Any:
+    return load_processor("tiny")
+
+
+@cache
+def base_hash() -> str:
+    return weights_sha256(model())
+
+
+def quiet() -> None:
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,1 @@
+"""``pixeltune gallery``: a static page per run, to look at instead of reading logs."""

@@ -1,0 +1,118 @@
+"""Reading what ``pixeltune eval`` wrote: tables with intervals, and what each system said to a few rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixeltune.gallery.records import MAX_BYTES, number, read_json
+from pixeltune.gallery.samples import asked, said
+from pixeltune.report import lines, refusal_line
+
+MAX_TASKS, MAX_SYSTEMS = 50, 50
+ROWS_SHOWN = 3
+HEAD_BYTES = 2**20
+"""How much of a file of records is looked at."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One row's request with (system, answer, score) of each system whose records were found."""
+
+    asked: str
+    answers: list[tuple[str, str, float | None]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task's table; a line is its cells with (score, low, high), 0 to 1, or None for a line without."""
+
+    task: str
+    rows: int
+    header: list[str]
+    lines: list[tuple[list[str], tuple[float, float, float] | None]]
+    verdict: str
+    answers: list[Answers]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One report."""
+
+    name: str
+    model: str
+    tables: list[Table]
+    refusals: str
+    about: str
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """``folder/report.json`` and the beginnings of ``folder/rows/*.jsonl``.
+
+    Raises:
+        ValueError: there is no such report, or it is not one of ``pixeltune eval``.
+    """
+    report = read_json(folder / "report.json", MAX_BYTES)
+    try:
+        return Evaluation(
+            folder.name,
+            str(report["model"]),
+            [_table(str(name), part, folder) for name, part in list(report["tasks"].items())[:MAX_TASKS]],
+            refusal_line(report["refusals"]),
+            str(report["about"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError("report.json is no report of pixeltune eval") from error
+
+
+def _table(name: str, part: dict, folder: Path) -> Table:
+    systems = dict(list(part["systems"].items())[:MAX_SYSTEMS])
+    header, cells = lines({**part, "systems": systems})
+    found = []
+    for line in cells:
+        one = systems.get(line[0])  # names of groups and metrics begin with spaces
+        values = [number(v) for v in (one["accuracy"], *one["ci95"])] if one and one["n"] else []
+        whole = len(values) == 3 and None not in values and 0 <= values[1] <= values[2] <= 1
+        found.append(([str(cell) for cell in line], tuple(values) if whole else None))
+    records = {system: _records(folder / "rows", f"{name}-{system}") for system in systems}
+    return Table(name, int(part["rows"]), header, found, str(part["verdict"]), _answers(records))
+
+
+def _answers(records: dict[str, dict[int, dict]]) -> list[Answers]:
+    """Rows that every system answered whose records were found."""
+    records = {system: by_row for system, by_row in records.items() if by_row}
+    common = set.intersection(*(set(by_row) for by_row in records.values())) if records else set()
+    out = []
+    for row in sorted(common)[:ROWS_SHOWN]:
+        each = [(system, by_row[row]) for system, by_row in records.items()]
+        told = [(system, said(r.get("completions")), number(r.get("score"))) for system, r in each]
+        out.append(Answers(asked(each[-1][1].get("prompt")), told))
+    return out
+
+
+def _records(folder: Path, title: str) -> dict[int, dict]:
+    """The first records of a system on a task, by row: of the newest file of that name."""
+    stem = re.escape("".join(c if c.isalnum() or c in "-_." else "-" for c in title))
+    files = [p for p in folder.glob("*.jsonl") if re.fullmatch(rf"{stem}-[0-9a-f]{{12}}\.jsonl", p.name)]
+    files = [path for path in files if path.is_file()]
+    if not files:
+        return {}
+    with max(files, key=lambda path: path.stat().st_mtime).open("rb") as file:
+        whole = file.read(HEAD_BYTES)
+    out = {}
+    for line in whole.splitlines():
+        record = _record(line)
+        if record is not None and not record.get("error"):
+            out[record["row"]] = record
+    return out
+
+
+def _record(line: bytes) -> dict | None:
+    try:
+        record: Any = json.loads(line)
+    except (ValueError, RecursionError):  # the last line may be cut off
+        return None
+    return record if isinstance(record, dict) and type(record.get("row")) is int else None

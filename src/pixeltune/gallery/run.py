@@ -1,0 +1,187 @@
+"""Reading a run: the folder that a training verb wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from pixeltune.artwork import Artwork
+from pixeltune.gallery.evaluations import Evaluation, read_evaluation
+from pixeltune.gallery.records import by_step, number, read_bytes, read_json
+from pixeltune.gallery.samples import Sample, read_samples
+from pixeltune.png import MAX_FILE_BYTES, decode
+
+FRAMES = 24
+"""Most snapshots that are looked at."""
+
+FRAME_SIDE = 256
+"""Longest side of a snapshot in memory and on a page, pixels; larger ones are scaled down."""
+
+SERIES = ("loss", "reward", "held_out_score", "completions/mean_length", "kl")
+"""Keys of the log history that a page draws, as the trainers write them."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One logged value; ``seconds`` since the run began, None where the run did not log them."""
+
+    step: int
+    seconds: float | None
+    value: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The picture after a step, at most `FRAME_SIDE` pixels a side."""
+
+    step: int
+    image: Image.Image
+
+
+@dataclass
+class Run:
+    """What there is of one run. ``absent`` says for each part that is missing or was not used, why."""
+
+    folder: Path
+    artwork: Artwork
+    png: bytes
+    """The artwork's file as it is."""
+    frames: list[Frame] = field(default_factory=list)
+    start: np.ndarray | None = None
+    """The start picture, uint8 (H, W, 3)."""
+    series: dict[str, list[Point]] = field(default_factory=dict)
+    """By key of `SERIES`, those that were logged, by step."""
+    samples: list[Sample] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.folder.resolve().name or "run"
+
+    @property
+    def score(self) -> float | None:
+        """The last held-out score, 0 to 1."""
+        scores = self.series.get("held_out_score")
+        return scores[-1].value if scores else None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, as far as it logged."""
+        known = [p.seconds for points in self.series.values() for p in points if p.seconds is not None]
+        return max(known, default=None)
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read what a training verb left in its ``output_dir``.
+
+    Raises:
+        ValueError: there is no such folder, or no sound ``artwork.png`` in it. Whatever else is missing or
+            broken is left out, and named in ``absent``.
+    """
+    folder = Path(folder)
+    path = folder / "artwork.png"
+    if not path.is_file():
+        hint = "is its training finished?" if folder.is_dir() else "there is no such folder"
+        raise ValueError(f"{folder} has no artwork.png and is no run: {hint}")
+    try:
+        png = read_bytes(path, MAX_FILE_BYTES)
+        run = Run(folder, Artwork.load(png), png)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _read_snapshots(run)
+    _read_history(run)
+    try:
+        run.samples = read_samples(folder / "samples", run.artwork.provenance.steps)
+    except ValueError as error:
+        run.absent["samples"] = str(error)
+    for report in sorted(folder.glob("*/report.json")):
+        try:
+            run.evaluations.append(read_evaluation(report.parent))
+        except ValueError as error:
+            run.absent["evaluation"] = f"{report.parent.name}/{error}"
+    if not run.evaluations:
+        run.absent.setdefault("evaluation", "there is no report of pixeltune eval in the run's folder")
+    return run
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, evenly chosen, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, count)]
+
+
+def _read_snapshots(run: Run) -> None:
+    paths = by_step(run.folder / "snapshots", ".png", run.artwork.provenance.steps)
+    if not paths:
+        run.absent["frames"] = "the run kept no snapshots (--snapshot_steps 0)"
+    bad = []
+    for step in evenly(list(paths), FRAMES):
+        try:
+            pixels, _ = decode(read_bytes(paths[step], MAX_FILE_BYTES))
+            if pixels.shape != run.artwork.pixels.shape:
+                raise ValueError("it has another size than the artwork")
+        except ValueError as error:
+            bad.append(f"{paths[step].name} ({error})")
+            continue
+        if step == 0:
+            run.start = pixels
+        image = Image.fromarray(pixels)
+        image.thumbnail((FRAME_SIDE, FRAME_SIDE))
+        run.frames.append(Frame(step, image))
+    if bad:
+        run.absent["frames"] = f"not used: {'; '.join(bad[:3])}" + (f"; {len(bad)} in all" if bad[3:] else "")
+    if run.start is None and run.artwork.provenance.start == "grey":
+        run.start = np.full_like(run.artwork.pixels, 128)
+    if run.start is None:
+        run.absent["start"] = "the start picture is not known: there is no snapshot of step 0"
+
+
+def _read_history(run: Run) -> None:
+    """The values of `SERIES`; where a step has several, the last."""
+    try:
+        history = _history(run.folder)
+    except ValueError as error:
+        run.absent["series"] = str(error)
+        return
+    last = run.artwork.provenance.steps
+    series: dict[str, dict[int, Point]] = {}
+    for entry in history:
+        step = entry.get("step") if isinstance(entry, dict) else None
+        if type(step) is not int or step < 0 or (last is not None and step > last):
+            continue
+        for key in SERIES:
+            if (value := number(entry.get(key))) is not None:
+                series.setdefault(key, {})[step] = Point(step, number(entry.get("seconds")), value)
+    run.series = {key: [points[s] for s in sorted(points)] for key, points in series.items()}
+    if not run.series:
+        run.absent["series"] = "the run's log holds nothing to draw"
+
+
+def _history(folder: Path) -> list:
+    """The log of the whole run; of a run before there was one, that of its newest checkpoint."""
+    whole = folder / "log_history.json"
+    if whole.exists():
+        history = read_json(whole)
+    else:
+        folders = {
+            re.fullmatch(r"checkpoint-(\d{1,9})", path.name): path for path in folder.glob("checkpoint-*")
+        }
+        numbered = {int(match[1]): path / "trainer_state.json" for match, path in folders.items() if match}
+        if not numbered:
+            raise ValueError("the run's folder holds neither log_history.json nor a checkpoint")
+        state = read_json(numbered[max(numbered)])
+        history = state.get("log_history") if isinstance(state, dict) else None
+    if not isinstance(history, list):
+        raise ValueError("the run's log is no list of entries")
+    return history
