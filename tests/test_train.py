@@ -75,7 +75,7 @@ def test_progress_is_logged_and_snapshots_are_kept(painted, painted_folder):
     assert [s.name for s in snapshots][:2] == ["step-000000.png", "step-000009.png"]
 
 
-def test_samples_show_what_the_start_picture_and_the_artwork_made_of_the_same_rows(painted_folder):
+def test_samples_show_what_the_start_picture_and_the_artwork_made_of_the_same_rows(painted, painted_folder):
     files = sorted((painted_folder / "calls" / "samples").iterdir())
     assert [file.name for file in files] == [f"step-{step:06d}.json" for step in (0, 9, 18)]
     before, _, after = (json.loads(file.read_text()) for file in files)
