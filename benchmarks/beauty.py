@@ -5,7 +5,7 @@
 Every artwork is painted by SFT on the bundled model from our drawing of tools, which by itself does next to
 nothing for either task ("start" in the table), with the same rows, steps and rate for all settings. Each seed
 has test rows of its own. Writes benchmarks/results/beauty.json cell by cell (a killed run goes on), pictures
-of the first seed into docs/images/beauty/, and prints the table of docs/style.md.
+of the first seed and a plot into docs/images/beauty/, and prints the table of docs/style.md.
 
 Likeness is PSNR and SSIM (scikit-image; Wang et al. 2004) of the artwork against its start, and how much less
 probable, in nats per token, the model's own description of the start has become.
@@ -18,6 +18,7 @@ import tempfile
 from functools import cache, partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -83,7 +84,9 @@ def main(argv: list[str] | None = None) -> None:
                 made_by = "python benchmarks/beauty.py"
                 cell = once(out, f"{task}/{name}/{seed}", settings, work, made_by=made_by)
                 print(task, name, seed, {k: v for k, v in cell.items() if k != "right"}, flush=True)
-    print(table(read(out)["cells"]))
+    cells = read(out)["cells"]
+    plot(cells, shown)
+    print(table(cells))
 
 
 def measure(task: str, name: str, seed: int, rows: int, shown: Path | None) -> dict:
@@ -165,6 +168,25 @@ def table(cells: dict) -> str:
             ]
             lines.append(f"| {' | '.join(fields)} |")
     return "\n".join(lines)
+
+
+def plot(cells: dict, folder: Path) -> None:
+    """Score against PSNR, a point a setting and a panel a task, into ``folder/cost.svg``."""
+    figure, panels = plt.subplots(1, len(TASKS), figsize=(9, 3.6), sharey=True, layout="constrained")
+    for task, panel in zip(TASKS, panels, strict=True):
+        for name in SETTINGS:
+            found = [c for k, c in cells.items() if k.startswith(f"{task}/{name}/") and c["psnr"] is not None]
+            if not found:
+                continue
+            every = "".join(cell["right"] for cell in found)
+            score, noise = 100 * share(every), np.mean([cell["psnr"] for cell in found])
+            low, high = (100 * end for end in wilson(every.count("1"), len(every)))
+            panel.errorbar(noise, score, [[score - low], [high - score]], fmt="o", color="#a23b1c", ms=4)
+            panel.annotate(name, (noise, score), xytext=(4, -10), textcoords="offset points", fontsize=8)
+        panel.set(title=task, xlabel="PSNR to the start picture, dB", ylim=(-4, 104))
+    panels[0].set_ylabel("right, %")
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / "cost.svg", metadata={"Date": None})
 
 
 def share(right: str) -> float:
