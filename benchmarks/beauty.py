@@ -182,8 +182,9 @@ def plot(cells: dict, folder: Path) -> None:
             score, noise = 100 * share(every), np.mean([cell["psnr"] for cell in found])
             low, high = (100 * end for end in wilson(every.count("1"), len(every)))
             panel.errorbar(noise, score, [[score - low], [high - score]], fmt="o", color="#a23b1c", ms=4)
-            panel.annotate(name, (noise, score), xytext=(4, -10), textcoords="offset points", fontsize=8)
-        panel.set(title=task, xlabel="PSNR to the start picture, dB", ylim=(-4, 104))
+            turned = {"rotation": 60, "ha": "right", "va": "top", "fontsize": 7}  # so that they overlap less
+            panel.annotate(name, (noise, score), xytext=(3, -6), textcoords="offset points", **turned)
+        panel.set(title=task, xlabel="PSNR to the start picture, dB", ylim=(-25, 104))
     panels[0].set_ylabel("right, %")
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "cost.svg", metadata={"Date": None})
