@@ -53,7 +53,7 @@ chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
-	} || { echo 'no chromium: install it (Debian: apt-get install chromium), or make PIXELTUNE_SKIP_BROWSER=1 test' >&2; exit 1; }
+	} || echo 'no chromium, so the tests in a browser will be skipped: install it (Debian: apt-get install chromium)' >&2
 
 .PHONY: .venv .venv-vllm
 .venv: .venv/.stamp
