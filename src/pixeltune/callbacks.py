@@ -29,6 +29,21 @@ from pixeltune.systems import Local  # noqa: E402
 from pixeltune.trackers import log_picture  # noqa: E402
 
 
+def log_beside(log: Callable[[dict], None], control: Any, values: dict[str, float]) -> None:
+    """Log values of a callback's own at the end of a step, without losing the step's entry.
+
+    Logging clears `control.should_log`, and the trainer's own entry, with the loss, is still to come.
+
+    Args:
+        log: a trainer's.
+        control: the callback's `TrainerControl`.
+        values: by name.
+    """
+    due = control.should_log
+    log(values)
+    control.should_log = due
+
+
 class SnapshotCallback(TrainerCallback):
     """Save the picture as `folder/step-000123.png` every `every` steps, before the first, after the last."""
 
@@ -97,9 +112,7 @@ class HeldOutScore(TrainerCallback):
         last = state.global_step >= state.max_steps
         if state.is_world_process_zero and (last or state.global_step % self.every == 0):
             result = evaluate(self.task, self.rows, self.system)
-            due = control.should_log
-            self.log({"held_out_score": result.accuracy})
-            control.should_log = due  # which logging clears; this step's own loss is still to come
+            log_beside(self.log, control, {"held_out_score": result.accuracy})
             self._keep(state.global_step, result.records[: self.SAMPLES])
 
     def _keep(self, step: int, records: list[dict]) -> None:

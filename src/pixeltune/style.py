@@ -232,9 +232,14 @@ def read_style(text: str) -> Term:
     return style
 
 
-def without_folders(text: str) -> str:
-    """A style's text as it may be published: pictures go by their names, not by where they lay."""
-    for _, term in read_style(text).parts():
+def without_folders(text: str, style: Term) -> str:
+    """A style's text as it may be published: pictures go by their names, not by where they lay.
+
+    Args:
+        text: as it was given.
+        style: what `read_style` made of it; at the end of a training the pictures may be gone.
+    """
+    for _, term in style.parts():
         if isinstance(term, Content | Gram):
             text = text.replace(term.reference, Path(term.reference).name)
     return text

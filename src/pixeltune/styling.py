@@ -17,6 +17,7 @@ declare_operators()
 from transformers import TrainerCallback  # noqa: E402
 
 from pixeltune.adapter.guard import art_layer  # noqa: E402
+from pixeltune.callbacks import log_beside  # noqa: E402
 from pixeltune.canvas import start_picture  # noqa: E402
 from pixeltune.placement import place  # noqa: E402
 from pixeltune.sight import Sight, encode, vision_tower  # noqa: E402
@@ -140,7 +141,7 @@ class Styling(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if state.logging_steps and state.global_step % state.logging_steps == 0:
-            self.log({"style": self.value, "style_weight": self.used})
+            log_beside(self.log, control, {"style": self.value, "style_weight": self.used})
 
 
 def check_weight(schedule: str, floor: float | None) -> None:

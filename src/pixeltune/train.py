@@ -224,7 +224,7 @@ def paint(
                 "rows": len(ready.train_rows),
                 **({"prompt_tokens": tokens} if tokens else {}),
                 **({} if arguments.start in STARTS else {"backdrop": art.backdrop, "fit": art.fit}),
-                **({"style": without_folders(arguments.style)} if arguments.style else {}),
+                **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
                 **({"parametrisation": art.parametrisation} if art.parametrisation != "pixels" else {}),
                 **({"robust": arguments.robust} if arguments.robust != "none" else {}),
             },
