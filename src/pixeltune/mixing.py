@@ -109,14 +109,13 @@ def scorer(arguments: Namespace, painted_on: str | None) -> Callable[[Artwork], 
     from pixeltune.base import load_model, load_processor
     from pixeltune.evaluate import evaluate
     from pixeltune.systems import Local
-    from pixeltune.tasks import find_rows, find_task, is_benchmark
+    from pixeltune.tasks import find_task, held_out_rows
 
     name = arguments.task or painted_on
     if not name:
         raise ValueError("the artwork does not say what it was painted on: give --task")
     # Something is chosen by these rows, so they are not those that `pixeltune eval` reports on.
-    split = "validation" if is_benchmark(name) else "test"
-    task, rows = find_task(name), find_rows(name, split, arguments.rows, SEED, arguments.data)
+    task, rows = find_task(name), held_out_rows(name, arguments.rows, SEED, arguments.data)
     where = arguments.model, arguments.revision
     model, processor = load_model(*where), load_processor(*where)
 

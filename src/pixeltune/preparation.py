@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from pixeltune import rows as row_files
-from pixeltune.tasks import find_rows, find_task, is_benchmark
+from pixeltune.tasks import find_rows, find_task, held_out_rows
 from pixeltune.torchvision_cpu import declare_operators
 
 declare_operators()
@@ -95,9 +95,7 @@ def read_rows(
     missing = [column for column in OBJECTIVES[verb].columns if column not in train_rows[0]]
     if missing and OBJECTIVES[verb].signal == "completions":
         raise ValueError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
-    # A benchmark's test rows are for the end: what is looked at during training is another split.
-    split = "validation" if is_benchmark(name) else "test"
-    held_out = find_rows(name, split, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
+    held_out = held_out_rows(name, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
     return find_task(name), train_rows, held_out
 
 

@@ -101,13 +101,13 @@ def token_maps(
     from pixeltune.evaluate import opening
     from pixeltune.sight import Sight
     from pixeltune.systems import Local, image_parts
-    from pixeltune.tasks import find_rows, find_task, is_benchmark
+    from pixeltune.tasks import find_task, held_out_rows
 
     made = artwork.provenance
     if made.data is None:
         raise ValueError("the provenance names no task, so there are no rows to look at")
     task = find_task(made.data)
-    rows = find_rows(made.data, "validation" if is_benchmark(made.data) else "test", count, 0, folder)
+    rows = held_out_rows(made.data, count, 0, folder)
     name, revision = name or made.base_model, revision or made.revision
     processor, model = load_processor(name, revision), load_model(name, revision).requires_grad_(False)
     if made.base_sha256 not in (None, weights_sha256(model)):

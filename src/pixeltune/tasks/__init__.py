@@ -68,6 +68,14 @@ def find_rows(
     return task.rows(split, n, seed)
 
 
+def held_out_rows(name: str, n: int, seed: int = 0, folder: str | Path | None = None) -> list[dict]:
+    """`find_rows` of the split to look at, and to choose by, before the end.
+
+    Of a benchmark that is its validation split: its test rows are for the end.
+    """
+    return find_rows(name, "validation" if is_benchmark(name) else "test", n, seed, folder)
+
+
 def draw(name: str, make: Callable[[random.Random], Any], split: str, n: int, seed: int) -> list:
     """``n`` of the items that ``make`` makes: for "test" those that are ``held_out``, for "train" the others.
 
