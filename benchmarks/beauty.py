@@ -21,16 +21,17 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
-import paintings
+from accuracy_table import interval, share
 from cells import once, read
-from paintings import base_hash, model, painting, processor, quiet, right
+from paintings import amounts, begin, model, painting, processor, right
 from pixeltune.check import log_probs
 from pixeltune.drawings import draw
 from pixeltune.files import write_atomically
 from pixeltune.placement import place_image
 from pixeltune.png import encode
+from pixeltune.robustness import psnr
 from pixeltune.statistics import wilson
 from pixeltune.systems import Local, image_parts
 
@@ -63,23 +64,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     parser.add_argument("--quick", action="store_true", help="two steps, a few rows, to see that it works")
     arguments = parser.parse_args(argv)
-    out, rows, shown = OUT, paintings.TEST, PICTURES
-    if arguments.quick:
-        paintings.STEPS, paintings.STAGES, rows = 2, (), 4
-        out = Path(tempfile.gettempdir(), "pixeltune-beauty", OUT.name)
-        shown = out.parent
-    quiet()
+    out, rows = begin(OUT, arguments.quick)
+    shown = out.parent if arguments.quick else PICTURES
     for seed in () if arguments.table else arguments.seeds:
         for name in arguments.only:
             for task in arguments.tasks:
-                settings = {
-                    "base": base_hash(),
-                    "start": START,
-                    "flags": SETTINGS[name],
-                    "seed": seed,
-                    "rows": rows,
-                }
-                settings |= {"steps": paintings.STEPS, "batch": paintings.BATCH, "rate": paintings.RATE}
+                settings = amounts(rows) | {"start": START, "flags": SETTINGS[name], "seed": seed}
                 work = partial(measure, task, name, seed, rows, shown if seed == 42 else None)
                 made_by = "python benchmarks/beauty.py"
                 cell = once(out, f"{task}/{name}/{seed}", settings, work, made_by=made_by)
@@ -96,11 +86,10 @@ def measure(task: str, name: str, seed: int, rows: int, shown: Path | None) -> d
         pixels = painted(task, seed, SETTINGS[name])
     if shown:
         write_atomically(shown / f"{task}-{name.replace(' ', '-')}.png", encode(pixels, {}))
-    with np.errstate(divide="ignore"):
-        noise = float(peak_signal_noise_ratio(start, pixels))
+    noise = psnr(Image.fromarray(start), Image.fromarray(pixels))
     return {
         "right": right(task, pixels, rows, seed),
-        "psnr": round(noise, 2) if np.isfinite(noise) else None,
+        "psnr": noise and round(noise, 2),
         "ssim": round(float(structural_similarity(start, pixels, channel_axis=2)), 4),
         "caption_loss": round(unlikeliness(pixels) - unlikeliness(start), 4),
         "mean_change": round(float(np.abs(pixels.astype(int) - start).mean()), 2),
@@ -149,17 +138,16 @@ def table(cells: dict) -> str:
     ]
     for task in TASKS:
         scores = {name: [c for k, c in cells.items() if k.startswith(f"{task}/{name}/")] for name in SETTINGS}
-        free = share("".join(cell["right"] for cell in scores["free"]))
+        free = share("".join(cell["right"] for cell in scores["free"]) or "0")
         for name, found in scores.items():
             if not found:
                 continue
             every = "".join(cell["right"] for cell in found)
-            low, high = wilson(every.count("1"), len(every))
             noise = [cell["psnr"] for cell in found if cell["psnr"] is not None]
             fields = [
                 task,
                 name,
-                f"{100 * share(every):.1f} % ({100 * low:.1f} to {100 * high:.1f}), n = {len(every)}",
+                interval(every),
                 f"{100 * share(every) / free:.0f} %" if free else "",
                 f"{np.mean(noise):.1f}" if noise else "the same",
                 f"{np.mean([cell['ssim'] for cell in found]):.3f}",
@@ -172,6 +160,7 @@ def table(cells: dict) -> str:
 
 def plot(cells: dict, folder: Path) -> None:
     """Score against PSNR, a point a setting and a panel a task, into ``folder/cost.svg``."""
+    plt.rcParams["svg.hashsalt"] = "pixeltune"  # the same file from the same cells
     figure, panels = plt.subplots(1, len(TASKS), figsize=(9, 3.6), sharey=True, layout="constrained")
     for task, panel in zip(TASKS, panels, strict=True):
         for name in SETTINGS:
@@ -181,17 +170,15 @@ def plot(cells: dict, folder: Path) -> None:
             every = "".join(cell["right"] for cell in found)
             score, noise = 100 * share(every), np.mean([cell["psnr"] for cell in found])
             low, high = (100 * end for end in wilson(every.count("1"), len(every)))
-            panel.errorbar(noise, score, [[score - low], [high - score]], fmt="o", color="#a23b1c", ms=4)
+            panel.errorbar(
+                noise, score, [[max(0, score - low)], [max(0, high - score)]], fmt="o", color="#a23b1c", ms=4
+            )
             turned = {"rotation": 60, "ha": "right", "va": "top", "fontsize": 7}  # so that they overlap less
             panel.annotate(name, (noise, score), xytext=(3, -6), textcoords="offset points", **turned)
         panel.set(title=task, xlabel="PSNR to the start picture, dB", ylim=(-25, 104))
     panels[0].set_ylabel("right, %")
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "cost.svg", metadata={"Date": None})
-
-
-def share(right: str) -> float:
-    return right.count("1") / max(1, len(right))
 
 
 if __name__ == "__main__":

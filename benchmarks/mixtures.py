@@ -11,25 +11,19 @@ test rows. Writes benchmarks/results/mixtures.json cell by cell and prints the t
 from __future__ import annotations
 
 import argparse
-import tempfile
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-import paintings
+from accuracy_table import interval, share
 from cells import once, read
-from paintings import base_hash, painting, processor, quiet
+from paintings import amounts, begin, painting, right
 from pixeltune.artwork import Artwork
 from pixeltune.base import load_model
-from pixeltune.evaluate import evaluate
 from pixeltune.mixing import average, dial
-from pixeltune.statistics import wilson
-from pixeltune.systems import Local
-from pixeltune.tasks import find_task
 
 OUT = Path(__file__).parent / "results" / "mixtures.json"
 TASKS = ["sums", "calls"]
@@ -44,18 +38,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     parser.add_argument("--quick", action="store_true", help="two steps, a few rows, to see that it works")
     arguments = parser.parse_args(argv)
-    out, rows = OUT, paintings.TEST
-    if arguments.quick:
-        paintings.STEPS, paintings.STAGES, rows = 2, (), 4
-        out = Path(tempfile.gettempdir(), "pixeltune-mixtures", OUT.name)
-    quiet()
+    out, rows = begin(OUT, arguments.quick)
     for task in () if arguments.table else arguments.tasks:
-        settings = {"base": base_hash(), "rows": rows, "seeds": SEEDS, "rows_seed": ROWS_SEED}
-        settings |= {"steps": paintings.STEPS, "batch": paintings.BATCH, "rate": paintings.RATE}
+        settings = amounts(rows) | {"seeds": SEEDS, "rows_seed": ROWS_SEED}
         for name, work in cases(task).items():
             made_by = "python benchmarks/mixtures.py"
             cell = once(out, f"{task}/{name}", settings, partial(work, rows), made_by=made_by)
-            print(task, name, [right.count("1") / len(right) for right in cell["right"]], flush=True)
+            print(task, name, [share(right) for right in cell["right"]], flush=True)
     print(table(read(out)["cells"]))
 
 
@@ -97,9 +86,7 @@ def one(task: str, make: Any, n: int) -> dict:
 
 def score(task: str, artwork: Artwork, n: int, precision: str = "float32") -> str:
     """A 1 or 0 for each of `n` test rows."""
-    system = Local(base(precision), processor(), Image.fromarray(artwork.pixels))
-    records = evaluate(find_task(task), find_task(task).rows("test", n, ROWS_SEED), system).records
-    return "".join(f"{record['score']:.0f}" for record in records)
+    return right(task, artwork.pixels, n, ROWS_SEED, base(precision))
 
 
 @cache
@@ -120,11 +107,8 @@ def table(cells: dict) -> str:
             if (cell := cells.get(f"{task}/{name}")) is None:
                 continue
             every = "".join(cell["right"])
-            low, high = wilson(every.count("1"), len(every))
-            share = every.count("1") / len(every)
-            parts = [f"{100 * right.count('1') / len(right):.1f}" for right in cell["right"]]
-            interval = f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f}), n = {len(every)}"
-            lines.append(f"| {task} | {name} | {interval} | {', '.join(parts)} |")
+            parts = [f"{share(right):.1%}" for right in cell["right"]]
+            lines.append(f"| {task} | {name} | {interval(every)} | {', '.join(parts)} |")
     return "\n".join(lines)
 
 

@@ -26,6 +26,21 @@ STAGES = (5, 10, 20)  # steps after which the picture is looked at as well
 TEST = 200
 
 
+def begin(out: Path, quick: bool) -> tuple[Path, int]:
+    """Where results go, and how many test rows there are; a quick run has two steps and a file aside."""
+    global STEPS, STAGES
+    quiet()
+    if not quick:
+        return out, TEST
+    STEPS, STAGES = 2, ()
+    return Path(tempfile.gettempdir(), f"pixeltune-{out.stem}", out.name), 4
+
+
+def amounts(rows: int) -> dict[str, Any]:
+    """What every cell depends on, as settings of `cells.once`."""
+    return {"base": base_hash(), "rows": rows, "steps": STEPS, "batch": BATCH, "rate": RATE}
+
+
 def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.ndarray]]:
     """Paint, and keep what there was on the way.
 
@@ -37,7 +52,6 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
     Returns:
         The artwork; pictures `(H, W, 3)` uint8 by step.
     """
-    quiet()
     usual = (
         f"--task {task} --seed {seed} --max_steps {STEPS} --per_device_train_batch_size {BATCH} "
         f"--train_rows 1000 --learning_rate {RATE} --held_out_rows 0 --save_strategy no "
@@ -51,9 +65,9 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
     return artwork, pictures
 
 
-def right(task: str, pixels: np.ndarray, n: int, seed: int) -> str:
-    """A 1 or 0 for each of `n` test rows, answered by the stock model that looks at the picture."""
-    system = Local(model(), processor(), Image.fromarray(pixels))
+def right(task: str, pixels: np.ndarray, n: int, seed: int, base: Any = None) -> str:
+    """A 1 or 0 for each of `n` test rows, answered by the stock model (or `base`) that sees the picture."""
+    system = Local(base or model(), processor(), Image.fromarray(pixels))
     records = evaluate(find_task(task), find_task(task).rows("test", n, seed), system).records
     return "".join(f"{record['score']:.0f}" for record in records)
 

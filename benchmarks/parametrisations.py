@@ -11,16 +11,15 @@ d90 is the smallest dimension of a random subspace that reaches 90 % of the scor
 from __future__ import annotations
 
 import argparse
-import tempfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import paintings
+from accuracy_table import interval, share
 from cells import once, read
-from paintings import base_hash, painting, quiet, right
-from pixeltune.statistics import wilson
+from paintings import amounts, begin, painting, right
 
 OUT = Path(__file__).parent / "results" / "parametrisations.json"
 SPECS = ["pixels", "fourier", "fourier:0", "low-rank:4", "low-rank:16", "grid:8", "grid:32"]
@@ -37,16 +36,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="only print the table of what is there")
     parser.add_argument("--quick", action="store_true", help="two steps, a few rows, to see that it works")
     arguments = parser.parse_args(argv)
-    out, rows = OUT, paintings.TEST
-    if arguments.quick:
-        paintings.STEPS, paintings.STAGES, rows = 2, (), 4
-        out = Path(tempfile.gettempdir(), "pixeltune-parametrisations", OUT.name)
-    quiet()
+    out, rows = begin(OUT, arguments.quick)
     for seed in () if arguments.table else arguments.seeds:
         for spec in [*SPECS, *(f"subspace:{d}" for d in DIMENSIONS)]:
             for task in arguments.tasks:
-                settings = {"base": base_hash(), "spec": spec, "seed": seed, "rows": rows}
-                settings |= {"steps": paintings.STEPS, "batch": paintings.BATCH, "rate": paintings.RATE}
+                settings = amounts(rows) | {"spec": spec, "seed": seed}
                 work = partial(measure, task, spec, seed, rows)
                 made_by = "python benchmarks/parametrisations.py"
                 cell = once(out, f"{task}/{spec}/{seed}", settings, work, made_by=made_by)
@@ -62,9 +56,7 @@ def measure(task: str, spec: str, seed: int, rows: int) -> dict:
     few = min(rows, ROWS_ON_THE_WAY)
     return {
         "right": right(task, artwork.pixels, rows, seed),
-        "curve": {
-            step: right(task, pixels, few, seed).count("1") / few for step, pixels in pictures.items() if step
-        },
+        "curve": {step: share(right(task, pixels, few, seed)) for step, pixels in pictures.items() if step},
         "mean_change": round(float(np.abs(change).mean()), 2),
         "roughness": round(float(neighbours / max(np.abs(change).mean(), 1e-9)), 3),
         "png_bytes": len(artwork.png()),
@@ -85,17 +77,16 @@ def table(cells: dict) -> str:
             if not found:
                 continue
             every = "".join(cell["right"] for cell in found)
-            score = every.count("1") / len(every)
+            score = share(every)
             free = score if spec == "pixels" else free
             if spec.startswith("subspace") and score >= 0.9 * free:
                 enough = enough or spec.partition(":")[2]
             curve = {step: np.mean([cell["curve"][step] for cell in found]) for step in found[0]["curve"]}
             curve[str(paintings.STEPS)] = score
-            low, high = wilson(every.count("1"), len(every))
             fields = [
                 task,
                 f"`{spec}`",
-                f"{100 * score:.1f} % ({100 * low:.1f} to {100 * high:.1f}), n = {len(every)}",
+                interval(every),
                 next((step for step, value in curve.items() if value >= NEAR * free), "not reached"),
                 f"{np.mean([cell['mean_change'] for cell in found]):.1f}",
                 f"{np.mean([cell['roughness'] for cell in found]):.2f}",
