@@ -103,3 +103,15 @@ def test_padding_inside_a_row_makes_no_tree():
     assert grow(ids, mask, PICTURE, TOKENS) is not None
     mask[0, 3] = 0
     assert grow(ids, mask, PICTURE, TOKENS) is None
+
+
+def test_nothing_is_shared_from_a_rows_own_picture_on():
+    own = [7, PICTURE, PICTURE, 8]
+    texts = [[5, *BLOCK, 1, 2, *own, 3, 3], [5, *BLOCK, 1, 2, *own, 3, 3], [5, *BLOCK, 1, 2, 3, 3]]
+    ids, mask = batch(texts, "left", random.Random(0))
+    for picture in (None, "this one"):
+        tree = grow(ids, mask, PICTURE, TOKENS, picture=picture)
+        places = tree.where[mask.bool()].split([len(text) for text in texts])
+        first = 1 + len(BLOCK) + 3  # piece of a picture that is a row's own
+        assert torch.equal(places[0][: first - 1], places[1][: first - 1])
+        assert not (places[0][first:, None] == places[1][first:]).any()

@@ -101,6 +101,9 @@ def grow(
 
     before = (texts == image_token_id).argmax(1) - 1  # the picture's start token belongs to the picture
     through = before + image_tokens + 2  # with the tokens that stand around it
+    # Two rows' own pictures may differ where their tokens do not, so nothing is shared from there on.
+    own = (texts == image_token_id) & (columns >= through[:, None])
+    alike = np.minimum(alike, np.where(own.any(1), own.argmax(1), length)[1:])
     common = np.maximum(_common(alike, before), before) if picture is None else through
     groups = np.maximum(_groups(alike, common), common)
     cuts = [np.full(rows, cut.min()) if even else cut for cut in (before, common, groups)]
