@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from pixeltune import canvas as canvas_module
-from pixeltune.canvas import Canvas, paintable_mask, start_picture
+from pixeltune.canvas import Canvas, cells_mask, paintable_mask, start_picture
 from pixeltune.drawings import NAMES, draw
 
 
@@ -79,6 +79,34 @@ def test_masked_pixels_keep_the_start_and_get_no_gradient():
     assert canvas.pixels.grad[:, :4].ne(0).any()
     canvas.project()
     assert torch.equal(canvas.pixels[:, 4:], start[:, 4:])
+
+
+def test_cells_are_whole_squares_drawn_from_the_seed():
+    def grid(count: int, seed: int) -> np.ndarray:
+        free = cells_mask(count, 24, 128, 192, seed)
+        assert (free.shape, free.dtype) == ((128, 192), torch.bool)
+        shares = free.numpy().reshape(4, 32, 6, 32).mean(axis=(1, 3))
+        assert set(shares.flat) <= {0, 1}
+        assert shares.sum() == count
+        return shares
+
+    assert (grid(24, 0) == 1).all()
+    assert (grid(5, 0) == grid(5, 0)).all()
+    assert (grid(5, 0) <= grid(6, 0)).all()
+    assert (grid(5, 0) != grid(5, 1)).any()
+
+
+@pytest.mark.parametrize("size", [(128, 192, 20), (100, 192, 24), (4, 4, 64)])
+def test_cells_that_are_no_squares_are_refused(size):
+    height, width, tokens = size
+    with pytest.raises(ValueError, match="are no squares"):
+        cells_mask(2, tokens, height, width)
+
+
+@pytest.mark.parametrize("count", [0, 25])
+def test_more_cells_than_there_are_are_refused(count):
+    with pytest.raises(ValueError, match="paint 1 to 24 of them"):
+        cells_mask(count, 24, 128, 192)
 
 
 def test_state_dict_restores_pixels_start_bound_and_mask_without_their_files():

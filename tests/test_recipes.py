@@ -22,7 +22,7 @@ from pixeltune.base import load_processor
 from pixeltune.systems import image_parts
 from pixeltune.tasks import BENCHMARKS
 from test_engine import TOOLS
-from test_rollouts import Oracle, picture
+from test_rollouts import Oracle, pictures
 
 REPOSITORY = Path(__file__).parents[1]
 RECIPES = {path.stem: path for path in sorted((REPOSITORY / "recipes").glob("*.yaml"))}
@@ -127,7 +127,7 @@ def test_the_papers_setting_with_a_server(studio, monkeypatch):
     assert len(server.seen) == 4  # two steps of two questions
     for body, _ in server.seen:
         image, text = body["messages"][0]["content"]
-        assert picture(body).size == (256, 256)
+        assert pictures(body)[0].size == (256, 256)
         assert image["type"] == "image_url"
         assert text["text"].endswith("\n\nEnd your response with: Answer: <number>")
         prompt = processor.apply_chat_template(image_parts(body["messages"]), add_generation_prompt=True)

@@ -47,7 +47,7 @@ class Oracle(Canned):
         text = self.processor.apply_chat_template(
             messages, tools=body.get("tools"), tokenize=False, add_generation_prompt=True
         )
-        prompt = self.processor(text=[text], images=[picture(body)])["input_ids"][0]
+        prompt = self.processor(text=[text], images=[pictures(body)])["input_ids"][0]
         tokenizer = self.processor.tokenizer
         choices = []
         for index in range(body["n"]):
@@ -57,18 +57,14 @@ class Oracle(Canned):
         return {"choices": choices, "prompt_token_ids": list(prompt)}
 
     def pictures(self) -> list[np.ndarray]:
-        return [np.asarray(picture(body)) for body, _ in self.seen]
+        return [np.asarray(pictures(body)[0]) for body, _ in self.seen]
 
 
-def picture(body: dict) -> Image.Image:
-    (part,) = (
-        part
-        for message in body["messages"]
-        if isinstance(message["content"], list)
-        for part in message["content"]
-        if part["type"] == "image_url"
-    )
-    return Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2])))
+def pictures(body: dict) -> list[Image.Image]:
+    """Those of a request, in order."""
+    parts = [part for m in body["messages"] if isinstance(m["content"], list) for part in m["content"]]
+    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    return [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in urls]
 
 
 def says_yes(completions, **_) -> list[float]:

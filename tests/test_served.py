@@ -13,7 +13,7 @@ from pixeltune.engine import Engine
 from pixeltune.evaluate import evaluate
 from pixeltune.placement import place_image
 from pixeltune.systems import Local, Remote
-from pixeltune.tasks import calls, sums
+from pixeltune.tasks import calls, sums, tiles
 
 N = 60  # prompts per task; two tasks
 
@@ -41,6 +41,16 @@ def test_greedy_completions_are_identical_and_so_is_the_score(engine, stock, pai
     if art:
         assert there.accuracy > 0.8
         assert there.ci95[0] > 0.4  # the start picture and no picture get 0
+
+
+def test_questions_about_the_users_pictures_get_the_same_answers(engine, stock, painted):
+    """Two pictures in a request: the artwork, and the one that is asked about."""
+    art, rows = painted["calls"], tiles.rows("test", 40, seed=7)
+    here = evaluate(tiles, rows, Local(*stock, art.image))
+    there = evaluate(tiles, rows, Remote(engine, art.data_url()))
+    assert [r["completions"] for r in there.records] == [r["completions"] for r in here.records]
+    assert len({r["completions"][0] for r in here.records}) > 4
+    assert [r["prompt_tokens"] for r in there.records] == [r["prompt_tokens"] for r in here.records]
 
 
 @pytest.mark.parametrize("picture", ["artwork", "text only"])

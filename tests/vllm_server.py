@@ -44,7 +44,7 @@ def command(
         "--enforce-eager",
         f"--max-model-len={max_model_len}",
         # The size is for the warm-up only, which otherwise draws the largest picture the processor allows.
-        '--limit-mm-per-prompt={"image":{"count":1,"width":256,"height":256},"video":0}',
+        '--limit-mm-per-prompt={"image":{"count":2,"width":256,"height":256},"video":0}',
         *options,
     ]
 

@@ -92,6 +92,9 @@ class ArtArguments:
     )
     bound: int | None = field(default=None, metadata={"help": "Largest change of a pixel, grey levels."})
     mask: str | None = field(default=None, metadata={"help": "Picture, white where it may be painted."})
+    cells: int | None = field(
+        default=None, metadata={"help": "Paint only so many token cells, drawn from seed; none: all."}
+    )
     parametrisation: str = field(default="pixels", metadata={"help": f"What is trained: {SPECS}."})
     robust: str = field(
         default="none",
@@ -126,6 +129,10 @@ class ArtArguments:
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"
             )
         read_spec(self.parametrisation)
+        if self.cells is not None and self.mask:
+            raise ValueError("--cells and --mask both say what may be painted: give one")
+        if self.cells is not None and self.cells < 1:
+            raise ValueError("--cells must be at least 1")
         if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
             raise ValueError("--style_schedule and --style_floor weigh a --style: give one")
         if self.style_floor is not None and not (self.task and self.held_out_rows and self.score_steps):

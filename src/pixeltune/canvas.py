@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -230,6 +231,36 @@ def paintable_mask(path: str, height: int, width: int, fit: str | None = "stretc
     picture = read_picture(path, "mask", "black").convert("L")
     picture = fit_picture(picture, height, width, fit, f"the mask {path!r}", Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(picture) >= 128)
+
+
+def cells_mask(count: int, tokens: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """A mask that leaves only some token cells to paint, `(height, width)` bool.
+
+    A cell is the square of pixels that becomes one image token. Which cells is random; fewer cells are a part
+    of more cells from the same seed.
+
+    Args:
+        count: of cells to paint.
+        tokens: how many cells the picture has.
+        height: in pixels.
+        width: in pixels.
+        seed: of the draw.
+
+    Raises:
+        ValueError: there are not so many cells, or they are no squares.
+    """
+    if not 1 <= count <= tokens:
+        raise ValueError(f"the picture has {tokens} token cells: paint 1 to {tokens} of them, not {count}")
+    side = max(1, math.isqrt(height * width // tokens))
+    if height % side or width % side or (height // side) * (width // side) != tokens:
+        raise ValueError(
+            f"{tokens} image tokens of {height}x{width} pixels are no squares, so no cells can be chosen: "
+            "draw a mask instead"
+        )
+    cells = np.zeros(tokens, bool)
+    cells[np.random.default_rng(seed).permutation(tokens)[:count]] = True
+    cells = cells.reshape(height // side, width // side)
+    return torch.from_numpy(cells.repeat(side, axis=0).repeat(side, axis=1))
 
 
 def _project_first(canvas: Canvas, prefix: str, keep_vars: bool) -> None:

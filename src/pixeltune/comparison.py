@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pixeltune import __version__
+from pixeltune.attachments import opened
 from pixeltune.contestants import Contestant, contestants
 from pixeltune.evaluate import Result, evaluate, opening
 from pixeltune.files import write_atomically
@@ -177,7 +178,7 @@ def _check_lengths(plan: Plan, field: list[Contestant], processor: Any, limit: i
 def _journal(plan: Plan, one: Contestant, arguments: Namespace) -> Path:
     """Where the records of an evaluation go: the same name means the same rows, asked the same way."""
     settings = {
-        "rows": plan.rows,
+        "rows": [_hashed(row) for row in plan.rows],
         "head": plan.heads[one.name],
         "contestant": one.identity(),
         "model": [arguments.engine, arguments.engine_model] if arguments.engine else [arguments.model],
@@ -187,6 +188,13 @@ def _journal(plan: Plan, one: Contestant, arguments: Namespace) -> Path:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{plan.name}-{one.name}")
     return Path(arguments.output) / "rows" / f"{stem}-{digest}.jsonl"
+
+
+def _hashed(row: dict) -> dict:
+    """A row as JSON: its pictures by their hashes."""
+    if not row.get("images"):
+        return row
+    return {**row, "images": [hashlib.sha256(opened(image).tobytes()).hexdigest() for image in row["images"]]}
 
 
 def _report(arguments: Namespace, plans: list[Plan], results: dict, harmful: Plan) -> dict:

@@ -58,6 +58,8 @@ class Contestant:
             rows = find_rows(name, "train", self.shots, seed, folder)
             if not all(row.get("completion") for row in rows):
                 raise ValueError(f"{name} has no reference answers to show: leave {self.name} out")
+            if any(row.get("images") for row in rows):
+                raise ValueError(f"{name} asks about pictures, examples are words: leave {self.name} out")
             return [message for row in rows for message in _example(row)]
         return list(self.told)
 

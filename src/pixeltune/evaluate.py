@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pixeltune.attachments import as_record, attach
 from pixeltune.instruction import tell
 from pixeltune.statistics import interval
 from pixeltune.systems import Message, System
@@ -91,8 +92,9 @@ def result(records: list[dict]) -> Result:
 
 
 def opening(row: dict, head: list[Message]) -> tuple[list[Message], list[dict] | None]:
-    """The conversation that a row opens with, and its tools."""
-    prompt = tell(row["prompt"], head) if head else row["prompt"]
+    """The conversation that a row opens with, its own pictures in it, and its tools."""
+    prompt = attach(row["prompt"], row["images"]) if row.get("images") else row["prompt"]
+    prompt = tell(prompt, head) if head else prompt
     return prompt, json.loads(row["tools"]) if row.get("tools") else None
 
 
@@ -134,7 +136,7 @@ def _record(task: Any, row: dict, i: int, conversation: list[Message], replies: 
     return {
         "row": i,
         "id": str(row.get("id", i)),
-        "prompt": conversation,
+        "prompt": as_record(conversation),
         "completions": texts,
         "score": None if error else float(task.score(row, answer)),
         "prompt_tokens": _total(reply.prompt_tokens for reply in replies),

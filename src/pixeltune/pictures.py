@@ -55,7 +55,7 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
 
     Args:
         path: PNG, JPEG, WebP, GIF, BMP, TIFF or PPM.
-        role: "start" or "mask", for messages.
+        role: for messages: "start", "mask", or "row's".
         backdrop: the colour.
 
     Raises:
@@ -64,13 +64,15 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
     ground = read_colour(backdrop)
     if not Path(path).is_file():
         hint = f" ({', '.join(STARTS)} need no file)" if role == "start" else ""
-        raise ValueError(
-            f"the {role} picture {path!r} is not a file{hint}. To continue from a checkpoint without "
-            f"it, take the settings from there: ArtConfig.from_pretrained(checkpoint)"
-        )
+        if role in ("start", "mask"):
+            hint += (
+                ". To continue from a checkpoint without it, take the settings from there: "
+                "ArtConfig.from_pretrained(checkpoint)"
+            )
+        raise ValueError(f"the {role} picture {path!r} is not a file{hint}")
     try:
         with Image.open(path, formats=_FORMATS) as file:
-            return _opaque(_upright(file), ground)
+            return opaque(_upright(file), ground)
     except Image.UnidentifiedImageError as error:
         raise ValueError(
             f"cannot read the {role} picture {path!r}: it is no PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
@@ -134,7 +136,7 @@ def _upright(file: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(file)
 
 
-def _opaque(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
+def opaque(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
     """A picture of any mode as RGB, on `ground` where it is transparent."""
     if picture.mode.startswith("I;16"):  # convert("RGBA") would clip these to white
         deep = np.array(picture)

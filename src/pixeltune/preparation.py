@@ -42,6 +42,8 @@ class Preparation:
     checkpoint: str | None
     """The folder to resume from."""
     style: Term | None
+    pictures: bool
+    """Whether rows have pictures of their own."""
 
 
 def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Preparation:
@@ -75,9 +77,10 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
     task, train_rows, held_out = read_rows(verb, arguments, config.seed)
     if objective.signal == "contrast" and hasattr(task, "next_turn"):
         raise ValueError(f"{verb} takes single answers, the task {arguments.task} has several turns")
+    pictures = has_pictures(verb, train_rows, arguments)
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     instruction = find_instruction(verb, task, arguments)
-    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint, style)
+    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint, style, pictures)
 
 
 def read_rows(
@@ -97,6 +100,28 @@ def read_rows(
         raise ValueError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
     held_out = held_out_rows(name, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
     return find_task(name), train_rows, held_out
+
+
+def has_pictures(verb: str, rows: list[dict], arguments: ArtArguments) -> bool:
+    """Whether rows have pictures of their own.
+
+    Raises:
+        ValueError: they have, and TRL 1.16 would lose something on the way.
+    """
+    if not any(row.get("images") for row in rows):
+        return False
+    if OBJECTIVES[verb].signal == "teacher":
+        raise ValueError("distill takes rows of text, and these have images: use sft on good completions")
+    if arguments.refill_rounds:
+        raise ValueError("--refill_rounds exchanges questions, not their images: leave it out")
+    if any(row.get("tools") for row in rows):
+        # Its vision collators render prompts without, its online trainers take one set for all rows:
+        # https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/sft_trainer.py
+        raise ValueError(
+            "rows with images and tools: TRL would leave the tools out of the prompt. Write them into the "
+            "system message"
+        )
+    return True
 
 
 def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 from trl import RLOOTrainer
 
+from pixeltune.attachments import as_urls, attach
 from pixeltune.engine import Completion, Engine, EngineError
 from pixeltune.placement import Message, place_image
 from pixeltune.png import data_url, encode
@@ -60,7 +61,8 @@ class EngineRollouts:
 
         Args:
             prompts: token ids; each question stands there ``num_generations`` times in a row.
-            images: ignored; the live picture is sent.
+            images: for each prompt its pictures, the artwork's stand-in first, None where rows have none of
+                their own. The live picture is sent in place of the stand-in.
             num_generations: answers wanted for each question, one request for all of them.
             profiler: a context to generate in.
 
@@ -73,10 +75,12 @@ class EngineRollouts:
         """
         url = data_url(encode(self.trainer.model.get_artwork_image(), {}))
         questions = [tuple(prompt) for prompt in prompts[::num_generations]]
+        own = [shown[1:] for shown in images[::num_generations]] if images else [[]] * len(questions)
         pool = ThreadPoolExecutor(CONCURRENCY * len(self.engines))
         try:
             with profiler or nullcontext():
-                groups = list(pool.map(self._group, count(), questions, repeat(url), repeat(num_generations)))
+                work = pool.map(self._group, count(), questions, own, repeat(url), repeat(num_generations))
+                groups = list(work)
         finally:
             pool.shutdown(cancel_futures=True)
         answers = [answer for group in groups for answer in group]
@@ -85,13 +89,16 @@ class EngineRollouts:
         logprobs = [[[value] for value in answer.logprobs] for answer in answers]
         return prompts, [answer.token_ids for answer in answers], logprobs, None
 
-    def _group(self, number: int, prompt: tuple[int, ...], url: str, n: int) -> list[Completion]:
+    def _group(
+        self, number: int, prompt: tuple[int, ...], own: list[Image.Image], url: str, n: int
+    ) -> list[Completion]:
         if prompt not in self.conversations:
             raise EngineError(
                 "a prompt that is not among the training rows, such as a later turn of a tool loop: leave "
                 "out --rollouts and generate in this process"
             )
         messages, tools = self.conversations[prompt]
+        messages = as_urls(attach(messages, own)) if own else messages
         kwargs = getattr(self.trainer.args, "chat_template_kwargs", None)  # such as enable_thinking
         sampling = {**PLAIN_SAMPLING, **({"chat_template_kwargs": kwargs} if kwargs else {})}
         failures = []
@@ -194,7 +201,8 @@ def show_live_picture(trainer: Any) -> None:
 
     def with_picture(prompts: list, images: Any, *rest: Any, **options: Any) -> tuple:
         picture = Image.fromarray(trainer.model.get_artwork_image())
-        return generate(prompts, [[picture]] * len(prompts), *rest, **options)
+        own = [shown[1:] for shown in images] if images else [[]] * len(prompts)
+        return generate(prompts, [[picture, *rows] for rows in own], *rest, **options)
 
     generation.sync_weights = lambda: None  # the weights are frozen
     generation.generate = with_picture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pixeltune.attachments import check
+
 MAX_BYTES = 2 << 30
 MAX_LINE = 4 << 20
 
@@ -13,9 +15,10 @@ def read(path: str | Path, columns: tuple[str, ...] = ("prompt", "completion")) 
     """Read and check a JSONL file.
 
     Each line is an object with ``prompt`` (a text or a list of messages), perhaps ``tools`` (a list of OpenAI
-    tools, or that as a JSON string), and what else an objective learns from: ``completion``, ``chosen`` and
-    ``rejected`` (like prompt), ``label`` (true or false). Other columns are dropped, unless ``columns`` is
-    the prompt alone: then they are what a reward may need, and kept as they are.
+    tools, or that as a JSON string), perhaps ``images`` (picture files of its own, relative to the JSONL
+    file; the model sees them behind the artwork), and what else an objective learns from: ``completion``,
+    ``chosen`` and ``rejected`` (like prompt), ``label`` (true or false). Other columns are dropped, unless
+    ``columns`` is the prompt alone: then they are what a reward may need, and kept as they are.
 
     Returns:
         Rows in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument names
@@ -45,12 +48,16 @@ def read(path: str | Path, columns: tuple[str, ...] = ("prompt", "completion")) 
                 raise ValueError(f"{where}: not JSON ({error})") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{where}: not an object")
-            rows.append(_check(row, columns, where))
+            checked = _check(row, columns, where)
+            if row.get("images"):
+                checked["images"] = check(row["images"], path.parent, where)
+            rows.append(checked)
     if not rows:
         raise ValueError(f"{path} holds no rows")
-    if len({"tools" in row for row in rows}) > 1:
-        for row in rows:
-            row.setdefault("tools", None)
+    for name, none in (("tools", None), ("images", [])):
+        if any(name in row for row in rows):
+            for row in rows:
+                row.setdefault(name, none)
     return rows
 
 

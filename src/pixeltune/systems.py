@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from PIL import Image
+
+from pixeltune.attachments import as_urls, attached
 from pixeltune.placement import place, place_image
 from pixeltune.soft_prompt import generate as generate_behind
 from pixeltune.soft_prompt import is_soft_prompt
@@ -34,7 +37,8 @@ class Reply:
 class System(Protocol):
     """Something that answers conversations.
 
-    ``chunk`` conversations are handed over at a time, and as many chunks as it has ``workers`` at once.
+    ``chunk`` conversations are handed over at a time, and as many chunks as it has ``workers`` at once. They
+    may hold pictures (`pixeltune.attachments`), which come behind the artwork.
     """
 
     chunk: int
@@ -86,7 +90,7 @@ class Local:
 
         begin = time.perf_counter()
         # Left padding puts every completion right behind its prompt; generate insists on it.
-        batch = self._batch(self._texts(conversations, tools), "left")
+        batch = self._batch(*self._prompts(conversations, tools), "left")
         was_training = self.model.training
         self.model.eval()
         with torch.no_grad():
@@ -112,21 +116,40 @@ class Local:
     def choose(
         self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
     ) -> list[Reply]:
-        texts = self._texts(conversations, tools)
-        return [self._choose(text, offered) for text, offered in zip(texts, options, strict=True)]
+        prompts = zip(*self._prompts(conversations, tools), options, strict=True)
+        return [self._choose(text, pictures, offered) for text, pictures, offered in prompts]
 
     def prompt_lengths(self, conversations: list[list[Message]], tools: list[Tools]) -> list[int]:
         """Tokens of each prompt, without the artwork's. Needs no model."""
-        texts = self._texts(conversations, tools, picture=False)
+        texts, pictures = self._texts(conversations, tools), [attached(talk) for talk in conversations]
+        if any(pictures):
+            rows = zip(texts, pictures, strict=True)
+            return [self._batch([text], [own], "right")["input_ids"].shape[1] for text, own in rows]
         return [len(ids) for ids in self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
-    def _texts(
-        self, conversations: list[list[Message]], tools: list[Tools], picture: bool = True
-    ) -> list[str]:
-        if picture and self.picture is not None:
+    def _prompts(
+        self, conversations: list[list[Message]], tools: list[Tools]
+    ) -> tuple[list[str], list[list[Any]]]:
+        """Each conversation as text, and the pictures that go with it, the artwork first.
+
+        Raises:
+            ValueError: pictures for a soft prompt.
+        """
+        pictures, artwork = [attached(messages) for messages in conversations], self.picture
+        if self.soft and any(pictures):
+            raise ValueError("a soft prompt goes with text alone here, and the rows have pictures")
+        if self.block and any(pictures):
+            # A processor expands placeholders that are already expanded once more, so the artwork too goes
+            # through it; the adapter shows the model the live one in its place.
+            artwork = Image.fromarray(self.model.get_artwork_image())
+        if artwork is not None:
             conversations = [image_parts(place_image(messages, "")) for messages in conversations]
-        elif picture and self.block:
+            pictures = [[artwork, *own] for own in pictures]
+        elif self.block:
             conversations = [place(messages, self.block) for messages in conversations]
+        return self._texts(conversations, tools), pictures
+
+    def _texts(self, conversations: list[list[Message]], tools: list[Tools]) -> list[str]:
         return [
             self.processor.apply_chat_template(
                 messages, tools=tool, tokenize=False, add_generation_prompt=True
@@ -134,16 +157,18 @@ class Local:
             for messages, tool in zip(conversations, tools, strict=True)
         ]
 
-    def _batch(self, texts: list[str], side: str) -> Any:
-        pictures = {"images": [[self.picture]] * len(texts)} if self.picture is not None else {}
-        return self.processor(text=texts, padding=True, padding_side=side, return_tensors="pt", **pictures)
+    def _batch(self, texts: list[str], pictures: list[list[Any]], side: str) -> Any:
+        # Not one empty list among others: processors take a flat list for those.
+        images = pictures if all(pictures) else [picture for row in pictures for picture in row]
+        given = {"images": images} if images else {}
+        return self.processor(text=texts, padding=True, padding_side=side, return_tensors="pt", **given)
 
-    def _choose(self, prompt: str, options: list[str]) -> Reply:
+    def _choose(self, prompt: str, pictures: list[Any], options: list[str]) -> Reply:
         import torch
 
         begin = time.perf_counter()
-        batch = self._batch([prompt + option for option in options], "right")
-        first = int(self._batch([prompt], "right")["attention_mask"].sum())
+        batch = self._batch([prompt + option for option in options], [pictures] * len(options), "right")
+        first = int(self._batch([prompt], [pictures], "right")["attention_mask"].sum())
         was_training = self.model.training
         self.model.eval()
         with torch.no_grad():
@@ -185,7 +210,8 @@ class Remote:
         return [self._choose(messages, tool, offered) for messages, tool, offered in rows]
 
     def _placed(self, conversations: list[list[Message]]) -> Iterable[list[Message]]:
-        return [place_image(m, self.picture) for m in conversations] if self.picture else conversations
+        sent = (as_urls(messages) for messages in conversations)
+        return (place_image(messages, self.picture) for messages in sent) if self.picture else sent
 
     def _complete(self, messages: list[Message], tools: Tools, max_new_tokens: int) -> Reply:
         from pixeltune.engine import EngineError

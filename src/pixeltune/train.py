@@ -13,6 +13,8 @@ from pixeltune.torchvision_cpu import declare_operators
 declare_operators()
 
 from datasets import Dataset  # noqa: E402
+from datasets import Image as ImageColumn  # noqa: E402
+from datasets import List as ListColumn  # noqa: E402
 from PIL import Image  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 from transformers import ProgressCallback, Trainer, TrainingArguments  # noqa: E402
@@ -20,6 +22,7 @@ from transformers import ProgressCallback, Trainer, TrainingArguments  # noqa: E
 from pixeltune.adapter import ArtConfig  # noqa: E402
 from pixeltune.arguments import ArtArguments, parse  # noqa: E402
 from pixeltune.artwork import Artwork, Provenance  # noqa: E402
+from pixeltune.attachments import attach, column  # noqa: E402
 from pixeltune.base import load_model, load_processor, template_sha256, weights_sha256  # noqa: E402
 from pixeltune.callbacks import (  # noqa: E402
     Clock,
@@ -64,6 +67,9 @@ def place_rows(
 ) -> tuple[list[dict], dict[str, float] | None]:
     """The rows as the trainer takes them, with the artwork in its place.
 
+    Where rows have pictures of their own, these go through TRL's column ``images`` and the processor, and so
+    does a stand-in for the artwork in front of them; else the artwork is text to TRL.
+
     Returns:
         The rows; where a teacher's words are replaced, prompt tokens per request with and without them.
     """
@@ -80,7 +86,11 @@ def place_rows(
         rows = contrast(rows, said, scores, OBJECTIVES[verb], art.seed)
     if signal == "completions":
         rows = each_turn(rows)
-    placed = [place_row(row, block) for row in rows]
+    if ready.pictures:
+        stand_in = Image.fromarray(art.canvas().to_uint8())
+        placed = [{**row, "images": column(row.get("images") or [], stand_in)} for row in rows]
+    else:
+        placed = [place_row(row, block) for row in rows]
     if signal == "rewards":
         placed = rendered(placed, processor, environment="environment_factory" in ready.rewards)
     return placed, None
@@ -99,7 +109,12 @@ def equip(
     if getattr(trainer.args, "use_vllm", False):
         show_live_picture(trainer)
     if engines:
-        ask_engines(trainer, engines, ready.train_rows, [row["prompt"] for row in placed])
+        stand_in = Image.fromarray(trainer.model.get_artwork_image())
+        prompts = [
+            attach(row["prompt"], [stand_in, *(row.get("images") or [])]) if ready.pictures else put["prompt"]
+            for row, put in zip(ready.train_rows, placed, strict=True)
+        ]
+        ask_engines(trainer, engines, ready.train_rows, prompts)
     if arguments.refill_rounds:
         refill(trainer, ready.rewards["reward_funcs"], placed, arguments.refill_rounds)
     if arguments.turn_budget_steps:
@@ -153,6 +168,7 @@ def paint(
         fit=arguments.fit,
         bound=arguments.bound,
         mask=arguments.mask,
+        cells=arguments.cells,
         parametrisation=arguments.parametrisation,
         robust=arguments.robust,
         seed=config.seed,
@@ -173,11 +189,15 @@ def paint(
     placed, tokens = place_rows(verb, ready, art, block, model, processor, quiet)
     if "environment_factory" in ready.rewards:
         declare_context_length(model)
+    dataset = Dataset.from_list(placed)
+    if ready.pictures:
+        dataset = dataset.cast_column("images", ListColumn(ImageColumn(mode="RGB")))
     trainer = objective.trainer(
         model=model,
         args=config,
-        train_dataset=Dataset.from_list(placed),
-        processing_class=processor.tokenizer,  # the artwork is text to TRL; the adapter supplies the picture
+        train_dataset=dataset,
+        # Without pictures in the rows the artwork is text to TRL; the adapter supplies the picture.
+        processing_class=processor if ready.pictures else processor.tokenizer,
         peft_config=art,
         callbacks=[stop := StopSignal()],
         **ready.rewards,
@@ -225,6 +245,7 @@ def paint(
                 **({"prompt_tokens": tokens} if tokens else {}),
                 **({} if arguments.start in STARTS else {"backdrop": art.backdrop, "fit": art.fit}),
                 **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
+                **({"cells": arguments.cells} if arguments.cells else {}),
                 **({"parametrisation": art.parametrisation} if art.parametrisation != "pixels" else {}),
                 **({"robust": arguments.robust} if arguments.robust != "none" else {}),
             },

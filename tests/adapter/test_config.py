@@ -33,9 +33,23 @@ def test_a_mask_that_leaves_nothing_to_paint_is_refused(tmp_path):
         config.canvas()
 
 
+def test_cells_come_back_with_the_weights_when_the_start_is_gone(tmp_path):
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "start.png")
+    settings = {"start": str(tmp_path / "start.png"), "height": 64, "width": 64, "image_tokens": 4}
+    canvas = ArtConfig(**settings, cells=1, seed=3).canvas()
+    assert canvas.mask.sum() == 32 * 32
+    (tmp_path / "start.png").unlink()
+    again = ArtConfig(**settings, cells=1, seed=3, restored=True).canvas()
+    again.load_state_dict(canvas.state_dict())
+    assert (again.mask == canvas.mask).all()
+    assert (again.to_uint8() == canvas.to_uint8()).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"cells": 0}, "1 or more cells"),
+        ({"cells": 4, "mask": "mask.png"}, "a mask or a number of cells"),
         ({"backdrop": "#12345678"}, "no opaque colour"),
         ({"backdrop": "greyish"}, "'greyish' is no opaque colour"),
         ({"fit": "squeeze"}, "fit is one of crop, pad, stretch, not 'squeeze'"),

@@ -64,8 +64,14 @@ def test_a_lone_surrogate_passes():
     assert json.loads(bodies.render(bodies.parse(b'{"a": "\\ud800"}'))) == {"a": "\ud800"}
 
 
-@pytest.mark.parametrize("content", ["How many?", [{"type": "text", "text": "How many?"}], None])
-def test_the_artwork_stands_before_the_first_user_text(content):
+OWN = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["How many?", [{"type": "text", "text": "How many?"}], [OWN, {"type": "text", "text": "?"}], None],
+)
+def test_the_artwork_stands_before_the_first_user_text_and_its_pictures(content):
     system, later = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "And now?"}
     body = {
         "model": "m",
@@ -81,11 +87,8 @@ def test_the_artwork_stands_before_the_first_user_text(content):
         "image_url": {"url": PICTURE.decode()},
         "uuid": "pixeltune-1",
     }
-    assert (
-        first["content"][1:] == [{"type": "text", "text": content or ""}]
-        if not isinstance(content, list)
-        else content
-    )
+    expected = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    assert first["content"][1:] == expected
     assert first["name"] == "x"
     assert [sent["messages"][0], sent["messages"][2], sent["n"]] == [system, later, 2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from peft.config import PeftConfig
 
 from pixeltune import parametrisations
-from pixeltune.canvas import Canvas, paintable_mask, start_picture
+from pixeltune.canvas import Canvas, cells_mask, paintable_mask, start_picture
 from pixeltune.pictures import FITS, STARTS, read_colour
 from pixeltune.sight import Sight
 from pixeltune.transforms import distortions
@@ -53,13 +53,22 @@ class ArtConfig(PeftConfig):
     mask: str | None = field(
         default=None, metadata={"help": "Path of a picture, white where the artwork may be painted."}
     )
+    cells: int | None = field(
+        default=None,
+        metadata={
+            "help": "Paint only so many token cells (squares of pixels that become one image token each), "
+            "drawn from seed, in place of a mask; all others stay the start picture."
+        },
+    )
     parametrisation: str = field(
         default="pixels",
         metadata={"help": f"What the optimiser moves: {parametrisations.SPECS}."},
     )
     seed: int = field(
         default=0,
-        metadata={"help": 'Seed of start="noise", of what is random in a parametrisation, and of robust.'},
+        metadata={
+            "help": 'Seed of start="noise", of cells, of robust, of what is random in a parametrisation.'
+        },
     )
     robust: str = field(
         default="none",
@@ -91,6 +100,10 @@ class ArtConfig(PeftConfig):
             raise ValueError("give both height and width, or neither and image_tokens instead")
         if self.bound is not None and not 1 <= self.bound <= 255:
             raise ValueError(f"bound is in grey levels, 1 to 255, not {self.bound}")
+        if self.cells is not None and self.mask is not None:
+            raise ValueError("give a mask or a number of cells: both say what may be painted")
+        if self.cells is not None and self.cells < 1:
+            raise ValueError(f"paint 1 or more cells, not {self.cells}")
         read_colour(self.backdrop)
         if self.fit not in (None, *FITS):
             raise ValueError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
@@ -120,11 +133,11 @@ class ArtConfig(PeftConfig):
         return sight.block(*self.resolve_size(sight))
 
     def canvas(self) -> Canvas:
-        """A canvas at its start. Needs `height` and `width`, which `resolve_size` fills in.
+        """A canvas at its start. Needs `height`, `width` and `image_tokens`, which `resolve_size` fills in.
 
         Raises:
             ValueError: the start or mask cannot be used (unless this config was loaded from a checkpoint and
-                they are gone: then the weights will bring them).
+                they are gone: then the weights will bring them), or there are not so many cells.
         """
         settings = {
             "bound": None if self.bound is None else self.bound / 255,
@@ -132,10 +145,13 @@ class ArtConfig(PeftConfig):
             "seed": self.seed,
         }
         if self.restored and self.files_missing():
-            return Canvas.awaiting(self.height, self.width, masked=self.mask is not None, **settings)
+            masked = self.mask is not None or self.cells is not None
+            return Canvas.awaiting(self.height, self.width, masked=masked, **settings)
         size = self.height, self.width
         start = start_picture(self.start, *size, self.seed, self.backdrop, self.fit)
         mask = None if self.mask is None else paintable_mask(self.mask, *size, self.fit)
+        if self.cells is not None:
+            mask = cells_mask(self.cells, self.image_tokens, *size, self.seed)
         return Canvas(start, mask=mask, **settings)
 
     def files_missing(self) -> bool:

@@ -108,6 +108,8 @@ def token_maps(
         raise ValueError("the provenance names no task, so there are no rows to look at")
     task = find_task(made.data)
     rows = held_out_rows(made.data, count, 0, folder)
+    if any(row.get("images") for row in rows):
+        raise ValueError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
     name, revision = name or made.base_model, revision or made.revision
     processor, model = load_processor(name, revision), load_model(name, revision).requires_grad_(False)
     if made.base_sha256 not in (None, weights_sha256(model)):

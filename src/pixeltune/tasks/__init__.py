@@ -2,10 +2,10 @@
 
 A task is a module with ``NAME``, ``INSTRUCTION`` (its best prompt in words), ``MAX_NEW_TOKENS``,
 ``rows(split, n, seed)``, ``score(row, text)`` in [0, 1] and ``reward(completions, **columns)`` in TRL's
-signature. Where the rows are a public benchmark's, ``rows`` takes also ``folder`` (a copy of its files; None:
-the hub) and ``category``, every row has an ``id`` and perhaps a ``group``. A task of several turns has
-``next_turn(row, texts)``, one of multiple choice ``options(row)``, and one whose score is more than a mean of
-its rows ``metrics(rows, answers)``.
+signature. Rows about pictures have those in ``images``. Where the rows are a public benchmark's, ``rows``
+takes also ``folder`` (a copy of its files; None: the hub) and ``category``, every row has an ``id`` and
+perhaps a ``group``. A task of several turns has ``next_turn(row, texts)``, one of multiple choice
+``options(row)``, and one whose score is more than a mean of its rows ``metrics(rows, answers)``.
 """
 
 import random
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-SYNTHETIC = ("calls", "sums", "turns", "shop")
+SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles")
 BENCHMARKS = ("gsm8k", "svamp", "aqua_rat", "bbh", "bfcl", "seal_tools", "api_bank", "when2call")
 NAMES = SYNTHETIC + BENCHMARKS
 
