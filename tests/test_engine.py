@@ -130,6 +130,7 @@ def test_models(canned):
     canned.models = []
     with pytest.raises(EngineError, match="serves no model"):
         Engine(canned.url)
+    assert Engine(canned.url, "folder").model == "folder"  # it lists nothing: the name is taken on trust
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,17 @@ def test_no_log_probs(canned):
         engine.score(HELLO, "hi")
     with pytest.raises(EngineError, match="extras=True"):
         Engine(canned.url, extras=False).score(HELLO, "hi")
+
+
+def test_tokens_beside_log_probs_and_their_ids_where_an_engine_gives_them(canned):
+    entries = [{"token": "a", "logprob": -0.5, "top_logprobs": []}, {"token": "b", "logprob": -1.0}]
+    canned.answer = {"choices": [choice("ab", logprobs={"content": entries})]}
+    done = Engine(canned.url).complete(HELLO, logprobs=True)
+    assert (done.tokens, done.logprobs, done.token_ids) == (["a", "b"], [-0.5, -1.0], None)
+    entries[0]["id"] = 7
+    assert Engine(canned.url).complete(HELLO, logprobs=True).token_ids is None  # of one token only
+    entries[1]["id"] = 8
+    assert Engine(canned.url).complete(HELLO, logprobs=True).token_ids == [7, 8]
 
 
 def test_parsed_tool_calls_are_refused_or_written_out_again(canned):

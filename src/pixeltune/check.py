@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from functools import partial
 from typing import Any
 
-import torch
-
 from pixeltune import robustness
+from pixeltune.agreement import Comparison, after, compare, greedy
 from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, template_sha256
+from pixeltune.engine import Engine, NoLogProbs, RequestRefused
 from pixeltune.placement import PLACEMENT, place_image
 from pixeltune.sight import Sight
 from pixeltune.tasks import calls, sums
+
+MAX_TOKENS = 48  # of an answer that is compared
 
 
 def differences(artwork: Artwork, sight: Sight) -> list[str]:
@@ -55,52 +58,103 @@ def log_probs(
         tools: OpenAI tools, or None.
         said: token ids of the completion.
     """
-    text = processor.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
-    batch = processor(text=[text], images=[picture] if picture is not None else None, return_tensors="pt").to(
-        model.device
-    )
-    prompt = batch["input_ids"][0].tolist()
-    more = torch.tensor([said], device=model.device)
-    batch["input_ids"] = torch.cat([batch["input_ids"], more], 1)
-    batch["attention_mask"] = torch.ones_like(batch["input_ids"])
-    if "mm_token_type_ids" in batch:
-        batch["mm_token_type_ids"] = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(more)], 1)
-    with torch.no_grad():
-        logits = model(**batch).logits[0, len(prompt) - 1 : -1].float()
-    chosen = logits.log_softmax(-1).gather(1, more[0][:, None])[:, 0]
-    return prompt, chosen.tolist()
+    prompt, table = after(model, processor, picture, messages, tools, said)
+    return prompt, [table[i, token].item() for i, token in enumerate(said)]
 
 
-def engine_gap(artwork: Artwork, model: Any, processor: Any, engine: Any, prompts: int) -> tuple[float, int]:
-    """Largest log-prob gap between a running engine and the model here, over its own greedy completions.
+def meet(url: str, model: str | None) -> tuple[Engine, bool]:
+    """An engine, asked for as much as it can give, and whether that includes log-probs.
 
-    Args:
-        prompts: how many held-out prompts of ``calls`` and ``sums`` to send, each with the artwork.
-
-    Returns:
-        The gap in nats, and the number of tokens compared.
+    vLLM's extra fields are left out for an engine that refuses them.
 
     Raises:
-        ValueError: the engine saw other prompt tokens than the model here.
+        EngineError: nobody answers at ``url``, or not as an OpenAI-compatible engine does.
     """
-    rows = calls.rows("test", -(-prompts // 2)) + sums.rows("test", prompts // 2)
-    gap, count = 0.0, 0
+    hello = [{"role": "user", "content": "hello"}]
+    for extras, logprobs in ((True, True), (True, False), (False, True)):
+        engine = Engine(url, model=model, extras=extras)
+        try:
+            engine.complete(hello, max_tokens=1, logprobs=logprobs)
+        except (RequestRefused, NoLogProbs):
+            continue
+        return engine, logprobs
+    return Engine(url, model=model, extras=False), False
 
+
+def ask_engine(
+    artwork: Artwork, model: Any, processor: Any, engine: Engine, logprobs: bool, prompts: int
+) -> list[Comparison]:
+    """A running engine's greedy answers beside those of the model here.
+
+    Args:
+        logprobs: ask for them.
+        prompts: how many held-out prompts of ``calls`` and ``sums`` to send, each with the artwork.
+
+    Raises:
+        EngineError: the engine refuses or is gone.
+    """
+    rows, found = calls.rows("test", -(-prompts // 2)) + sums.rows("test", prompts // 2), []
     for row in rows:
         tools = json.loads(row["tools"]) if "tools" in row else None
         messages = place_image(row["prompt"], artwork.data_url())
-        answer = engine.complete(messages, tools, max_tokens=48, logprobs=True)
-        if answer.token_ids is None:
-            raise ValueError("the engine returns no token ids, so nothing can be compared: use vLLM")
-        prompt, here = log_probs(model, processor, artwork.image, messages, tools, answer.token_ids)
-        if answer.prompt_token_ids is not None and answer.prompt_token_ids != prompt:
-            raise ValueError(
-                f"the engine saw {len(answer.prompt_token_ids)} prompt tokens, the model here {len(prompt)}: "
-                "another chat template, or the picture was resized or put elsewhere"
+        asked = partial(engine.complete, messages, tools, max_tokens=MAX_TOKENS, logprobs=logprobs)
+        given = (model, processor, artwork.image, messages, tools)
+        reference = greedy(*given, MAX_TOKENS)
+        comparison = compare(asked(), reference, *given)
+        if tools and comparison.prompt == "other number" and engine.tool_choice == "none":
+            # An engine may leave tools out of the prompt where none may be called (SGLang does).
+            engine.tool_choice = None
+            comparison = compare(asked(), reference, *given)
+        found.append(comparison)
+    return found
+
+
+def verdict(found: list[Comparison], tolerance: float) -> tuple[list[str], bool]:
+    """What the answers of an engine prove, what they cannot, and whether anything differs.
+
+    A greedy answer may differ where two tokens tie: where the model here finds the engine's token less likely
+    than its own by no more than twice the tolerance.
+
+    Args:
+        found: from `ask_engine`.
+        tolerance: largest log-prob gap in nats that passes.
+    """
+    lines, bad, n = [], False, len(found)
+    prompts = [comparison.prompt for comparison in found]
+    if others := sum(prompt in ("other ids", "other number") for prompt in prompts):
+        bad = True
+        lines.append(
+            f"prompt      OTHER tokens in {others} of {n}: another chat template, tools left out, "
+            "or the picture was resized or put elsewhere"
+        )
+    elif None in prompts:
+        lines.append("prompt      this engine does not say what it saw")
+    elif "same number" in prompts:
+        lines.append(f"prompt      as many tokens as here in {n} of {n}; which ones this engine does not say")
+    else:
+        lines.append(f"prompt      the same token ids in {n} of {n}")
+    same = sum(comparison.same for comparison in found)
+    by = ", ".join(sorted({comparison.by for comparison in found}))
+    lines.append(f"greedy      {same} of {n} answers are the same, by {by}")
+    for comparison in found:
+        tie = comparison.margin is not None and comparison.margin <= 2 * tolerance
+        bad |= not comparison.same and not tie
+        if not comparison.same and comparison.margin is not None:
+            lines.append(
+                f"            one differs first at a token that is {comparison.margin:.2e} less likely here"
+                f" than the best{', a tie' if tie else ''}"
             )
-        gaps = [abs(a - b) for a, b in zip(answer.logprobs, here, strict=True)]
-        gap, count = max([gap, *gaps]), count + len(gaps)
-    return gap, count
+    gaps = [gap for comparison in found for gap in comparison.gaps]
+    if gaps:
+        above = max(gaps) > tolerance
+        lines.append(
+            f"engine      largest log-prob gap {max(gaps):.2e} over {len(gaps)} tokens, "
+            f"{'ABOVE' if above else 'within'} {tolerance:g}"
+        )
+        bad |= above
+    else:
+        lines.append("engine      gives no log-probs: a picture seen slightly otherwise would stay unseen")
+    return lines, bad
 
 
 def check(arguments: Namespace) -> int:
@@ -110,9 +164,7 @@ def check(arguments: Namespace) -> int:
     print(f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded")
     engine = None
     if arguments.engine:  # an engine that is not there is reported before anything is loaded
-        from pixeltune.engine import Engine
-
-        engine = Engine(arguments.engine, model=arguments.engine_model)
+        engine, logprobs = meet(arguments.engine, arguments.engine_model)
     task, rows = robustness.plan(artwork, arguments) if arguments.robust else (None, [])
     processor = load_processor(arguments.model, arguments.revision)
     sight = Sight(processor)
@@ -131,7 +183,8 @@ def check(arguments: Namespace) -> int:
         robustness.report(artwork, task, rows, model, processor, arguments.output)
     if engine is None:
         return 0
-    gap, count = engine_gap(artwork, model, processor, engine, arguments.prompts)
-    verdict = f"{'within' if gap <= arguments.tolerance else 'ABOVE'} {arguments.tolerance:g}"
-    print(f"engine      largest log-prob gap {gap:.2e} over {count} tokens, {verdict}")
-    return int(gap > arguments.tolerance)
+    lines, bad = verdict(
+        ask_engine(artwork, model, processor, engine, logprobs, arguments.prompts), arguments.tolerance
+    )
+    print("\n".join(lines))
+    return int(bad)

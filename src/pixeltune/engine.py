@@ -14,6 +14,14 @@ class EngineError(RuntimeError):
     """The engine cannot do what was asked. The message is one line: the problem and the remedy."""
 
 
+class RequestRefused(EngineError):
+    """The engine does not take this request: a field it does not know, a prompt too long, ..."""
+
+
+class NoLogProbs(EngineError):
+    """The engine answered, without the log-probs that were asked for."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """One answer. Token ids and log-probs are None where the engine was not asked or does not say."""
@@ -22,8 +30,9 @@ class Completion:
     finish_reason: str | None  # stop, length, ...
     latency: float  # seconds from request to answer
     prompt_token_ids: list[int] | None = None  # the picture expanded to its image tokens
-    token_ids: list[int] | None = None  # of the answer, end-of-turn token included
-    logprobs: list[float] | None = None  # natural log, one per entry of token_ids
+    token_ids: list[int] | None = None  # of the answer, end-of-turn token included (llama.cpp: without)
+    tokens: list[str] | None = None  # the same as texts, beside log-probs
+    logprobs: list[float] | None = None  # natural log, one per entry of tokens
     prompt_tokens: int | None = None  # as the engine counts them, the picture's included
     completion_tokens: int | None = None  # None where one request asked for several answers
 
@@ -65,7 +74,8 @@ class Engine:
 
         Args:
             url: address, with or without the trailing /v1.
-            model: name as served; None takes the only one.
+            model: name as served; None takes the only one. An engine that lists none is taken at the name
+                given (`transformers serve` lists its cache, not the folder it was started with).
             api_key: sent only when given: a key from the environment is meant for somebody else.
             timeout: seconds for one request.
             extras: send vLLM's extra fields (token ids, special tokens in the text). Off for engines that
@@ -96,7 +106,7 @@ class Engine:
             self._fail(error)
         if model is None and len(served) != 1:
             raise EngineError(f"{self.url} serves {', '.join(served) or 'no model'}: name the model to use")
-        if model is not None and model not in served:
+        if model is not None and served and model not in served:
             raise EngineError(f"{self.url} does not serve {model!r}: choose from {', '.join(served)}")
         self.model: str = model or served[0]
 
@@ -152,6 +162,9 @@ class Engine:
 
     def _completion(self, response: Any, choice: Any, latency: float, logprobs: bool) -> Completion:
         text, token_ids = choice.message.content or "", getattr(choice, "token_ids", None)
+        entries = choice.logprobs.content if choice.logprobs else None
+        if token_ids is None and entries and all(isinstance(getattr(e, "id", None), int) for e in entries):
+            token_ids = [entry.id for entry in entries]  # llama.cpp
         if choice.message.tool_calls and self.tool_choice == "none":
             raise EngineError(
                 f"{self.url} parsed the answer into tool calls though it was asked not to, and its raw text "
@@ -159,9 +172,8 @@ class Engine:
             )
         if choice.message.tool_calls:
             text += from_openai(choice.message.tool_calls)
-        entries = choice.logprobs.content if choice.logprobs else None
         if logprobs and entries is None:
-            raise EngineError(f"{self.url} returned no log-probs: use an engine that does, e.g. vLLM")
+            raise NoLogProbs(f"{self.url} returned no log-probs: use an engine that does, e.g. vLLM")
         if token_ids is not None and entries is not None and len(token_ids) != len(entries):
             raise EngineError(f"{self.url} returned {len(entries)} log-probs for {len(token_ids)} tokens")
         return Completion(
@@ -170,6 +182,7 @@ class Engine:
             latency=latency,
             prompt_token_ids=getattr(response, "prompt_token_ids", None),
             token_ids=token_ids,
+            tokens=[entry.token for entry in entries] if logprobs else None,
             logprobs=[entry.logprob for entry in entries] if logprobs else None,
             prompt_tokens=usage.prompt_tokens if (usage := response.usage) else None,
             completion_tokens=usage.completion_tokens if usage and len(response.choices) == 1 else None,
@@ -243,6 +256,7 @@ class Engine:
             remedy = (
                 f"request refused: change it, or where extra fields are unknown use extras=False ({line})"
             )
+            raise RequestRefused(f"{self.url}: {remedy}") from error
         else:
             remedy = f"the engine failed: see its log ({line})"
         raise EngineError(f"{self.url}: {remedy}") from error
