@@ -1,8 +1,10 @@
 import io
+import re
 import site
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import torch
 from PIL import Image
 
 import families
-from pixeltune.sight import Sight, vision_tower
+from pixeltune.families import REFUSED, TOWERS, vision_tower
+from pixeltune.placement import place
+from pixeltune.sight import Sight
 
 GOOD = {"qwen2_5_vl": (224, 252), "qwen3_vl": (256, 288), "qwen3_5": (288, 256)}
 BAD = {"qwen2_5_vl": (256, 256), "qwen3_vl": (224, 224), "qwen3_5": (250, 300)}
@@ -53,20 +57,11 @@ def test_pixels_equal_after_pillow_saved_the_png_again(family, sight):
 
 def test_parity_notices_a_processor_that_sees_tensors_differently(family):
     sight = Sight(families.make_processor(family))
-    values, real = picture(*GOOD[family]), sight.images
-    sight.images = lambda images, **kw: real(
+    real = sight.images.preprocess
+    sight.images.preprocess = lambda images, **kw: real(
         images=[im + 0.5 if torch.is_tensor(im) else im for im in images], **kw
     )
-    for name in (
-        "patch_size",
-        "merge_size",
-        "size",
-        "image_mean",
-        "image_std",
-        "get_number_of_image_patches",
-    ):
-        setattr(sight.images, name, getattr(real, name))
-    parity = sight.parity(values)
+    parity = sight.parity(picture(*GOOD[family]))
     assert not parity.equal
     assert parity.max_abs > 1e-4
 
@@ -118,6 +113,156 @@ def test_size_for_tokens(family, sight):
         assert width <= 2 * height
     with pytest.raises(ValueError, match="at least one"):
         sight.size_for_tokens(0)
+
+
+MORE = {  # the size for 64 tokens, what it takes, the smallest size
+    "qwen2_vl": ((224, 224), 64, (56, 56)),
+    "qwen3_vl_moe": ((256, 256), 64, (256, 256)),
+    "qwen3_5_moe": ((256, 256), 64, (256, 256)),
+    "glm4v": ((224, 224), 64, (56, 112)),
+    "glm4v_moe": ((224, 224), 64, (56, 112)),
+    "glm46v": ((224, 224), 64, (56, 112)),
+    "gemma3": ((896, 896), 256, (896, 896)),
+    "gemma4": ((672, 864), 252, (672, 864)),
+    "internvl": ((448, 448), 256, (448, 448)),
+    "mistral3": ((224, 224), 64, (28, 28)),
+    "idefics3": ((364, 364), 169, (364, 364)),
+    "smolvlm": ((512, 512), 64, (512, 512)),
+    "llava_onevision": ((384, 384), 1485, (384, 384)),
+    "minicpmv4_6": ((448, 448), 64, (336, 560)),
+}
+
+
+@pytest.fixture(scope="module", params=MORE)
+def more(request):
+    """Another family, its sight, and its size for 64 tokens."""
+    if package := families.missing(request.param):
+        pytest.skip(f"the stock processor of {request.param} needs the package {package}")
+    sight = Sight(families.make_processor(request.param))
+    return request.param, sight, sight.size_for_tokens(64)
+
+
+def test_every_supported_family_is_tested():
+    assert set(TOWERS) == set(families.ALL) == set(MORE) | set(families.FAMILIES)
+
+
+def test_the_page_of_models_names_what_is_supported_and_what_is_refused():
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text()
+    lines = [
+        line.split("|") for line in page.splitlines() if line.startswith("| ") and "`model_type`" not in line
+    ]
+    kinds = {line[2].strip(" `"): line for line in lines}
+    assert set(kinds) == set(TOWERS) | set(REFUSED)
+    for kind, line in kinds.items():
+        assert ("refused" in line[3]) == (kind in REFUSED)
+        assert "not run" not in line[3]
+        assert "**" not in "|".join(line), f"{kind} failed: run benchmarks/models.py"
+
+
+def test_other_families_have_sizes_that_their_processor_leaves_alone(more):
+    family, sight, size = more
+    expected, tokens, smallest = MORE[family]
+    assert size == expected
+    assert sight.size_for_tokens(1) == smallest
+    assert sight.tokens(*size) == tokens
+    parity = sight.parity(picture(*size))
+    assert parity.equal
+    assert parity.max_abs == 0
+    height, width = size
+    for wrong in ((height, width + 8), (height + 8, width), (7, 7)):
+        assert not sight.is_identity(*wrong)
+        with pytest.raises(ValueError, match=r"would resize .*Nearest good sizes: \d+x\d+"):
+            sight.pixel_values(torch.rand(3, *wrong))
+
+
+def test_other_families_get_all_pixels_with_a_gradient(more):
+    _, sight, size = more
+    image = torch.rand(3, *size, requires_grad=True)
+    sight.pixel_values(image)["pixel_values"].float().sum().backward()
+    assert image.grad.isfinite().all()
+    assert image.grad.ne(0).all()
+
+
+def test_other_families_read_the_same_tokens_from_text_and_from_a_served_message(more):
+    _, sight, size = more
+    processor, tokenizer = sight.processor, sight.processor.tokenizer
+    for text in ("\n\nWhat?", "hi", "  1\n"):
+        for head in ([], [{"role": "system", "content": "Be brief.\n"}]):
+            row = place([*head, {"role": "user", "content": text}], sight.block(*size))
+            parts = [{"type": "image"}, {"type": "text", "text": text}]
+            chat = processor.apply_chat_template([*head, {"role": "user", "content": parts}], tokenize=False)
+            served = processor(text=[chat], images=[Image.fromarray(picture(*size))], return_tensors="pt")
+            ids = tokenizer(processor.apply_chat_template(row, tokenize=False))["input_ids"]
+            assert ids == served["input_ids"][0].tolist()
+            assert ids.count(sight.image_token_id) == sight.tokens(*size)
+            pieces = sight.piece_ids(*size)
+            assert [i for i in ids if i in pieces] == pieces
+
+
+def test_pictures_that_would_be_cut_into_tiles_are_refused():
+    for family, size in [("internvl", (448, 896)), ("llava_onevision", (768, 768)), ("gemma3", (896, 1792))]:
+        with pytest.raises(ValueError, match="would resize or cut"):
+            Sight(families.make_processor(family)).pixel_values(torch.rand(3, *size))
+    with pytest.raises(ValueError, match="Nearest good sizes: 448x448"):
+        Sight(families.make_processor("minicpmv4_6")).pixel_values(torch.rand(3, 896, 896))
+
+
+def test_idefics3_as_released_is_refused_with_what_to_set():
+    processor = families.make_processor("idefics3")
+    processor.image_processor.size = {"longest_edge": 4 * 364}
+    sight = Sight(processor)
+    for ask in (lambda: sight.size_for_tokens(64), lambda: sight.pixel_values(torch.rand(3, 364, 364))):
+        with pytest.raises(ValueError, match=r'leaves no picture as it is.*Set size=\{"longest_edge": 364\}'):
+            ask()
+    processor.image_processor.size = {"longest_edge": 364}
+    for splitting in (True, False):
+        processor.image_processor.do_image_splitting = splitting
+        assert Sight(processor).size_for_tokens(64) == (364, 364)
+
+
+def test_pan_and_scan_cuts_nothing_from_a_square():
+    processor = families.make_processor("gemma3")
+    plain = Sight(processor).parity(picture(896, 896))
+    settings = {"min_crop_size": 256, "max_num_crops": 4, "min_ratio_to_activate": 1.2}
+    processor.image_processor.do_pan_and_scan = True
+    for name, value in settings.items():
+        setattr(processor.image_processor, f"pan_and_scan_{name}", value)
+    scanned = Sight(processor).parity(picture(896, 896))
+    assert plain.equal
+    assert scanned.equal
+    assert plain.constants != scanned.constants  # an artwork's provenance says which it was
+
+
+def test_templates_that_change_the_text_are_refused():
+    """Gemma 3's writes what a message holds trimmed, and a picture of Gemma 3 begins with line breaks."""
+    processor = families.make_processor("gemma3")
+    stock = processor.chat_template.replace("{{ content }}", "{{ content | trim }}")
+    processor.chat_template = stock = stock.replace("{{ part.text }}", "{{ part.text | trim }}")
+    with pytest.raises(ValueError, match=r"drops or trims text.*as it is"):
+        Sight(processor).block(896, 896)
+    processor.chat_template = stock.replace(" | trim", "")  # for rows; requests may stay with the stock one
+    row = place([{"role": "user", "content": "hi"}], Sight(processor).block(896, 896))
+    ids = processor.tokenizer(processor.apply_chat_template(row, tokenize=False))["input_ids"]
+    parts = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "hi"}]}]
+    chat = processor.apply_chat_template(parts, chat_template=stock, tokenize=False)
+    served = processor(text=[chat], images=[Image.fromarray(picture(896, 896))], return_tensors="pt")
+    assert ids == served["input_ids"][0].tolist()
+    processor = families.make_processor("qwen3_vl")
+    processor.chat_template = None
+    processor.tokenizer.chat_template = None
+    with pytest.raises(ValueError, match="no chat template"):
+        Sight(processor).block(256, 256)
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_families_that_were_tried_in_vain_are_refused_with_the_reason(family):
+    name = {"paligemma": "PaliGemma", "llama4": "Llama4"}[family]
+    processor = type(f"{name}Processor", (), {"image_processor": object()})()
+    with pytest.raises(ValueError, match=re.escape(REFUSED[family])):
+        Sight(processor)
+    model = types.SimpleNamespace(config=types.SimpleNamespace(model_type=family), base_model=None)
+    with pytest.raises(ValueError, match=re.escape(REFUSED[family])):
+        vision_tower(model)
 
 
 def test_pil_processors_are_refused_because_they_have_no_gradient():

@@ -77,8 +77,8 @@ def after(
     more = torch.tensor([said], device=model.device, dtype=torch.long)
     batch["input_ids"] = torch.cat([batch["input_ids"], more], 1)
     batch["attention_mask"] = torch.ones_like(batch["input_ids"])
-    if "mm_token_type_ids" in batch:
-        batch["mm_token_type_ids"] = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(more)], 1)
+    for kinds in {"mm_token_type_ids", "token_type_ids"} & batch.keys():
+        batch[kinds] = torch.cat([batch[kinds], torch.zeros_like(more)], 1)
     with torch.no_grad():
         logits = model(**batch).logits[0, len(prompt) - 1 :]
     return prompt, logits.float().log_softmax(-1)

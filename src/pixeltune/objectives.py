@@ -40,10 +40,16 @@ PIXEL_DEFAULTS = {
     "logging_steps": 5,
     "gradient_checkpointing": False,  # costs a second forward; switch on when memory is short
 }
+# Of mixtures of experts TRL also trains how evenly the experts are used: pixels are not there for that.
+FROZEN_ROUTER = {"router_aux_loss_coef": 0.0}
 # TRL's max_length of 1024 counts image tokens and would cut answers off.
-OFFLINE = {"max_length": None, "per_device_train_batch_size": 32}
+OFFLINE = {"max_length": None, "per_device_train_batch_size": 32, **FROZEN_ROUTER}
 # Eight questions a step, eight completions each. Answers longer than this are cut and score nothing.
-ONLINE = {"per_device_train_batch_size": 64, "num_generations": 8, "max_completion_length": 256}
+ONLINE = {
+    "per_device_train_batch_size": 64,
+    "num_generations": 8,
+    "max_completion_length": 256,
+} | FROZEN_ROUTER
 # Forward KL on the teacher's completions, over the whole vocabulary. TRL cuts longer prompts on the left.
 DISTILLED = {
     "per_device_train_batch_size": 32,

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, LinearAttentionLayer
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.utils import logging
 
+from pixeltune.forks import Keys, State
 from pixeltune.tree import Level, Tree, grow
 
 logger = logging.get_logger(__name__)
@@ -25,65 +26,20 @@ logger = logging.get_logger(__name__)
 LAYERS = {"full_attention", "linear_attention"}
 """Kinds of text layers whose states can be forked."""
 
-
-class _Keys(DynamicLayer):
-    """Keys and values of the nodes above, `(nodes, heads, tokens, head_dim)`, and of one level with them.
-
-    Unlike a stock layer it can be read again with the same result, as gradient checkpointing does.
-    """
-
-    def __init__(self, past: tuple[Tensor, Tensor] | None = None) -> None:
-        super().__init__()
-        self.past, self.states, self.recording = past, None, True
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any):
-        states = (key_states, value_states)
-        if self.past is not None:
-            states = tuple(torch.cat(pair, dim=-2) for pair in zip(self.past, states, strict=True))
-        if self.recording:
-            self.states = states
-        return states
-
-    def get_seq_length(self) -> int:
-        return 0 if self.past is None else self.past[0].shape[-2]
-
-    def fork(self, parent: Tensor) -> _Keys:
-        return _Keys(tuple(_repeat(state, parent) for state in self.states))
-
-
-class _State(LinearAttentionLayer):
-    """The same for a recurrent layer, whose two states are assigned where the stock layer copies in place."""
-
-    def __init__(self, conv: Tensor | None = None, recurrent: Tensor | None = None) -> None:
-        super().__init__()
-        self.conv_states, self.recurrent_states = {0: conv}, {0: recurrent}
-        self.has_previous_state = {0: conv is not None}
-        self.record_past = True  # otherwise a level of one token would be written into the state, in place
-        self.states, self.recording = {}, True
-
-    def update_conv_state(
-        self, conv_states: Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **kwargs: Any
-    ) -> Tensor:
-        if self.conv_states[0] is None:
-            conv_states = nn.functional.pad(conv_states, (conv_kernel_size, 0))
-        else:
-            conv_states = torch.cat([self.conv_states[0], conv_states], dim=-1)
-        if self.recording:
-            self.states["conv"] = conv_states[..., -conv_kernel_size:]
-        return conv_states
-
-    def update_recurrent_state(self, recurrent_states: Tensor, state_idx: int = 0, **kwargs: Any) -> Tensor:
-        if self.recording:
-            self.states["recurrent"] = recurrent_states
-        return recurrent_states
-
-    def fork(self, parent: Tensor) -> _State:
-        return _State(**{name: _repeat(state, parent) for name, state in self.states.items()})
-
-
-def _repeat(state: Tensor, parent: Tensor) -> Tensor:
-    """A state for each child; a single parent's is not copied."""
-    return state.expand(len(parent), *state.shape[1:]) if len(state) == 1 else state.index_select(0, parent)
+EXACT = {
+    "Qwen2_5_VLTextModel",
+    "Qwen3VLTextModel",
+    "Qwen3_5TextModel",
+    "Qwen2VLTextModel",
+    "Qwen3VLMoeTextModel",
+    "Qwen3_5MoeTextModel",
+    "Glm4vTextModel",
+    "Glm4vMoeTextModel",
+    "Qwen2Model",
+    "MistralModel",
+    "LlamaModel",
+}
+"""Text models for which `tests/adapter` compares the tree with the plain pass, in float64."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +48,7 @@ class _Batch:
 
     Attributes:
         embeds: `(rows * length, hidden)`.
-        positions: `(3 or 4, rows * length)`.
+        positions: `(rows * length,)`, or `(3 or 4, rows * length)` in families with grid positions.
         seen: `(rows * length,)` bool, where pictures are; None in families without deep-stack features.
         deep: deep-stack features, `(pieces of pictures, hidden)` for each of the first layers.
     """
@@ -108,7 +64,7 @@ class _Batch:
             "inputs_embeds": self.embeds.index_select(0, level.source.flatten()).view(
                 *level.source.shape, -1
             ),
-            "position_ids": self.positions[:, level.source],
+            "position_ids": self.positions[..., level.source],
         }
         if self.seen is not None and level.pictures:
             pieces = self.seen[level.source] & level.valid
@@ -167,7 +123,7 @@ class SharedPrefix:
         training = self.language_model.training and torch.is_grad_enabled()
         if not (self._fills(cache) if cache is not None else training or kwargs.get("use_cache") is False):
             return None
-        if reason := self._unfit():
+        if reason := self._unfit(kwargs):
             logger.warning_once(f"the artwork is computed for each row, not once for all: {reason}")
             return None
         even, picture = "linear_attention" in self.kinds, None if torch.is_grad_enabled() else picture()
@@ -179,11 +135,22 @@ class SharedPrefix:
             return False
         return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
-    def _unfit(self) -> str | None:
-        """Why this model, as it is now, cannot share a prefix."""
+    def _unfit(self, kwargs: dict[str, Any]) -> str | None:
+        """Why this model, as it is now and as it is called, cannot share a prefix."""
         model = self.language_model
+        if type(model).__name__ not in EXACT:
+            return f"with {type(model).__name__} it has not been shown to be the same computation"
+        window = getattr(model.config, "sliding_window", None)
+        if window and getattr(model.config, "layer_types", None) is None:
+            return f"{type(model).__name__} attends to a sliding window of {window} tokens"
+        rope = getattr(model.config, "rope_parameters", None) or {}
+        kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
+        if kinds & {"dynamic", "longrope"}:
+            return f"positions of kind {', '.join(sorted(kinds))} depend on the length of a row"
         if other := set(self.kinds) - LAYERS:
             return f"{type(model).__name__} has layers of kind {', '.join(sorted(other))}"
+        if kwargs.get("output_router_logits", getattr(model.config, "output_router_logits", False)):
+            return "load balancing counts every token; experts are frozen, so set router_aux_loss_coef=0"
         if model.training and getattr(model.config, "attention_dropout", 0):
             return "attention_dropout would be drawn once for all; set it to 0"
         for layer in model.layers:
@@ -197,9 +164,10 @@ class SharedPrefix:
         if shared_prefix is None:
             return self.plain(*args, **kwargs)
         embeds, seen = kwargs.pop("inputs_embeds"), kwargs.pop("visual_pos_masks", None)
+        positions = _positions(kwargs.pop("position_ids", None), kwargs.get("attention_mask"), embeds)
         batch = _Batch(
             embeds.flatten(0, 1),
-            kwargs.pop("position_ids").flatten(1),
+            positions.flatten(-2),
             None if seen is None else seen.flatten(),
             kwargs.pop("deepstack_visual_embeds", None) or [],
         )
@@ -213,7 +181,7 @@ class SharedPrefix:
             if caches:
                 layers = [layer.fork(level.parent) for layer in caches[-1].layers]
             else:
-                layers = [_State() if kind == "linear_attention" else _Keys() for kind in self.kinds]
+                layers = [State() if kind == "linear_attention" else Keys() for kind in self.kinds]
             if depth == len(shared_prefix.levels) - 1 and fill is None:
                 for layer in layers:
                     layer.recording = False
@@ -224,7 +192,8 @@ class SharedPrefix:
         if fill is not None:
             _fill(fill, caches, where)
         joined = torch.cat(hidden).index_select(0, where.flatten()).view(*where.shape, -1)
-        return BaseModelOutputWithPast(last_hidden_state=joined, past_key_values=fill)
+        # Some backbones also ask for `router_logits`, here None; this class has all that any asks for.
+        return MoeModelOutputWithPast(last_hidden_state=joined, past_key_values=fill)
 
     def _level(
         self, depth: int, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]
@@ -250,6 +219,20 @@ class SharedPrefix:
                 **batch.take(level),
                 **kwargs,
             ).last_hidden_state
+
+
+def _positions(position_ids: Tensor | None, attention_mask: Tensor | None, embeds: Tensor) -> Tensor:
+    """Positions of all tokens, `(rows, length)` or `(3 or 4, rows, length)`.
+
+    Where the backbone left them to its text model they are counted from the first token of a row, so that
+    they do not depend on the padding before it.
+    """
+    rows, length = embeds.shape[:2]
+    if position_ids is not None:
+        return position_ids.expand(*position_ids.shape[:-2], rows, length)
+    if attention_mask is None:
+        return torch.arange(length, device=embeds.device).expand(rows, length)
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
 def _fill(cache: Cache, caches: list[Cache], where: Tensor) -> None:

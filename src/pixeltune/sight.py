@@ -1,28 +1,30 @@
-"""How a model sees a picture: through its own, unmodified image processor, with a gradient.
+"""How a model sees a picture: through its own, unmodified processor, with a gradient.
 
-Everything that differs between model families is in this file.
+What differs between processors is in this file; what differs between models is in `pixeltune.families`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
+from pixeltune.placement import place
 from pixeltune.torchvision_cpu import declare_operators
 
 declare_operators()
 
-from transformers import PreTrainedModel, ProcessorMixin, Qwen2VLImageProcessor  # noqa: E402
+from transformers import ProcessorMixin  # noqa: E402
 
-TOWERS = {"qwen2_5_vl": "visual", "qwen3_vl": "visual", "qwen3_5": "visual"}
-"""Supported model types, each with the name of its vision tower inside the backbone."""
+from pixeltune.families import REFUSED, TOWERS  # noqa: E402
+from pixeltune.sizes import sizes_of  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Parity:
 class Sight:
     """A processor's view of one picture.
 
-    The stock torchvision image processor is differentiable and, for sizes it does not resize, gives the same
-    values for a float tensor in 0..255 as for the 8-bit picture. So this calls it, and re-implements nothing.
+    The stock torchvision image processors are differentiable and, for sizes they do not resize, give the same
+    values for a float tensor in 0..255 as for the 8-bit picture. So this calls the whole processor, with the
+    settings it would use for a request, and re-implements nothing.
     """
 
     def __init__(self, processor: ProcessorMixin) -> None:
@@ -61,15 +64,19 @@ class Sight:
                 f"{type(images).__name__} works on PIL pictures and has no gradient. Install torchvision and "
                 'load the processor with AutoProcessor.from_pretrained(model, backend="torchvision")'
             )
-        if not isinstance(images, Qwen2VLImageProcessor):
+        family = type(processor).__name__.removesuffix("Processor").lower()
+        if (sizes := sizes_of(processor)) is None or family in REFUSED:
+            why = f": {REFUSED[family]}" if family in REFUSED else ""
             raise ValueError(
-                f"cannot train a picture for {type(processor).__name__} with {type(images).__name__}; "
+                f"cannot train a picture for {type(processor).__name__} with {type(images).__name__}{why}; "
                 f"supported model types: {', '.join(TOWERS)}"
             )
         self.processor = processor
         self.images = images
-        self.image_token_id: int = processor.image_token_id
-        self._blocks: dict[tuple[int, int], list[int]] = {}
+        self.sizes = sizes
+        self._kept: dict[tuple[int, int], bool] = {}
+        self._blocks: dict[tuple[int, int], tuple[str, list[int]]] = {}
+        self._counts: dict[tuple[int, int], Counter[int]] = {}
 
     def pixel_values(self, image: Tensor) -> dict[str, Tensor]:
         """What the vision tower receives for `image`, with the graph to it.
@@ -80,85 +87,118 @@ class Sight:
                 exactly k.
 
         Returns:
-            `pixel_values` `(patches, values)` float32 and `image_grid_thw` `(1, 3)` int64, on image's device.
+            By name, on image's device, what this family's processor makes of a picture: `pixel_values`,
+            float32, in the Qwen and GLM families `(patches, values)` with `image_grid_thw` `(1, 3)` int64, in
+            others `(1, 3, H, W)` or with more axes; see `image_processor.model_input_names`.
 
         Raises:
-            ValueError: the processor would resize the image.
+            ValueError: the processor would resize or split the image.
         """
         self.check_size(*image.shape[-2:])
-        seen = self.images(images=[image * 255], return_tensors="pt")
-        return {name: value.to(image.device) for name, value in seen.items()}
+        return self._see(image)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of what a processor makes of pictures."""
+        return list(self.images.model_input_names)
+
+    @cached_property
+    def image_token_id(self) -> int:
+        """The token that stands for a piece of a picture."""
+        return self._expanded(*self.size_for_tokens(64)).most_common(1)[0][0]
 
     def tokens(self, height: int, width: int) -> int:
         """How many image tokens a picture of this size takes."""
         self.check_size(height, width)
-        return self._patches(height, width) // self.images.merge_size**2
+        return self._expanded(height, width)[self.image_token_id]
 
-    def grid(self, height: int, width: int) -> Tensor:
-        """`image_grid_thw` of one picture of this size: `(1, 3)` int64."""
+    def grid(self, height: int, width: int) -> Tensor | None:
+        """`image_grid_thw` of one picture of this size, `(1, 3)` int64; None in families without grids."""
+        if "image_grid_thw" not in self.inputs:
+            return None
         self.check_size(height, width)
         return torch.tensor([[1, height // self.images.patch_size, width // self.images.patch_size]])
 
+    def piece_ids(self, height: int, width: int) -> list[int]:
+        """The part of `block_ids` from its first to its last image token, line breaks of it included."""
+        ids, token = self.block_ids(height, width), self.image_token_id
+        return ids[ids.index(token) : len(ids) - ids[::-1].index(token)]
+
     def block_ids(self, height: int, width: int) -> list[int]:
         """Token ids of the picture's placeholder, as the processor writes them into a rendered message."""
-        if (height, width) not in self._blocks:
-            self.check_size(height, width)
-            picture = Image.new("RGB", (width, height))
-            parts = [{"type": "image", "image": picture}, {"type": "text", "text": "x"}]
-            ids = self.processor.apply_chat_template(
-                [{"role": "user", "content": parts}], tokenize=True, return_dict=True, return_tensors="pt"
-            )["input_ids"][0].tolist()
-            first = ids.index(self.image_token_id)
-            last = len(ids) - ids[::-1].index(self.image_token_id)
-            block = ids[first - 1 : last + 1]  # with the vision start and end tokens around it
-            if len(block) != self.tokens(height, width) + 2:
-                raise ValueError(
-                    f"the chat template of {type(self.processor).__name__} does not render a picture "
-                    "as start token, image tokens, end token; use the model's own chat template"
-                )
-            self._blocks[height, width] = block
-        return list(self._blocks[height, width])
+        self.block(height, width)
+        return list(self._blocks[height, width][1])
 
     def block(self, height: int, width: int) -> str:
-        """The same placeholder as text, to be put into training rows (see `pixeltune.placement`)."""
-        tokenizer, ids = self.processor.tokenizer, self.block_ids(height, width)
-        text = "".join(tokenizer.convert_ids_to_tokens(ids))  # special tokens: each is its own text
-        if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
+        """The placeholder as text, to be put into training rows (see `pixeltune.placement`).
+
+        It is what a picture in front of a question adds to the rendered message, after the processor has put
+        in the image tokens.
+
+        Raises:
+            ValueError: a row with this text would have other token ids than the message with the picture.
+        """
+        if (height, width) not in self._blocks:
+            self.check_size(height, width)
+            block = self._block(height, width)
+            ids = self.processor.tokenizer(block, add_special_tokens=False)["input_ids"]
+            self._blocks[height, width] = block, ids
+        return self._blocks[height, width][0]
+
+    def _block(self, height: int, width: int) -> str:
+        processor, tokenizer, name = self.processor, self.processor.tokenizer, type(self.processor).__name__
+        question = {"type": "text", "text": "What is it?"}
+        bare = [{"role": "user", "content": [question]}]
+        served = [{"role": "user", "content": [{"type": "image"}, question]}]
+        if getattr(processor, "chat_template", None) is None:
+            raise ValueError(f"{name} has no chat template, which artworks need: give it the model's own")
+        without, text = (processor.apply_chat_template(m, tokenize=False) for m in (bare, served))
+        start = next(
+            (i for i, two in enumerate(zip(text, without, strict=False)) if len(set(two)) > 1), len(without)
+        )
+        added = text[start : start + len(text) - len(without)]
+        if not added or text != without[:start] + added + without[start:]:
             raise ValueError(
-                "the tokenizer does not read the picture's placeholder back: are "
-                f"{text[:40]!r}... special tokens in it?"
+                f"the chat template of {name} does not put a picture in front of the text after it"
             )
-        return text
+        blank = Image.new("RGB", (width, height))
+        ids = self._ids([added], blank, add_special_tokens=False)
+        block = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        expected = self._ids([text], blank, add_special_tokens=False)
+        rows = (
+            place([{"role": "user", "content": content}], block) for content in (question["text"], [question])
+        )
+        texts = [processor.apply_chat_template(row, tokenize=False) for row in rows]
+        if any(ids != expected for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]):
+            raise ValueError(
+                f"with the chat template of {name} a training row with the picture's placeholder as text, "
+                f"{block[:40]!r}..., would have other tokens than a served message with the picture: the "
+                "template drops or trims text, or the placeholder's tokens are no special tokens. Give the "
+                "processor a chat_template that writes the content of a message as it is"
+            )
+        return block
 
     def size_for_tokens(self, count: int) -> tuple[int, int]:
         """The identity size (height, width) closest to `count` image tokens, at most 1:2 and squarest first.
 
         Raises:
-            ValueError: `count` is not positive.
+            ValueError: `count` is not positive, or the processor, as it is set, leaves no picture as it is.
         """
         if count < 1:
             raise ValueError(f"a picture needs at least one image token, not {count}")
-        unit = self._unit()
-        fewest = -(-self.images.size["shortest_edge"] // unit**2)
-        most = self.images.size["longest_edge"] // unit**2
-        goal = min(max(count, fewest), most)
-        sides = [
-            (rows, columns) for rows in range(1, int(goal**0.5) + 2) for columns in range(rows, 2 * rows + 1)
-        ]
-        good = [side for side in sides if self.is_identity(side[0] * unit, side[1] * unit)]
-        rows, columns = min(good, key=lambda side: (abs(side[0] * side[1] - goal), side[1] - side[0]))
-        return rows * unit, columns * unit
+        for size in self.sizes.near(count):
+            if self.is_identity(*size):
+                return size
+        raise ValueError(f"{type(self.processor).__name__} leaves no picture as it is: {self.sizes.remedy}")
 
     def is_identity(self, height: int, width: int) -> bool:
-        """Whether the processor leaves a picture of this size as it is."""
-        unit = self._unit()
-        if height < unit or width < unit or height % unit or width % unit:
-            return False
-        if max(height, width) > 200 * min(height, width):  # the processor refuses these
-            return False
-        return self._patches(height, width) == (height // self.images.patch_size) * (
-            width // self.images.patch_size
-        )
+        """Whether the processor leaves a picture of this size as it is.
+
+        So it is if every value that the model receives is that of one pixel, and every pixel is received.
+        """
+        if (height, width) not in self._kept:
+            self._kept[height, width] = self.sizes.passes(height, width) and self._keeps(height, width)
+        return self._kept[height, width]
 
     def check_size(self, height: int, width: int) -> None:
         """Refuse sizes that the processor would resize: the engine would then see other pixels than training.
@@ -168,13 +208,16 @@ class Sight:
         """
         if self.is_identity(height, width):
             return
-        unit = self._unit()
-        near = {(h, w) for h in _around(height, unit) for w in _around(width, unit) if self.is_identity(h, w)}
-        near.add(self.size_for_tokens(max(1, round(height * width / unit**2))))
+        unit = self.sizes.unit
+        near = {self.size_for_tokens(max(1, round(height * width / unit**2)) if unit else 1)}
+        if unit:
+            around = ((h, w) for h in _around(height, unit) for w in _around(width, unit))
+            near |= {size for size in around if self.is_identity(*size)}
         best = sorted(near, key=lambda size: abs(size[0] - height) + abs(size[1] - width))[:3]
         raise ValueError(
-            f"the processor would resize a {height}x{width} picture (height x width). Nearest good "
-            f"sizes: {', '.join(f'{h}x{w}' for h, w in best)}; sides must be multiples of {unit}"
+            f"the processor would resize {'' if unit else 'or cut '}a {height}x{width} picture "
+            f"(height x width). Nearest good sizes: {', '.join(f'{h}x{w}' for h, w in best)}"
+            + (f"; sides must be multiples of {unit}" if unit else "")
         )
 
     def parity(self, image: np.ndarray) -> Parity:
@@ -192,11 +235,12 @@ class Sight:
         file = io.BytesIO()
         Image.fromarray(image).save(file, format="PNG")
         with Image.open(io.BytesIO(file.getvalue())) as picture:
-            served = self.images(images=[picture.convert("RGB")], return_tensors="pt")
+            served = self._call(picture.convert("RGB"))
         if trained["pixel_values"].shape != served["pixel_values"].shape:
             return Parity(False, float("inf"), self.constants())
         difference = (trained["pixel_values"] - served["pixel_values"]).abs().max().item()
-        equal = all(torch.equal(trained[name], served[name]) for name in served)
+        equal = trained.keys() == served.keys()
+        equal = equal and all(torch.equal(trained[name], served[name]) for name in served)
         return Parity(equal, difference, self.constants())
 
     def constants(self) -> dict[str, Any]:
@@ -204,65 +248,43 @@ class Sight:
         return {
             "image_processor": type(self.images).__name__,
             "backend": "torchvision",
-            "patch": self.images.patch_size,
-            "merge": self.images.merge_size,
             "mean": list(self.images.image_mean),
             "std": list(self.images.image_std),
-            "min_pixels": self.images.size["shortest_edge"],
-            "max_pixels": self.images.size["longest_edge"],
+            **self.sizes.constants,
         }
 
-    def _unit(self) -> int:
-        """Side, in pixels, of the square that becomes one image token."""
-        return self.images.patch_size * self.images.merge_size
+    def _call(self, picture: Any) -> dict[str, Tensor]:
+        """The picture's part of what the whole processor makes of a picture and nothing else."""
+        made = self.processor(text=[self.processor.image_token], images=[picture], return_tensors="pt")
+        return {name: made[name] for name in self.inputs if isinstance(made.get(name), Tensor)}
 
-    def _patches(self, height: int, width: int) -> int:
-        return self.images.get_number_of_image_patches(height, width)
+    def _see(self, image: Tensor) -> dict[str, Tensor]:
+        return {name: value.to(image.device) for name, value in self._call(image * 255).items()}
 
+    def _expanded(self, height: int, width: int) -> Counter[int]:
+        """How often which token id stands in what the processor writes for a picture."""
+        if (height, width) not in self._counts:
+            picture = Image.new("RGB", (width, height))
+            self._counts[height, width] = Counter(self._ids([self.processor.image_token], picture))
+        return self._counts[height, width]
 
-def vision_tower(model: PreTrainedModel) -> tuple[nn.Module, str]:
-    """The backbone of `model` and the name of its vision tower in the backbone.
+    def _ids(self, text: list[str], picture: Image.Image, **options: Any) -> list[int]:
+        """Token ids of a text with one picture in it."""
+        made = self.processor(text=text, images=[picture], return_tensors="pt", **options)
+        return made["input_ids"][0].tolist()
 
-    Raises:
-        ValueError: the model is of an unsupported family.
-    """
-    kind = getattr(getattr(model, "config", None), "model_type", None)
-    backbone = getattr(model, "base_model", None)
-    if kind not in TOWERS or not hasattr(backbone, TOWERS[kind]):
-        raise ValueError(
-            f"cannot paint for a model of type {kind!r} ({type(model).__name__}); supported: "
-            f"{', '.join(TOWERS)}, loaded with AutoModelForImageTextToText"
-        )
-    return backbone, TOWERS[kind]
-
-
-def encode(backbone: nn.Module, pixel_values: Tensor, image_grid_thw: Tensor) -> Any:
-    """Run the vision tower: features as the backbone takes them in `mm_encoder_outputs={"image": ...}`."""
-    return backbone.get_image_features(pixel_values, image_grid_thw=image_grid_thw, return_dict=True)
-
-
-def rearrange(sources: Sequence[Any], order: Sequence[tuple[int, int]]) -> Any:
-    """Put the features of several encodings into one, picture by picture, without running the tower again.
-
-    Args:
-        sources: results of `encode`.
-        order: for each picture of the result, the index of its source and of the picture in that source.
-    """
-    kind = type(sources[0])
-    arranged = {"pooler_output": tuple(sources[source].pooler_output[picture] for source, picture in order)}
-    if (
-        getattr(sources[0], "deepstack_features", None) is not None
-    ):  # Qwen3-VL: features for early text layers
-        arranged["deepstack_features"] = [
-            tuple(sources[source].deepstack_features[layer][picture] for source, picture in order)
-            for layer in range(len(sources[0].deepstack_features))
-        ]
-    return kind(**arranged)
-
-
-def token_types(config: Any, input_ids: Tensor) -> Tensor:
-    """`mm_token_type_ids`, from which the backbone computes positions: text 0, picture 1, video 2."""
-    return (input_ids == config.image_token_id).int() + 2 * (input_ids == config.video_token_id).int()
+    def _keeps(self, height: int, width: int) -> bool:
+        """Look at black, white, and noise of both: resampling would make grey of the noise."""
+        with torch.no_grad():
+            black, white = (self._see(torch.full((3, height, width), v))["pixel_values"] for v in (0.0, 1.0))
+        noise = torch.randint(0, 2, (3, height, width), generator=torch.Generator().manual_seed(0)).float()
+        seen = self._see(noise.requires_grad_())["pixel_values"]
+        if not (seen.shape == black.shape == white.shape and seen.requires_grad):
+            return False
+        if not ((seen == black) | (seen == white)).all():
+            return False
+        (gradient,) = torch.autograd.grad(seen.float().sum(), noise)
+        return bool(gradient.ne(0).all())
 
 
 def _around(length: int, unit: int) -> tuple[int, int]:

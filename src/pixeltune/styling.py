@@ -19,8 +19,9 @@ from transformers import TrainerCallback  # noqa: E402
 from pixeltune.adapter.guard import art_layer  # noqa: E402
 from pixeltune.callbacks import log_beside  # noqa: E402
 from pixeltune.canvas import start_picture  # noqa: E402
+from pixeltune.families import encode, vision_tower  # noqa: E402
 from pixeltune.placement import place  # noqa: E402
-from pixeltune.sight import Sight, encode, vision_tower  # noqa: E402
+from pixeltune.sight import Sight  # noqa: E402
 from pixeltune.style import Term  # noqa: E402
 
 SCHEDULES = ("constant", "rise", "fade")

@@ -53,7 +53,7 @@ def served_rows(pixels, processor, side="right", own=None, conversations=CONVERS
         ]
         texts.append(processor.apply_chat_template(messages, tokenize=False))
         images.append(pictures)
-    return processor(text=texts, images=images, padding=True, return_tensors="pt")
+    return processor(text=texts, images=images, padding=True, padding_side=side, return_tensors="pt")
 
 
 @pytest.fixture

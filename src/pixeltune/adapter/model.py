@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.rows import arrange, pictures_per_row
+from pixeltune.families import encode, rearrange, text_model, token_types, vision_tower
 from pixeltune.prefix import SharedPrefix
-from pixeltune.sight import Sight, encode, rearrange, token_types, vision_tower
+from pixeltune.sight import Sight
 
 
 class ArtModel(BaseTuner):
@@ -81,7 +82,7 @@ class ArtModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
             target = layer
             self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
-            self._prefix = SharedPrefix(parent.language_model)
+            self._prefix = SharedPrefix(text_model(parent))
             # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
             self.model.generate = self.generate
         target.update_layer(adapter_name, peft_config)
@@ -111,7 +112,7 @@ class ArtModel(BaseTuner):
             return None
         kwargs = self._with_artwork(kwargs, encoded=True)
         self._check_positions(input_ids, kwargs.get("position_ids"))
-        image = self.model.config.image_token_id, self._art_config().image_tokens
+        image = self.model.config.image_token_id, len(self._pieces())
         if tree := self._prefix.tree(input_ids, *image, self._layer().shown, kwargs):
             kwargs["shared_prefix"] = tree
         return (), kwargs
@@ -120,17 +121,17 @@ class ArtModel(BaseTuner):
         """The arguments of a forward pass, completed by what describes the artwork.
 
         Args:
-            kwargs: with `input_ids`; may have pictures of its own, as `pixel_values` and `image_grid_thw` or
-                already encoded as `mm_encoder_outputs`.
+            kwargs: with `input_ids`; may have pictures of its own, as `pixel_values` and what goes with them,
+                or already encoded as `mm_encoder_outputs`.
             encoded: also add the features of the artwork, else only what positions depend on.
         """
         kwargs, input_ids = dict(kwargs), kwargs["input_ids"]
         config, layer = self._art_config(), self._layer()
         sight, (backbone, _) = self._sight(config), vision_tower(self.model)
-        pictures = pictures_per_row(input_ids, self.model.config.image_token_id, config.image_tokens)
-        pixel_values, grid = kwargs.pop("pixel_values", None), kwargs.pop("image_grid_thw", None)
-        outputs = dict(kwargs.get("mm_encoder_outputs") or {})
-        own = encode(backbone, pixel_values, grid) if pixel_values is not None else outputs.get("image")
+        pictures = pictures_per_row(input_ids, self._pieces())
+        seen = {name: kwargs.pop(name) for name in sight.inputs if kwargs.get(name) is not None}
+        grid, outputs = seen.get("image_grid_thw"), dict(kwargs.get("mm_encoder_outputs") or {})
+        own = encode(backbone, **seen) if "pixel_values" in seen else outputs.get("image")
         order = arrange(pictures, len(own.pooler_output) if own is not None else 0)
 
         if encoded:
@@ -139,18 +140,18 @@ class ArtModel(BaseTuner):
             )
             sources = [artwork] if own is None else [artwork, own]
             kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
-        if own is None or grid is not None:
-            art_grid = sight.grid(config.height, config.width).to(input_ids.device)
-            kwargs["image_grid_thw"] = torch.cat(
-                [(art_grid, grid)[source][[index]] for source, index in order]
-            )
-        if kwargs.get("mm_token_type_ids") is None:
-            kwargs["mm_token_type_ids"] = token_types(self.model.config, input_ids)
+        art_grid = sight.grid(config.height, config.width)
+        if art_grid is not None and (own is None or grid is not None):
+            grids = art_grid.to(input_ids.device), grid
+            kwargs["image_grid_thw"] = torch.cat([grids[source][[index]] for source, index in order])
+        for name, kinds in token_types(backbone, input_ids).items():
+            if kwargs.get(name) is None:
+                kwargs[name] = kinds
         return kwargs
 
     def _check_positions(self, input_ids: Tensor, position_ids: Tensor | None) -> None:
-        """Refuse positions made without the artwork: its tokens must lie on a grid, not on a line."""
-        if position_ids is None:
+        """Refuse positions made without the artwork: where there are grids, its tokens must lie on one."""
+        if position_ids is None or "image_grid_thw" not in self._sight(self._art_config()).inputs:
             return
         piece = input_ids == self.model.config.image_token_id
         flat = position_ids.ndim < 3 or torch.equal(position_ids[-2][piece], position_ids[-1][piece])
@@ -173,6 +174,11 @@ class ArtModel(BaseTuner):
         if len(active) != 1:
             raise ValueError(f"exactly one artwork can be active, not {active}; use set_adapter")
         return self.peft_config[active[0]]
+
+    def _pieces(self) -> list[int]:
+        """Token ids of the active artwork, from its first to its last image token."""
+        config = self._art_config()
+        return self._sight(config).piece_ids(config.height, config.width)
 
     def _sight(self, config: ArtConfig) -> Sight:
         """The processor's view, loaded once per processor."""

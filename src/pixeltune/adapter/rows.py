@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 _REMEDY = (
@@ -10,13 +11,13 @@ _REMEDY = (
 )
 
 
-def pictures_per_row(input_ids: Tensor, image_token_id: int, tokens: int) -> list[int]:
+def pictures_per_row(input_ids: Tensor, pieces: list[int]) -> list[int]:
     """Count the pictures in each row and check that the first one has the artwork's number of tokens.
 
     Args:
         input_ids: `(rows, length)` int64.
-        image_token_id: the token that stands for a piece of a picture; a run of them is one picture.
-        tokens: how many of them the artwork takes.
+        pieces: token ids of the artwork, from its first to its last image token (`Sight.piece_ids`); a run of
+            such tokens is one picture.
 
     Returns:
         The number of pictures of each row, the artwork included.
@@ -24,7 +25,8 @@ def pictures_per_row(input_ids: Tensor, image_token_id: int, tokens: int) -> lis
     Raises:
         ValueError: a row has no picture, or its first picture has another number of tokens.
     """
-    piece = input_ids == image_token_id
+    kinds, tokens = torch.tensor(sorted(set(pieces)), device=input_ids.device), len(pieces)
+    piece = torch.isin(input_ids, kinds)
     starts = piece.clone()
     starts[:, 1:] &= ~piece[:, :-1]
     pictures = starts.sum(-1).tolist()

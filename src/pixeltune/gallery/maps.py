@@ -8,6 +8,7 @@ the start picture. *Gradient*: how steeply its likelihood changes with the squar
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def token_maps(
         raise ValueError(f"{name} is not the model that the artwork was painted for (its weights differ)")
     sight = Sight(processor)
     sight.check_size(*artwork.size)
-    cell = sight.images.patch_size * sight.images.merge_size
+    height, width = artwork.size
+    cell = sight.sizes.unit or math.isqrt(height * width // sight.tokens(height, width))
 
     system = Local(model, processor, artwork.image)
     conversations, tools = zip(*(opening(row, []) for row in rows), strict=True)
@@ -207,10 +209,10 @@ def log_likelihood(model: Any, sight: Any, batch: dict, said: list[int], picture
     more = torch.tensor([said])
     inputs = {"input_ids": torch.cat([batch["input_ids"], more], 1)}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "mm_token_type_ids" in batch:
-        inputs["mm_token_type_ids"] = torch.cat([batch["mm_token_type_ids"], torch.zeros_like(more)], 1)
+    for kinds in {"mm_token_type_ids", "token_type_ids"} & batch.keys():
+        inputs[kinds] = torch.cat([batch[kinds], torch.zeros_like(more)], 1)
     inputs = {key: value.repeat(len(pictures), 1).to(model.device) for key, value in inputs.items()}
-    for key in ("pixel_values", "image_grid_thw"):
+    for key in seen[0]:
         inputs[key] = torch.cat([one[key] for one in seen])
     logits = model(**inputs, logits_to_keep=len(said) + 1).logits[:, :-1].float()
     chosen = inputs["input_ids"][:, -len(said) :, None]
