@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pixeltune.torchvision_cpu import declare_operators
 
@@ -13,6 +14,7 @@ import torch  # noqa: E402
 from transformers import TrainingArguments  # noqa: E402
 from trl import TrlParser  # noqa: E402
 
+from pixeltune.base import DTYPES  # noqa: E402
 from pixeltune.objectives import OBJECTIVES, PIXEL_DEFAULTS  # noqa: E402
 from pixeltune.parametrisations import SPECS, read_spec  # noqa: E402
 from pixeltune.pictures import STARTS  # noqa: E402
@@ -24,6 +26,19 @@ class ArtArguments:
 
     model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
     revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
+    dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the model's weights; auto: as its config says. Pixels are always float32.",
+            "choices": list(DTYPES),
+        },
+    )
+    load_in_8bit: bool = field(
+        default=False, metadata={"help": "Quantise the model to 8 bits while loading (bitsandbytes)."}
+    )
+    load_in_4bit: bool = field(
+        default=False, metadata={"help": "Quantise the model to 4 bits, nf4 (bitsandbytes)."}
+    )
     task: str | None = field(
         default=None,
         metadata={"help": "A task: calls, sums, turns, shop, or a benchmark such as gsm8k or api_bank."},
@@ -121,6 +136,11 @@ class ArtArguments:
         default=None, metadata={"help": "Licence of the artwork; needed when start is a file."}
     )
 
+    @property
+    def bits(self) -> Literal[4, 8] | None:
+        """To which the model's linear layers are quantised; None: they are not."""
+        return 8 if self.load_in_8bit else 4 if self.load_in_4bit else None
+
     def __post_init__(self) -> None:
         if self.task is None and self.data is None:
             raise ValueError("give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
@@ -128,6 +148,8 @@ class ArtArguments:
             raise ValueError(
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"
             )
+        if self.load_in_8bit and self.load_in_4bit:
+            raise ValueError("give either --load_in_8bit or --load_in_4bit")
         read_spec(self.parametrisation)
         if self.cells is not None and self.mask:
             raise ValueError("--cells and --mask both say what may be painted: give one")

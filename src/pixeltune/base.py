@@ -1,9 +1,10 @@
-"""The frozen base model: loading it, and telling whether it is still the same."""
+"""The frozen base model: loading it, in which precision, and telling whether it is still the same."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import importlib.util
+from typing import Any, Literal
 
 from pixeltune import tiny
 from pixeltune.torchvision_cpu import declare_operators
@@ -11,7 +12,14 @@ from pixeltune.torchvision_cpu import declare_operators
 declare_operators()
 
 import torch  # noqa: E402
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+)
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
@@ -23,14 +31,62 @@ def load_processor(name: str, revision: str | None = None) -> Any:
     return _load(AutoProcessor, name, revision)
 
 
-def load_model(name: str, revision: str | None = None) -> Any:
+def load_model(
+    name: str, revision: str | None = None, dtype: str = "auto", bits: Literal[4, 8] | None = None
+) -> Any:
     """The model of a hub name or folder, in evaluation mode; "tiny" is the bundled one.
 
+    Args:
+        name: of the model.
+        revision: commit or tag on the hub.
+        dtype: of the weights, one of `DTYPES`; "auto": as the model's config says.
+        bits: quantise the linear layers while loading, by bitsandbytes: 8 (LLM.int8) or 4 (nf4). `dtype` is
+            then that of all other weights, and what a 4-bit layer computes in.
+
     Raises:
-        ValueError: there is no such model.
+        ValueError: there is no such model or dtype, or bitsandbytes is missing or does not know the device.
     """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return _load(AutoModelForImageTextToText, name, revision).eval().to(device)
+    if bits is None:
+        return _load(AutoModelForImageTextToText, name, revision, dtype=dtype).eval().to(device)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError(
+            f"a {bits}-bit base needs bitsandbytes: pip install 'pixeltune[quantization]', or use "
+            "--dtype bfloat16"
+        )
+    how: dict[str, Any] = {"load_in_8bit": True}
+    if bits == 4:
+        computed = _load(AutoConfig, name, revision).dtype if dtype == "auto" else dtype
+        # In any other dtype than that of the model a 4-bit layer would cast its biases for good.
+        how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": computed}
+    options = {"quantization_config": BitsAndBytesConfig(**how), "device_map": {"": device}}
+    try:
+        model = _load(AutoModelForImageTextToText, name, revision, dtype=dtype, **options)
+    except (ImportError, RuntimeError) as error:  # too old, or no kernels for this device
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"bitsandbytes cannot quantise {name!r} here, use --dtype bfloat16: {why}"
+        ) from error
+    keep_differentiable(model)
+    return model.eval()
+
+
+def keep_differentiable(model: torch.nn.Module) -> None:
+    """Keep 4-bit layers from a form that has no gradient.
+
+    On processors with AVX512-BF16 a 4-bit layer of bitsandbytes repacks its weight in the first pass without
+    gradient in evaluation mode, such as a held-out score, and from then on, in training too, calls a kernel
+    that autograd does not know (`Linear4bit.forward` and `matmul_4bit` of bitsandbytes 0.50): the loss stays
+    right, but the gradient goes around the layers, and with labels on answers the pixels get exactly zero.
+    Layers that are repacked already are brought back, as far as bitsandbytes can: not bit for bit. Models
+    without such layers are left alone.
+    """
+    layers = [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+        layer.state_dict()  # saving unpacks
 
 
 def context_length(name: str, revision: str | None = None) -> int | None:
@@ -43,9 +99,9 @@ def context_length(name: str, revision: str | None = None) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def _load(auto: Any, name: str, revision: str | None) -> Any:
+def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
     try:
-        return auto.from_pretrained(str(tiny.PATH) if name == "tiny" else name, revision=revision)
+        return auto.from_pretrained(str(tiny.PATH) if name == "tiny" else name, revision=revision, **options)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
 

@@ -134,6 +134,8 @@ def _eval(argv: list[str]) -> int:
     parser.add_argument("--rows", type=int, default=200, help="held-out rows (default 200; 0: all there are)")
     parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
+    parser.add_argument("--dtype", help="of its weights: auto, float32, bfloat16, float16 (default auto)")
+    parser.add_argument("--bits", type=int, choices=(4, 8), help="quantise it while loading (bitsandbytes)")
     parser.add_argument("--batch-size", type=int, default=100, help="rows at a time in process (default 100)")
     parser.add_argument("--engine", help="URL of an OpenAI-compatible engine; none: in this process")
     parser.add_argument("--engine-model", help="the model's name there (default: the only one it serves)")
@@ -146,6 +148,8 @@ def _eval(argv: list[str]) -> int:
         raise ValueError(
             "--concurrency, --batch-size, --max-new-tokens must be at least 1, --rows at least 0"
         )
+    if arguments.engine and (arguments.dtype or arguments.bits):
+        raise ValueError("--dtype and --bits are of a model in this process: start the engine as you want it")
     if arguments.artwork and arguments.compare:
         raise ValueError("name the artwork among the systems of --compare, not with --artwork as well")
     if arguments.reward and len(arguments.task) > 1:

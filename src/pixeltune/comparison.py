@@ -136,16 +136,17 @@ class _Models:
     def of(self, one: Contestant) -> System:
         from pixeltune.base import load_model
 
-        name, revision, chunk = self.arguments.model, self.arguments.revision, self.arguments.batch_size
+        name, chunk = self.arguments.model, self.arguments.batch_size
+        base = name, self.arguments.revision, self.arguments.dtype or "auto", self.arguments.bits
         if one.kind == "adapter":
             from peft import PeftModel
 
             try:
-                model = PeftModel.from_pretrained(load_model(name, revision), one.source).eval()
+                model = PeftModel.from_pretrained(load_model(*base), one.source).eval()
             except (OSError, ValueError, RuntimeError, KeyError) as error:
                 raise ValueError(f"{one.source} does not fit {name}: {str(error).splitlines()[0]}") from error
             return Local(model, self.processor, chunk=chunk)
-        self.base = self.base or load_model(name, revision)
+        self.base = self.base or load_model(*base)
         return Local(self.base, self.processor, one.picture, chunk)
 
 
@@ -184,6 +185,7 @@ def _journal(plan: Plan, one: Contestant, arguments: Namespace) -> Path:
         "model": [arguments.engine, arguments.engine_model] if arguments.engine else [arguments.model],
         "revision": arguments.revision,
         "max_new_tokens": plan.task.MAX_NEW_TOKENS,
+        **({"dtype": arguments.dtype, "bits": arguments.bits} if arguments.dtype or arguments.bits else {}),
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{plan.name}-{one.name}")

@@ -18,6 +18,7 @@ declare_operators()
 
 from transformers import TrainingArguments  # noqa: E402
 
+from pixeltune.adapter.guard import UNSCALED_FLOAT16  # noqa: E402
 from pixeltune.arguments import ArtArguments  # noqa: E402
 from pixeltune.canvas import paintable_mask, start_picture  # noqa: E402
 from pixeltune.dotted import find_object  # noqa: E402
@@ -65,6 +66,8 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
         raise ValueError(
             f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
         )
+    if arguments.dtype == "float16" and not config.fp16:
+        raise ValueError(UNSCALED_FLOAT16)
     # A file that cannot be read is reported now; whether it fits, when the size is known.
     start_picture(arguments.start, 32, 32, backdrop=arguments.backdrop)
     style = None

@@ -178,7 +178,7 @@ def paint(
     sight = Sight(processor)
     block = art.block(sight)  # a size that would be resized is refused now
     art.canvas()  # and so are pictures that cannot be used at this size
-    model = load_model(arguments.model, arguments.revision)
+    model = load_model(arguments.model, arguments.revision, arguments.dtype, arguments.bits)
     before = weights_sha256(model)
     if verb == "sft":
         # Let TRL divide its loss by the tokens of the whole step, over batches and processes. Qwen's classes
@@ -242,6 +242,8 @@ def paint(
                 * config.gradient_accumulation_steps
                 * config.world_size,
                 "rows": len(ready.train_rows),
+                "dtype": str(model.dtype).removeprefix("torch."),
+                **({"bits": arguments.bits} if arguments.bits else {}),
                 **({"prompt_tokens": tokens} if tokens else {}),
                 **({} if arguments.start in STARTS else {"backdrop": art.backdrop, "fit": art.fit}),
                 **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),

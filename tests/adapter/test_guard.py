@@ -66,3 +66,27 @@ def test_trainers_of_other_models_are_left_alone(tmp_path):
     )
     rows = Dataset.from_list([{"x": float(n)} for n in range(8)])
     assert Trainer(Line(), settings, train_dataset=rows).train().global_step == 12
+
+
+def test_a_float16_base_without_loss_scaling_is_refused_at_the_start(checkpoints, tmp_path):
+    trainer = make_trainer(checkpoints["qwen3_vl"], str(tmp_path), ArtConfig())
+    trainer.model.half()
+    with pytest.raises(ValueError, match="float16 base loses pixel gradients"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_the_pixels_are_lost(
+    checkpoints, tmp_path, monkeypatch
+):
+    trainer = make_trainer(checkpoints["qwen3_vl"], str(tmp_path), ArtConfig())
+    loss, calls = trainer.compute_loss, []
+
+    def overflow(*rest, **options):
+        calls.append(1)
+        return loss(*rest, **options) * (float("inf") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(trainer, "compute_loss", overflow)
+    with pytest.raises(RuntimeError, match="not finite in step 2"):
+        trainer.train()
+    assert all(p.isfinite().all() for p in trainer.model.parameters() if p.requires_grad)

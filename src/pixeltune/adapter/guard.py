@@ -9,10 +9,17 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 from transformers.trainer import DEFAULT_CALLBACKS
 
 from pixeltune.adapter.layer import ArtLayer
+from pixeltune.base import keep_differentiable
+
+UNSCALED_FLOAT16 = (
+    "a float16 base loses pixel gradients: below 6e-8 they are zero, and most are not far above (see "
+    "docs/precision.md). Use bfloat16 (--dtype bfloat16), or let the loss be scaled (--fp16 true, on a GPU)"
+)
 
 
 class PixelOptimizerCheck(TrainerCallback):
@@ -30,7 +37,11 @@ class PixelOptimizerCheck(TrainerCallback):
 
 
 class NoOpGuard(TrainerCallback):
-    """Stop a training that trains nothing: some steps in, no grey level changed, or no gradient came."""
+    """Stop a training that trains nothing, or rubbish.
+
+    At the start: the base is float16 and nobody scales the loss. In any step: a gradient is not finite, while
+    the picture still is. Some steps in: no grey level changed, or no gradient came.
+    """
 
     def __init__(self, steps: int = 10) -> None:
         """
@@ -40,9 +51,17 @@ class NoOpGuard(TrainerCallback):
         self.steps, self.layer = steps, None
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        """
+        Raises:
+            ValueError: the base is in float16 without loss scaling.
+        """
         self.pushed, self.layer = False, find_art_layer(model)
-        if self.layer is not None:
-            self.first, self.end = self.layer.canvas().to_uint8(), state.global_step + self.steps
+        if self.layer is None:
+            return
+        if not args.fp16 and any(parameter.dtype == torch.float16 for parameter in model.parameters()):
+            raise ValueError(UNSCALED_FLOAT16)
+        keep_differentiable(model)
+        self.first, self.end = self.layer.canvas().to_uint8(), state.global_step + self.steps
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         if self.layer is not None:
@@ -50,10 +69,21 @@ class NoOpGuard(TrainerCallback):
             self.layer.step = state.global_step  # from which robust transforms are drawn
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs) -> None:
-        if self.layer is None or self.pushed:
+        """
+        Raises:
+            RuntimeError: a gradient is not finite; the optimiser has not used it yet.
+        """
+        if self.layer is None:
             return
         gradients = [p.grad for p in self.layer.art_canvas.parameters() if p.grad is not None]
-        self.pushed = any(gradient.any() for gradient in gradients)
+        # A loss scaler begins too high on purpose and skips the steps that overflow.
+        if not args.fp16 and not all(gradient.isfinite().all() for gradient in gradients):
+            raise RuntimeError(
+                f"the gradient of the pixels is not finite in step {state.global_step + 1}; the last "
+                "snapshot or checkpoint is good. Likely causes: the base overflows in its precision (use "
+                "float32 or bfloat16), or the loss is not finite (a reward that is not, rows without a label)"
+            )
+        self.pushed = self.pushed or any(gradient.any() for gradient in gradients)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         """
