@@ -41,7 +41,7 @@ class ArtArguments:
     )
     task: str | None = field(
         default=None,
-        metadata={"help": "A task: calls, sums, turns, shop, or a benchmark such as gsm8k or api_bank."},
+        metadata={"help": "A task: calls, sums, turns, shop, tiles, or a benchmark: gsm8k, bfcl, ...."},
     )
     data: str | None = field(
         default=None,

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n`pixeltune VERB --help` lists a verb's options.")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     verb, rest = argv[0], argv[1:]
-    # PEFT imports it where it is installed, and on CPUs it then asks for a faster 4-bit kernel, needed or not.
+    # PEFT imports it where it is installed, and on CPUs it asks for a faster 4-bit kernel, needed or not.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         if verb in TRAINING:
