@@ -21,9 +21,8 @@ from PIL import Image
 
 from accuracy_table import interval, share
 from cells import once, read
-from paintings import base_hash, begin, model, processor
+from paintings import base_hash, begin, marks, model, processor
 from pixeltune.arguments import parse
-from pixeltune.evaluate import evaluate
 from pixeltune.systems import Local
 from pixeltune.tasks import tiles
 from pixeltune.train import paint
@@ -75,16 +74,12 @@ def measure(verb: str, steps: int, seed: int, n: int) -> dict:
     plain, grey = Local(model(), processor()), np.full_like(artwork.pixels, 128)
     worn = Local(model(), processor(), artwork.image)
     return {
-        "off": marks(rows, plain),
-        "told": marks(rows, plain, tiles.INSTRUCTION),
-        "start": marks(rows, Local(model(), processor(), Image.fromarray(grey))),
-        "artwork": marks(rows, worn),
-        "exchanged": marks(exchanged, worn),
+        "off": marks("tiles", rows, plain),
+        "told": marks("tiles", rows, plain, tiles.INSTRUCTION),
+        "start": marks("tiles", rows, Local(model(), processor(), Image.fromarray(grey))),
+        "artwork": marks("tiles", rows, worn),
+        "exchanged": marks("tiles", exchanged, worn),
     }
-
-
-def marks(rows: list[dict], system: Local, words: str = "") -> str:
-    return "".join(f"{record['score']:.0f}" for record in evaluate(tiles, rows, system, words).records)
 
 
 def table(cells: dict) -> str:

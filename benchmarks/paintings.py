@@ -68,7 +68,12 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
 def right(task: str, pixels: np.ndarray, n: int, seed: int, base: Any = None) -> str:
     """A 1 or 0 for each of `n` test rows, answered by the stock model (or `base`) that sees the picture."""
     system = Local(base or model(), processor(), Image.fromarray(pixels))
-    records = evaluate(find_task(task), find_task(task).rows("test", n, seed), system).records
+    return marks(task, find_task(task).rows("test", n, seed), system)
+
+
+def marks(task: str, rows: list[dict], system: Local, words: str = "") -> str:
+    """A 1 or 0 for each row of a task, answered by `system`, which is told `words`."""
+    records = evaluate(find_task(task), rows, system, words).records
     return "".join(f"{record['score']:.0f}" for record in records)
 
 

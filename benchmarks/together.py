@@ -20,8 +20,7 @@ from PIL import Image
 import beauty
 from accuracy_table import floats, interval, share
 from cells import once, read
-from paintings import amounts, begin, model, processor
-from pixeltune.evaluate import evaluate
+from paintings import amounts, begin, marks, model, processor
 from pixeltune.statistics import bootstrap
 from pixeltune.systems import Local
 from pixeltune.tasks import find_task
@@ -62,8 +61,7 @@ def names(task: str, setting: str, second: str) -> tuple[str, str]:
 def measure(task: str, order: list[str], rows: int) -> dict:
     first, second = (Image.open(beauty.PICTURES / f"{name}.png").convert("RGB") for name in order)
     asked = [{**row, "images": [second]} for row in find_task(task).rows("test", rows, SEED)]
-    records = evaluate(find_task(task), asked, Local(model(), processor(), first)).records
-    return {"right": "".join(f"{record['score']:.0f}" for record in records)}
+    return {"right": marks(task, asked, Local(model(), processor(), first))}
 
 
 def table(cells: dict) -> str:

@@ -23,9 +23,8 @@ from accuracy_table import interval, share
 from accuracy_tasks import part
 from baselines import train
 from cells import once, read
-from paintings import base_hash, begin, model, processor
+from paintings import base_hash, begin, marks, model, processor
 from pixeltune.drawings import draw
-from pixeltune.evaluate import evaluate
 from pixeltune.systems import Local
 from pixeltune.tasks import find_task
 
@@ -83,8 +82,7 @@ def measure(name: str, n: int, steps: int) -> dict:
         rows = module.rows("test", n, SEED)
         for key, system in systems.items():
             words = module.INSTRUCTION if key == "told" else ""
-            records = evaluate(module, rows, system, words).records
-            cell[f"{task}/{key}"] = "".join(f"{record['score']:.0f}" for record in records)
+            cell[f"{task}/{key}"] = marks(task, rows, system, words)
     return cell
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from pixeltune import train as training
 from pixeltune.adapter import ArtConfig
-from pixeltune.attachments import MAX_PICTURES, as_record, as_urls, attach, attached, column
+from pixeltune.attachments import MAX_PICTURES, as_record, as_urls, attach, attached, place_pictures
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.cli import main
 from pixeltune.engine import EngineError
@@ -52,7 +52,8 @@ def test_a_conversation_keeps_its_pictures_and_sends_them(tmp_path):
     record = json.loads(json.dumps(as_record(shown)))
     assert record[1]["content"][0]["size"] == [30, 20]
     assert record[1]["content"][0]["sha256"] != record[1]["content"][1]["sha256"]
-    stand_in, first, _ = column([one, other], Image.new("RGB", (32, 32)))
+    (row,) = place_pictures([{"images": [one, other]}], Image.new("RGB", (32, 32)))
+    stand_in, first, _ = row["images"]
     assert Image.open(io.BytesIO(stand_in["bytes"])).size == (32, 32)
     assert (np.asarray(Image.open(io.BytesIO(first["bytes"]))) == noise).all()
     with pytest.raises(ValueError, match="no user message"):

@@ -12,7 +12,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from pixeltune.pictures import opaque, read_colour, read_picture
@@ -73,29 +72,34 @@ def as_urls(messages: list[Message]) -> list[Message]:
     )
 
 
+def sha256(image: Any) -> str:
+    """Of the RGB values of a PIL picture or a path."""
+    return hashlib.sha256(opened(image).tobytes()).hexdigest()
+
+
 def as_record(messages: list[Message]) -> list[Message]:
     """The conversation as JSON: for every picture the SHA-256 of its RGB values and its size."""
 
     def described(image: Any) -> dict[str, Any]:
         picture = opened(image)
-        return {
-            "type": "image",
-            "sha256": hashlib.sha256(np.asarray(picture)).hexdigest(),
-            "size": list(picture.size),
-        }
+        return {"type": "image", "sha256": sha256(picture), "size": list(picture.size)}
 
     return _each_picture(messages, described)
 
 
-def column(images: list[Any], stand_in: Image.Image) -> list[dict[str, Any]]:
-    """What a training row has in ``images``: the artwork's stand-in, then its own, as `datasets.Image` stores
+def place_pictures(rows: list[dict], stand_in: Image.Image) -> list[dict]:
+    """Training rows whose ``images`` are the artwork's stand-in, then their own, as `datasets.Image` stores
     them.
 
     Args:
-        images: PIL pictures or paths.
+        rows: ``images`` are PIL pictures or paths; a row may have none.
         stand_in: any picture of the artwork's size; the adapter shows the model the live one in its place.
     """
-    return [{"bytes": _png(image), "path": None} for image in (stand_in, *images)]
+    artwork = {"bytes": _png(stand_in), "path": None}
+    return [
+        {**row, "images": [artwork, *({"bytes": _png(i), "path": None} for i in row.get("images") or [])]}
+        for row in rows
+    ]
 
 
 def check(images: object, folder: Path, where: str) -> list[str]:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pixeltune import __version__
-from pixeltune.attachments import opened
+from pixeltune.attachments import sha256
 from pixeltune.contestants import Contestant, contestants
 from pixeltune.evaluate import Result, evaluate, opening
 from pixeltune.files import write_atomically
@@ -196,7 +196,7 @@ def _hashed(row: dict) -> dict:
     """A row as JSON: its pictures by their hashes."""
     if not row.get("images"):
         return row
-    return {**row, "images": [hashlib.sha256(opened(image).tobytes()).hexdigest() for image in row["images"]]}
+    return {**row, "images": [sha256(image) for image in row["images"]]}
 
 
 def _report(arguments: Namespace, plans: list[Plan], results: dict, harmful: Plan) -> dict:

@@ -22,7 +22,7 @@ from transformers import ProgressCallback, Trainer, TrainingArguments  # noqa: E
 from pixeltune.adapter import ArtConfig  # noqa: E402
 from pixeltune.arguments import ArtArguments, parse  # noqa: E402
 from pixeltune.artwork import Artwork, Provenance  # noqa: E402
-from pixeltune.attachments import attach, column  # noqa: E402
+from pixeltune.attachments import attach, place_pictures  # noqa: E402
 from pixeltune.base import load_model, load_processor, template_sha256, weights_sha256  # noqa: E402
 from pixeltune.callbacks import (  # noqa: E402
     Clock,
@@ -87,8 +87,7 @@ def place_rows(
     if signal == "completions":
         rows = each_turn(rows)
     if ready.pictures:
-        stand_in = Image.fromarray(art.canvas().to_uint8())
-        placed = [{**row, "images": column(row.get("images") or [], stand_in)} for row in rows]
+        placed = place_pictures(rows, Image.fromarray(art.canvas().to_uint8()))
     else:
         placed = [place_row(row, block) for row in rows]
     if signal == "rewards":
@@ -109,11 +108,11 @@ def equip(
     if getattr(trainer.args, "use_vllm", False):
         show_live_picture(trainer)
     if engines:
-        stand_in = Image.fromarray(trainer.model.get_artwork_image())
-        prompts = [
-            attach(row["prompt"], [stand_in, *(row.get("images") or [])]) if ready.pictures else put["prompt"]
-            for row, put in zip(ready.train_rows, placed, strict=True)
-        ]
+        prompts = [row["prompt"] for row in placed]
+        if ready.pictures:
+            stand_in = Image.fromarray(trainer.model.get_artwork_image())
+            own = [row.get("images") or [] for row in ready.train_rows]
+            prompts = [attach(p, [stand_in, *images]) for p, images in zip(prompts, own, strict=True)]
         ask_engines(trainer, engines, ready.train_rows, prompts)
     if arguments.refill_rounds:
         refill(trainer, ready.rewards["reward_funcs"], placed, arguments.refill_rounds)

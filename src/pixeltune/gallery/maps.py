@@ -98,10 +98,11 @@ def token_maps(
     Raises:
         ValueError: the task or the model is not to be had, or it is another model.
     """
+    from pixeltune.agreement import encode
     from pixeltune.base import load_model, load_processor, weights_sha256
     from pixeltune.evaluate import opening
     from pixeltune.sight import Sight
-    from pixeltune.systems import Local, image_parts
+    from pixeltune.systems import Local
     from pixeltune.tasks import find_task, held_out_rows
 
     made = artwork.provenance
@@ -131,10 +132,7 @@ def token_maps(
         said = processor.tokenizer(reply.text, add_special_tokens=False)["input_ids"]
         if not said:
             continue
-        prompt = processor.apply_chat_template(
-            image_parts(place_image(messages, "")), tools=tool, tokenize=False, add_generation_prompt=True
-        )
-        batch = processor(text=[prompt], images=[artwork.image], return_tensors="pt")
+        batch = encode(processor, artwork.image, place_image(messages, ""), tool)
         found.append(_maps(model, sight, batch, said, artwork.pixels, start, cell))
     if not found:
         raise ValueError("the model says nothing to any of the rows")
