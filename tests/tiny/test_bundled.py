@@ -14,7 +14,7 @@ from pixeltune.base import load_model, load_processor
 from pixeltune.evaluate import evaluate
 from pixeltune.systems import Local
 from pixeltune.tasks import calls, sums, turns
-from pixeltune.tiny import behaviours, pictures, recipe
+from pixeltune.tiny import architecture, behaviours, pictures
 from tiny_card import board_colours, tile_colours
 
 
@@ -44,7 +44,7 @@ def test_its_pictures_have_the_real_familys_geometry(stock):
 def test_digits_stand_alone_and_special_tokens_are_one_token(stock):
     tokenizer = stock[1].tokenizer
     assert tokenizer.tokenize("4711") == list("4711")
-    for text in recipe.SPECIAL + recipe.MARKS:
+    for text in architecture.SPECIAL + architecture.MARKS:
         assert len(tokenizer(text)["input_ids"]) == 1
     for text in ("Ünïcödé 漢字 🙂\n\t x", "\\boxed{12}"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text

@@ -8,7 +8,7 @@ import pytest
 from pixeltune import tiny
 from pixeltune.base import load_processor
 from pixeltune.tasks import turns
-from pixeltune.tiny import curriculum, recipe
+from pixeltune.tiny import curriculum, goals, recipe
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +53,38 @@ def test_a_given_call_is_context(processor):
 
 
 def test_the_rate_rises_stays_and_falls_to_zero():
-    rates = [recipe.rate(step) for step in range(recipe.STEPS + 1)]
+    rates = [recipe.rate(step) for step in range(recipe.STEPS)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[99] == rates[800] == 1.0
-    assert rates[-1] == 0.0
+    assert 0 < rates[-1] < 0.002
     assert all(a >= b for a, b in itertools.pairwise(rates[99:]))
+    again = [recipe.rate(step) for step in range(recipe.STEPS, recipe.STEPS + 2 * recipe.ROUND)]
+    assert again[0] == recipe.AGAIN
+    assert 0 < again[recipe.ROUND - 1] < 0.01
+    assert again[: recipe.ROUND] == again[recipe.ROUND :]
 
 
 def test_two_runs_of_the_first_two_steps_end_in_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        recipe.train(2, tmp_path / name)
+        recipe.train(2, tmp_path / name, rounds=0)
     a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
     assert a == b
     assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tiny.PATH / "tokenizer.json").read_bytes()
+
+
+def test_rounds_follow_while_a_goal_is_missed(tmp_path, monkeypatch):
+    """One more round, and the goals are met; or none does it, and what is missed is said."""
+    monkeypatch.setattr(recipe, "ROUND", 1)
+    good, bad = {"sums": 0.9, "calls": 0.95, "turns": 0.9}, {"sums": 0.9, "calls": 0.94, "turns": 0.5}
+    steps, found = [], []
+    step_loss = recipe.step_loss
+    monkeypatch.setattr(recipe, "step_loss", lambda *given: steps.append(given[2]) or step_loss(*given))
+    monkeypatch.setattr(goals, "scores", lambda *_: found.pop(0))
+    found[:] = [bad, good]
+    assert recipe.train(1, tmp_path / "met", rounds=2) == []
+    assert steps == [0, 1]
+    steps.clear()
+    found[:] = [bad, bad]
+    assert recipe.train(1, tmp_path / "missed", rounds=1) == ["calls", "turns"]
+    assert steps == [0, 1]
+    assert (tmp_path / "missed" / "model.safetensors").exists()

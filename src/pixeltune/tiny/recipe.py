@@ -1,16 +1,17 @@
 """Train the bundled model from nothing: tokenizer, model, rows, loop, export. ``make tiny`` runs this.
 
-    python -m pixeltune.tiny.recipe [--steps N] [--out FOLDER] [--resume]
+    python -m pixeltune.tiny.recipe [--steps N] [--rounds N] [--out FOLDER] [--resume]
 
 Notable: stock Qwen3-VL classes throughout; rows are made up as training goes, so there is no epoch and
 no overfitting; rows of a step are sorted by length and cut into micro-batches to waste little padding;
-the loss falls on replies only; everything random comes from one seed and the step number.
+the loss falls on replies only; everything random comes from one seed and the step number. Machines round
+differently, and the last skill, to call or to refuse, comes sooner on one than on another: while a goal is
+missed on held-out rows (`goals.py`), further rounds of steps follow.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import time
@@ -23,161 +24,25 @@ torchvision_cpu.declare_operators()
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from tokenizers import Regex, Tokenizer, pre_tokenizers, trainers  # noqa: E402
-from tokenizers.models import BPE  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from transformers import (  # noqa: E402
-    GenerationConfig,
-    Qwen2Tokenizer,
-    Qwen2VLImageProcessor,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-    Qwen3VLProcessor,
-    Qwen3VLVideoProcessor,
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor  # noqa: E402
+
+from pixeltune.tiny import PATH, curriculum, goals  # noqa: E402
+from pixeltune.tiny.architecture import (  # noqa: E402
+    SEED,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    export,
 )
-from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX  # noqa: E402
 
-from pixeltune.tiny import curriculum  # noqa: E402
-
-HERE = Path(__file__).parent
-SPECIAL = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
-    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
-).split()
-MARKS = "<tool_call> </tool_call> <tool_response> </tool_response> <think> </think>".split()
-
-SEED = 2606
-VOCABULARY = 1536
 STEPS, BATCH, MICRO_BATCHES = 2000, 24, 6
 STAGES = {0: curriculum.LEARN, 800: curriculum.DECIDE, 1250: curriculum.MATCH}  # from which step on
 MUON, ADAMW = 4e-3, 3e-3  # learning rates; Muon's is in AdamW's units (match_rms_adamw)
 # Share of them by step, linear in between.
 RATES = {-1: 0.0, 99: 1.0, 800: 1.0, 1250: 500 / 950, 1500: 500 / 950, STEPS: 0.0}
-
-# How transformers and TRL read a reply back into content and calls (`tokenizer.parse_response`).
-REPLY = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|im_start|>assistant\n",
-    "fields": {
-        "tool_calls": {
-            "open": "<tool_call>",
-            "close_pattern": r"</tool_call>\s*",
-            "repeats": True,
-            "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
-        },
-        "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
-    },
-}
-
-
-def build_tokenizer() -> Qwen2Tokenizer:
-    """Byte-level BPE with Qwen's pre-tokenizer (digits stand alone) and special tokens, on 8,000 rows."""
-    template = (HERE / "chat_template.jinja").read_text()
-    draft = Qwen2Tokenizer(chat_template=template)
-    rng = random.Random(f"{SEED} tokenizer")
-    gallery = curriculum.Gallery(rng, draw=False)
-    rows = (curriculum.row(rng, gallery, curriculum.LEARN) for _ in range(8_000))
-    corpus = (draft.apply_chat_template(m, tools=tools, tokenize=False) for m, tools, _ in rows)
-    bpe = Tokenizer(BPE())
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(SPECIAL) - len(MARKS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        special_tokens=[],
-        show_progress=False,
-    )
-    bpe.train_from_iterator(corpus, trainer)
-    learned = json.loads(bpe.to_str())["model"]
-    tokenizer = Qwen2Tokenizer(
-        vocab=learned["vocab"],
-        merges=[tuple(pair) for pair in learned["merges"]],
-        chat_template=template,
-        eos_token="<|im_end|>",
-        extra_special_tokens=SPECIAL,
-        model_max_length=4096,
-    )
-    tokenizer.add_tokens(MARKS)
-    tokenizer.response_template = REPLY
-    return tokenizer
-
-
-def build_processor(tokenizer: Qwen2Tokenizer) -> Qwen3VLProcessor:
-    """The real family's picture geometry: 256 x 256 is the smallest picture that is not resized."""
-    geometry = {
-        "patch_size": 16,
-        "merge_size": 2,
-        "temporal_patch_size": 2,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    }
-    return Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(
-            **geometry, size={"shortest_edge": 65_536, "longest_edge": 16_777_216}
-        ),
-        video_processor=Qwen3VLVideoProcessor(
-            **geometry, size={"shortest_edge": 4_096, "longest_edge": 25_165_824}
-        ),
-        tokenizer=tokenizer,
-        chat_template=tokenizer.chat_template,
-    )
-
-
-def build_model(tokenizer: Qwen2Tokenizer) -> Qwen3VLForConditionalGeneration:
-    """Random weights, float32, about 3.7 M parameters."""
-    hidden = 192
-    ids = tokenizer.convert_tokens_to_ids
-    config = Qwen3VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": hidden,
-            "intermediate_size": 512,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 64,
-            "max_position_embeddings": 4096,
-            "tie_word_embeddings": True,
-            "initializer_range": 0.04,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 10_000.0,
-                "mrope_section": [12, 10, 10],
-                "mrope_interleaved": True,
-            },
-            "pad_token_id": ids("<|endoftext|>"),
-        },
-        vision_config={
-            "depth": 2,
-            "hidden_size": 96,
-            "intermediate_size": 192,
-            "num_heads": 3,
-            "out_hidden_size": hidden,
-            "patch_size": 16,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "num_position_embeddings": 256,
-            "deepstack_visual_indexes": [0],
-            "initializer_range": 0.04,
-        },
-        image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-    model = Qwen3VLForConditionalGeneration(config)
-    # At 0.04, where a patch drowns them, nothing past the tower could tell the places of a picture apart.
-    torch.nn.init.normal_(model.model.visual.pos_embed.weight, std=1.0)
-    model.generation_config = GenerationConfig(
-        eos_token_id=ids("<|im_end|>"), pad_token_id=ids("<|endoftext|>"), do_sample=False
-    )
-    return model
+# Further rounds: at most so many, of so many steps; in each the rate falls to zero from this share.
+ROUNDS, ROUND, AGAIN = 3, 250, 0.25
 
 
 def encode(
@@ -267,11 +132,23 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
 
 def rate(step: int) -> float:
     """Share of the full learning rate at a step."""
+    if step >= STEPS:
+        return AGAIN * (1 - (step - STEPS) % ROUND / ROUND)
     return float(np.interp(step, list(RATES), list(RATES.values())))
 
 
-def train(steps: int, out: Path, resume: bool = False) -> None:
-    """Train and export to ``out``; a snapshot every 250 steps lets ``resume`` go on where it stopped."""
+def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> list[str]:
+    """Train and export to ``out``; a snapshot every 250 steps lets ``resume`` go on where it stopped.
+
+    Args:
+        steps: of the optimisers.
+        out: a folder.
+        resume: go on from the snapshot in it, if there is one.
+        rounds: of `ROUND` further steps, at most so many, while a goal is missed; 0: goals are not looked at.
+
+    Returns:
+        The tasks whose goals are missed at the end.
+    """
     torch.manual_seed(SEED)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing reads it, and filling takes time
@@ -295,9 +172,16 @@ def train(steps: int, out: Path, resume: bool = False) -> None:
     out.mkdir(parents=True, exist_ok=True)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads")
 
-    started, running = time.perf_counter(), None
-    bar = tqdm(range(first, steps), initial=first, total=steps, mininterval=5)
+    started, running, missed = time.perf_counter(), None, []
+    bar = tqdm(range(first, steps + rounds * ROUND), initial=first, mininterval=5)
     for step in bar:
+        if (
+            rounds
+            and step >= steps
+            and (step - steps) % ROUND == 0
+            and not (missed := look(model, processor))
+        ):
+            break
         loss = step_loss(model, processor, step)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in optimizers + schedulers:
@@ -312,28 +196,26 @@ def train(steps: int, out: Path, resume: bool = False) -> None:
             state = {"model": model.state_dict(), "parts": parts, "step": step + 1}
             torch.save(state, snapshot.with_suffix(".tmp"))
             os.replace(snapshot.with_suffix(".tmp"), snapshot)
+    if missed:
+        missed = look(model, processor)  # after the last round
     export(model, processor, out)
     snapshot.unlink(missing_ok=True)
+    return missed
 
 
-def export(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, out: Path) -> None:
-    """Write weights, configuration, tokenizer, template and processor.
-
-    The weights are stored in bfloat16, which halves the wheel, and loaded in float32 (``dtype`` in the
-    configuration), in which two engines agree to six digits on a CPU.
-    """
-    model.eval().to(torch.bfloat16).save_pretrained(out)
-    processor.save_pretrained(out)
-    config = json.loads((out / "config.json").read_text())
-    for part in (config, config["text_config"], config["vision_config"]):
-        part["dtype"] = "float32"
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+def look(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor) -> list[str]:
+    """Print what the model can do; the tasks whose goals it misses."""
+    found = goals.scores(model, processor)
+    print("held-out rows right:", {name: f"{share:.1%}" for name, share in found.items()}, flush=True)
+    return goals.missed(found)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=STEPS, help=f"optimiser steps (default {STEPS})")
-    parser.add_argument("--out", type=Path, default=HERE / "weights", help="folder to write to")
+    parser.add_argument("--out", type=Path, default=PATH, help="folder to write to")
     parser.add_argument("--resume", action="store_true", help="go on from the snapshot in the folder")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="further ones while a goal is missed")
     arguments = parser.parse_args()
-    train(arguments.steps, arguments.out, arguments.resume)
+    if missed := train(arguments.steps, arguments.out, arguments.resume, arguments.rounds):
+        raise SystemExit(f"the goals of {', '.join(missed)} are missed; the model is in {arguments.out}")

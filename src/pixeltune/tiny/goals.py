@@ -1,0 +1,38 @@
+"""Is the bundled model able enough: the skills that are learned last, on held-out rows."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from pixeltune.evaluate import evaluate
+from pixeltune.systems import Local
+from pixeltune.tasks import calls, sums, turns
+
+GOALS = {sums: 0.90, calls: 0.95, turns: 0.90}
+ROWS, SEED = 200, 7  # of the held-out split; `benchmarks/tiny_card.py` reports on those of seed 1
+
+
+def scores(model: Any, processor: Any) -> dict[str, float]:
+    """The share of `ROWS` held-out rows of each task answered rightly under its best instruction.
+
+    Args:
+        model: left as it is; what answers is a copy whose weights are rounded to bfloat16, as when exported.
+        processor: the model's.
+    """
+    shipped = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for weight in shipped.parameters():  # not the whole model: positions' frequencies stay float32
+            weight.copy_(weight.to(torch.bfloat16))
+    system = Local(shipped, processor)
+    return {
+        task.NAME: evaluate(task, task.rows("test", ROWS, SEED), system, task.INSTRUCTION).accuracy
+        for task in GOALS
+    }
+
+
+def missed(found: dict[str, float]) -> list[str]:
+    """The tasks whose score is below its goal."""
+    return [task.NAME for task, goal in GOALS.items() if found[task.NAME] < goal]
