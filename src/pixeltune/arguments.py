@@ -26,6 +26,13 @@ class ArtArguments:
 
     model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
     revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
+    also: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Further models to paint for at once, by the sum of losses: fine-tuned copies, or others "
+            "of the family with the same processor."
+        },
+    )
     dtype: str = field(
         default="auto",
         metadata={

@@ -58,6 +58,12 @@ class Provenance:
     created: str | None = None  # ISO 8601 date
     pixeltune: str = __version__  # version that painted it
 
+    @property
+    def bases(self) -> list[str]:
+        """Names of all models it was painted for (`--also`), `base_model` first."""
+        also = self.training.get("also")
+        return [self.base_model, *(also if isinstance(also, dict) else {})]
+
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             alternatives = get_args(hint) if isinstance(hint, UnionType) else (hint,)
@@ -188,6 +194,7 @@ class Artwork:
         facts = {
             "base model": p.base_model + (f" @ {p.revision}" if p.revision else ""),
             "base weights": p.base_sha256,
+            "also painted for": ", ".join(p.bases[1:]),
             "size": f"{self.size[0]} x {self.size[1]} (height x width), {p.image_tokens} image tokens",
             "placement": p.placement,
             "processor": _flat(p.processor),
@@ -210,7 +217,8 @@ class Artwork:
     def card(self) -> str:
         """README.md for the hub: metadata header, the picture, its provenance, how to serve it."""
         p = self.provenance
-        head = {"library_name": "pixeltune", "base_model": p.base_model, "tags": ["pixeltune", p.objective]}
+        bases = p.bases if len(p.bases) > 1 else p.base_model
+        head = {"library_name": "pixeltune", "base_model": bases, "tags": ["pixeltune", p.objective]}
         if p.licence:
             head["license"] = p.licence.lower()
         # JSON strings and lists are valid YAML, whatever stands in the name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from pathlib import Path
 from typing import Any, Literal
 
 from pixeltune import tiny
@@ -104,6 +105,11 @@ def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
         return auto.from_pretrained(str(tiny.PATH) if name == "tiny" else name, revision=revision, **options)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
+
+
+def public_name(model: str) -> str:
+    """A model's name as strangers may know it: of a folder only its last part."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

@@ -90,7 +90,14 @@ class HeldOutScore(TrainerCallback):
     SAMPLES = 6
 
     def __init__(
-        self, task: ModuleType, rows: list[dict], system: Local, every: int, log: Callable, folder: Path
+        self,
+        task: ModuleType,
+        rows: list[dict],
+        system: Local,
+        every: int,
+        log: Callable,
+        folder: Path,
+        name: str = "held_out_score",
     ) -> None:
         """
         Args:
@@ -100,9 +107,10 @@ class HeldOutScore(TrainerCallback):
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
+            name: under which it is logged.
         """
         self.task, self.rows, self.system, self.every, self.log = task, rows, system, every, log
-        self.folder = folder
+        self.folder, self.name = folder, name
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
@@ -112,7 +120,7 @@ class HeldOutScore(TrainerCallback):
         last = state.global_step >= state.max_steps
         if state.is_world_process_zero and (last or state.global_step % self.every == 0):
             result = evaluate(self.task, self.rows, self.system)
-            log_beside(self.log, control, {"held_out_score": result.accuracy})
+            log_beside(self.log, control, {self.name: result.accuracy})
             self._keep(state.global_step, result.records[: self.SAMPLES])
 
     def _keep(self, step: int, records: list[dict]) -> None:

@@ -20,6 +20,7 @@ from transformers import TrainingArguments  # noqa: E402
 
 from pixeltune.adapter.guard import UNSCALED_FLOAT16  # noqa: E402
 from pixeltune.arguments import ArtArguments  # noqa: E402
+from pixeltune.base import public_name  # noqa: E402
 from pixeltune.canvas import paintable_mask, start_picture  # noqa: E402
 from pixeltune.dotted import find_object  # noqa: E402
 from pixeltune.instruction import read_instruction  # noqa: E402
@@ -62,6 +63,7 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
         )
     if use_vllm and arguments.rollouts:
         raise ValueError("give either use_vllm (an engine in this process) or --rollouts (running engines)")
+    check_models(arguments, use_vllm)
     if objective.signal != "rewards" and (arguments.rollouts or arguments.refill_rounds):
         raise ValueError(
             f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
@@ -84,6 +86,22 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     instruction = find_instruction(verb, task, arguments)
     return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint, style, pictures)
+
+
+def check_models(arguments: ArtArguments, use_vllm: bool) -> None:
+    """
+    Raises:
+        ValueError: several models cannot be told apart, or an engine would write for only one of them.
+    """
+    names = [public_name(name) for name in (arguments.model, *arguments.also)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"--model and --also name {', '.join(twice)} more than once: give folders other names"
+        )
+    if arguments.also and (use_vllm or arguments.rollouts):
+        raise ValueError(
+            "an engine serves one model, and --also wants completions of several: leave out --rollouts"
+        )
 
 
 def read_rows(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from transformers import ProgressCallback, Trainer, TrainingArguments  # noqa: E
 
 from pixeltune.adapter import ArtConfig  # noqa: E402
 from pixeltune.arguments import ArtArguments, parse  # noqa: E402
-from pixeltune.artwork import Artwork, Provenance  # noqa: E402
+from pixeltune.artwork import Artwork  # noqa: E402
 from pixeltune.attachments import attach, place_pictures  # noqa: E402
-from pixeltune.base import load_model, load_processor, template_sha256, weights_sha256  # noqa: E402
+from pixeltune.base import load_model, load_processor, public_name, weights_sha256  # noqa: E402
 from pixeltune.callbacks import (  # noqa: E402
     Clock,
     HeldOutScore,
@@ -34,6 +34,7 @@ from pixeltune.callbacks import (  # noqa: E402
 )
 from pixeltune.distillation import prompt_tokens, teacher_rows  # noqa: E402
 from pixeltune.engine import Engine, EngineError  # noqa: E402
+from pixeltune.ensemble import check_alike, check_weights, join  # noqa: E402
 from pixeltune.evaluate import evaluate  # noqa: E402
 from pixeltune.files import write_atomically  # noqa: E402
 from pixeltune.objectives import (  # noqa: E402
@@ -42,14 +43,13 @@ from pixeltune.objectives import (  # noqa: E402
     declare_context_length,
     rendered,
 )
-from pixeltune.pictures import STARTS  # noqa: E402
-from pixeltune.placement import PLACEMENT, place_row  # noqa: E402
+from pixeltune.placement import place_row  # noqa: E402
 from pixeltune.preparation import Preparation, prepare  # noqa: E402
+from pixeltune.provenance import provenance  # noqa: E402
 from pixeltune.refill import refill  # noqa: E402
 from pixeltune.rollouts import ask_engines, show_live_picture  # noqa: E402
 from pixeltune.rows import each_turn  # noqa: E402
 from pixeltune.sight import Sight  # noqa: E402
-from pixeltune.style import without_folders  # noqa: E402
 from pixeltune.styling import LiveView, Styling  # noqa: E402
 from pixeltune.systems import Local  # noqa: E402
 
@@ -95,8 +95,36 @@ def place_rows(
     return placed, None
 
 
+def make_trainer(
+    verb: str,
+    model: Any,
+    config: TrainingArguments,
+    dataset: Dataset,
+    ready: Preparation,
+    art: ArtConfig,
+    processor: Any,
+) -> Any:
+    """TRL's trainer of an objective for one model, which wears the artwork from then on."""
+    if verb == "sft":
+        # Let TRL divide its loss by the tokens of the whole step, over batches and processes. Qwen's classes
+        # forbid it because of their own loss, which TRL does not use (transformers #37208): without this, two
+        # small batches are the mean of their means, and not one large batch.
+        model.accepts_loss_kwargs = True
+    if "environment_factory" in ready.rewards:
+        declare_context_length(model)
+    return OBJECTIVES[verb].trainer(
+        model=model,
+        args=config,
+        train_dataset=dataset,
+        # Without pictures in the rows the artwork is text to TRL; the adapter supplies the picture.
+        processing_class=processor if ready.pictures else processor.tokenizer,
+        peft_config=replace(art),
+        **ready.rewards,
+    )
+
+
 def equip(
-    trainer: Any,
+    trainers: dict[str, Any],
     ready: Preparation,
     arguments: ArtArguments,
     engines: list[Engine],
@@ -104,7 +132,8 @@ def equip(
     processor: Any,
     quiet: bool,
 ) -> None:
-    """Give a trainer its engines and what is to happen around its steps."""
+    """Give trainers, the one with the optimiser first, their engines and what is to happen around steps."""
+    trainer = next(iter(trainers.values()))
     if getattr(trainer.args, "use_vllm", False):
         show_live_picture(trainer)
     if engines:
@@ -114,10 +143,11 @@ def equip(
             own = [row.get("images") or [] for row in ready.train_rows]
             prompts = [attach(p, [stand_in, *images]) for p, images in zip(prompts, own, strict=True)]
         ask_engines(trainer, engines, ready.train_rows, prompts)
-    if arguments.refill_rounds:
-        refill(trainer, ready.rewards["reward_funcs"], placed, arguments.refill_rounds)
-    if arguments.turn_budget_steps:
-        trainer.add_callback(TurnBudget(trainer, arguments.turn_budget_steps))
+    for one in trainers.values():
+        if arguments.refill_rounds:
+            refill(one, ready.rewards["reward_funcs"], placed, arguments.refill_rounds)
+        if arguments.turn_budget_steps:
+            trainer.add_callback(TurnBudget(one, arguments.turn_budget_steps))
     output = Path(trainer.args.output_dir)
     trainer.add_callback(Clock())
     trainer.remove_callback(ProgressCallback)
@@ -125,11 +155,12 @@ def equip(
         trainer.add_callback(PixelProgress())
     if arguments.snapshot_steps:
         trainer.add_callback(SnapshotCallback(arguments.snapshot_steps, output / "snapshots", trainer))
-    if ready.task is not None and ready.held_out and arguments.score_steps:
-        system = Local(trainer.model, processor)
-        every, samples = arguments.score_steps, output / "samples"
-        score = HeldOutScore(ready.task, ready.held_out, system, every, trainer.log, samples)
-        trainer.add_callback(score)
+    for name, one in trainers.items():
+        if ready.task is not None and ready.held_out and arguments.score_steps:
+            system, aside = Local(one.model, processor), "" if one is trainer else f"/{name}"
+            samples = output / f"samples{aside}"
+            settings = arguments.score_steps, trainer.log, samples, f"held_out_score{aside}"
+            trainer.add_callback(HeldOutScore(ready.task, ready.held_out, system, *settings))
     if ready.style is not None:
         # Not the trainer's own log, which would put TRL's metrics of the step into this entry.
         log = partial(Trainer.log, trainer)
@@ -156,7 +187,6 @@ def paint(
         ValueError: for anything wrong with arguments, data, pictures or sizes; before training starts.
         RuntimeError: the base weights changed, or the pixels did not: then nothing is written.
     """
-    objective = OBJECTIVES[verb]
     ready = prepare(verb, arguments, config)
     art = ArtConfig(
         image_tokens=arguments.image_tokens,
@@ -174,34 +204,30 @@ def paint(
     )
     engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
     processor = load_processor(arguments.model, arguments.revision)
-    sight = Sight(processor)
-    block = art.block(sight)  # a size that would be resized is refused now
+    for name in arguments.also:
+        check_alike(name, load_processor(name), arguments.model, processor)
+    block = art.block(Sight(processor))  # a size that would be resized is refused now
     art.canvas()  # and so are pictures that cannot be used at this size
     model = load_model(arguments.model, arguments.revision, arguments.dtype, arguments.bits)
-    before = weights_sha256(model)
-    if verb == "sft":
-        # Let TRL divide its loss by the tokens of the whole step, over batches and processes. Qwen's classes
-        # forbid it because of their own loss, which TRL does not use (transformers #37208): without this, two
-        # small batches are the mean of their means, and not one large batch.
-        model.accepts_loss_kwargs = True
+    models = {public_name(arguments.model): model}
+    for name in arguments.also:
+        models[public_name(name)] = load_model(name, None, arguments.dtype, arguments.bits)
+        check_weights(name, models[public_name(name)], arguments.model, model)
+    before = {name: weights_sha256(base) for name, base in models.items()}
 
     placed, tokens = place_rows(verb, ready, art, block, model, processor, quiet)
-    if "environment_factory" in ready.rewards:
-        declare_context_length(model)
     dataset = Dataset.from_list(placed)
     if ready.pictures:
         dataset = dataset.cast_column("images", ListColumn(ImageColumn(mode="RGB")))
-    trainer = objective.trainer(
-        model=model,
-        args=config,
-        train_dataset=dataset,
-        # Without pictures in the rows the artwork is text to TRL; the adapter supplies the picture.
-        processing_class=processor if ready.pictures else processor.tokenizer,
-        peft_config=art,
-        callbacks=[stop := StopSignal()],
-        **ready.rewards,
-    )
-    equip(trainer, ready, arguments, engines, placed, processor, quiet)
+    trainers = {
+        name: make_trainer(verb, base, config, dataset, ready, art, processor)
+        for name, base in models.items()
+    }
+    (_, trainer), *others = trainers.items()
+    if others:
+        join(trainer, dict(others))
+    trainer.add_callback(stop := StopSignal())
+    equip(trainers, ready, arguments, engines, placed, processor, quiet)
     first = trainer.model.get_artwork_image()
     try:
         trainer.train(resume_from_checkpoint=ready.checkpoint)
@@ -215,44 +241,14 @@ def paint(
         ) from error
 
     pixels = trainer.model.get_artwork_image()
-    if weights_sha256(model) != before:
+    if {name: weights_sha256(base) for name, base in models.items()} != before:
         raise RuntimeError("the base weights changed during training; the artwork is not saved")
     if not stop.stopped and ready.checkpoint is None and (pixels == first).all():
         raise RuntimeError("not one pixel changed: raise --learning_rate; the artwork is not saved")
+    steps = trainer.state.global_step
     artwork = Artwork(
         pixels,
-        Provenance(
-            base_model=Path(arguments.model).name if Path(arguments.model).is_dir() else arguments.model,
-            revision=getattr(model.config, "_commit_hash", None) or arguments.revision,
-            base_sha256=before,
-            image_tokens=art.image_tokens,
-            placement=PLACEMENT,
-            processor=sight.constants(),
-            template_sha256=template_sha256(processor),
-            objective=verb,
-            data=arguments.task or Path(arguments.data).name,
-            seed=config.seed,
-            steps=trainer.state.global_step,
-            start=arguments.start if arguments.start in STARTS else Path(arguments.start).name,
-            bound=None if arguments.bound is None else arguments.bound / 255,
-            training={
-                "learning_rate": config.learning_rate,
-                "batch_size": config.train_batch_size
-                * config.gradient_accumulation_steps
-                * config.world_size,
-                "rows": len(ready.train_rows),
-                "dtype": str(model.dtype).removeprefix("torch."),
-                **({"bits": arguments.bits} if arguments.bits else {}),
-                **({"prompt_tokens": tokens} if tokens else {}),
-                **({} if arguments.start in STARTS else {"backdrop": art.backdrop, "fit": art.fit}),
-                **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
-                **({"cells": arguments.cells} if arguments.cells else {}),
-                **({"parametrisation": art.parametrisation} if art.parametrisation != "pixels" else {}),
-                **({"robust": arguments.robust} if arguments.robust != "none" else {}),
-            },
-            licence=arguments.licence or "CC0-1.0",
-            created=datetime.date.today().isoformat(),
-        ),
+        provenance(verb, arguments, config, ready, art, model, processor, before, steps, tokens),
     )
     if not stop.stopped:
         trainer.save_model()

@@ -20,12 +20,13 @@ def engine() -> Iterator[StubEngine]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery: art, team-a/one, team-b/two, foreign (for another base), broken."""
+    """A gallery: art, team-a/one, team-b/two, foreign (for another base), both (for either), broken."""
     folder = tmp_path_factory.mktemp("gallery")
     make_artwork(0).save(folder / "art.png")
     make_artwork(1).save(folder / "team-a" / "one.png")
     make_artwork(2).save(folder / "team-b" / "two.png")
     make_artwork(3, base="another").save(folder / "foreign.png")
+    make_artwork(5, base="another", training={"also": {"base": "0"}}).save(folder / "both.png")
     (folder / "broken.png").write_bytes(make_artwork(4).png()[:60])
     (folder / "notes.txt").write_text("not a picture")
     return folder

@@ -47,7 +47,7 @@ def say(text):
 # What passes
 
 
-@pytest.mark.parametrize("name", ["art", "team-a/one", "team-b/two"])
+@pytest.mark.parametrize("name", ["art", "team-a/one", "team-b/two", "both"])
 def test_a_name_shows_its_picture_to_the_engine(client, engine, folder, name):
     answer = chat(client, name)
     assert seen(answer) == [(folder / f"{name}.png").read_bytes()]
@@ -161,7 +161,7 @@ def test_other_paths_pass_for_the_base_and_say_what_they_need_for_an_artwork(cli
 
 def test_the_list_of_models(client):
     models = {model.id: model for model in client.models.list()}
-    assert models.keys() == {"base", "art", "team-a/one", "team-b/two", "foreign"}
+    assert models.keys() == {"base", "art", "team-a/one", "team-b/two", "foreign", "both"}
     assert models["team-a/one"].parent == "base"
     assert models["team-a/one"].artwork == {"base": "base", "task": "noise", "sha256": make_artwork(1).sha256}
     assert client.models.retrieve("team-a/one").id == "team-a/one"

@@ -114,7 +114,8 @@ def token_maps(
         raise ValueError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
     name, revision = name or made.base_model, revision or made.revision
     processor, model = load_processor(name, revision), load_model(name, revision).requires_grad_(False)
-    if made.base_sha256 not in (None, weights_sha256(model)):
+    known = [made.base_sha256, *(made.training.get("also") or {}).values()]
+    if made.base_sha256 is not None and weights_sha256(model) not in known:
         raise ValueError(f"{name} is not the model that the artwork was painted for (its weights differ)")
     sight = Sight(processor)
     sight.check_size(*artwork.size)

@@ -101,15 +101,17 @@ class Gateway:
             raise RequestError(
                 503, f"the artwork {model!r} cannot be served: {error}", code="broken_artwork"
             ) from None
-        if not self.upstreams.serving(picture.base):
+        base = next((base for base in picture.bases if self.upstreams.serving(base)), None)
+        if base is None:
             served = ", ".join(sorted(self.upstreams.models())) or "nothing reachable"
+            wanted = " and ".join(map(repr, picture.bases))
             raise RequestError(
                 400,
-                f"the artwork {model!r} was painted for {picture.base!r}; the engines serve {served}",
+                f"the artwork {model!r} was painted for {wanted}; the engines serve {served}",
                 code="wrong_base_model",
                 param="model",
             )
-        return picture.base, picture
+        return base, picture
 
     async def ask(
         self,

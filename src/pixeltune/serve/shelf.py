@@ -23,7 +23,7 @@ Signature = tuple[int, int, int]  # of a file: inode, size, time of change
 class Picture:
     """A verified artwork, ready to be sent."""
 
-    base: str  # model it was painted for
+    bases: tuple[str, ...]  # models it was painted for
     sha256: str  # of the pixels
     url: bytes  # data: URL
 
@@ -171,7 +171,7 @@ class Shelf:
             raise ArtworkError(f"cannot read it ({error.strerror})") from None
         artwork = Artwork.load(png)
         _check(artwork.provenance)
-        return Picture(artwork.provenance.base_model, artwork.sha256, data_url(png).encode())
+        return Picture(tuple(artwork.provenance.bases), artwork.sha256, data_url(png).encode())
 
     def _keep(self, name: str, signature: Signature, picture: Picture) -> None:
         self._drop(name)
