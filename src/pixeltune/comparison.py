@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from pixeltune.contestants import Contestant, contestants
 from pixeltune.evaluate import Result, evaluate, opening
 from pixeltune.files import write_atomically
 from pixeltune.report import lines, markdown, refusal_line, summary
-from pixeltune.systems import Local, Remote, System
+from pixeltune.systems import Local, Remote, System, wearing
 from pixeltune.tasks import find_rows, find_task, is_benchmark, own, refusals
 
 SEED = 0  # of the draw of rows and examples
@@ -59,18 +60,18 @@ def run(arguments: Namespace) -> int:
     results: dict[str, dict[str, Result]] = {plan.name: {} for plan in [*plans, harmful]}
     with Progress(transient=True) as bar:
         for one in field:
-            system = systems.of(one)
-            for plan in [*plans, harmful]:
-                line = bar.add_task(f"{plan.name}, {one.name}", total=len(plan.rows))
-                results[plan.name][one.name] = evaluate(
-                    plan.task,
-                    plan.rows,
-                    system,
-                    plan.heads[one.name],
-                    lambda done, n, line=line: bar.update(line, completed=done),
-                    _journal(plan, one, arguments),
-                )
-                bar.remove_task(line)
+            with systems.of(one) as system:
+                for plan in [*plans, harmful]:
+                    line = bar.add_task(f"{plan.name}, {one.name}", total=len(plan.rows))
+                    results[plan.name][one.name] = evaluate(
+                        plan.task,
+                        plan.rows,
+                        system,
+                        plan.heads[one.name],
+                        lambda done, n, line=line: bar.update(line, completed=done),
+                        _journal(plan, one, arguments),
+                    )
+                    bar.remove_task(line)
     report = _report(arguments, plans, results, harmful)
     folder = Path(arguments.output)
     write_atomically(folder / "report.json", json.dumps(report, indent=2) + "\n")
@@ -116,9 +117,9 @@ class _Engines:
         )
         self.default = self.open(model=arguments.engine_model)
 
-    def of(self, one: Contestant) -> System:
+    def of(self, one: Contestant) -> AbstractContextManager[System]:
         engine = self.open(model=one.source) if one.kind == "model" else self.default
-        return Remote(engine, one.data_url(), self.concurrency)
+        return nullcontext(Remote(engine, one.data_url(), self.concurrency))
 
 
 class _Models:
@@ -133,7 +134,7 @@ class _Models:
         for plan in plans if limit is not None else ():
             _check_lengths(plan, field, self.processor, limit)
 
-    def of(self, one: Contestant) -> System:
+    def of(self, one: Contestant) -> AbstractContextManager[System]:
         from pixeltune.base import load_model
 
         name, chunk = self.arguments.model, self.arguments.batch_size
@@ -145,9 +146,11 @@ class _Models:
                 model = PeftModel.from_pretrained(load_model(*base), one.source).eval()
             except (OSError, ValueError, RuntimeError, KeyError) as error:
                 raise ValueError(f"{one.source} does not fit {name}: {str(error).splitlines()[0]}") from error
-            return Local(model, self.processor, chunk=chunk)
+            return nullcontext(Local(model, self.processor, chunk=chunk))
         self.base = self.base or load_model(*base)
-        return Local(self.base, self.processor, one.picture, chunk)
+        if one.picture is not None:
+            return wearing(self.base, self.processor, one.picture, chunk)
+        return nullcontext(Local(self.base, self.processor, chunk=chunk))
 
 
 def _check_lengths(plan: Plan, field: list[Contestant], processor: Any, limit: int) -> None:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from pixeltune.artwork import Artwork
 from pixeltune.contestants import start_of
@@ -108,7 +107,7 @@ def scorer(arguments: Namespace, painted_on: str | None) -> Callable[[Artwork], 
     """Mean score of an artwork on held-out rows of a task, by the model in this process."""
     from pixeltune.base import load_model, load_processor
     from pixeltune.evaluate import evaluate
-    from pixeltune.systems import Local
+    from pixeltune.systems import wearing
     from pixeltune.tasks import find_task, held_out_rows
 
     name = arguments.task or painted_on
@@ -120,7 +119,8 @@ def scorer(arguments: Namespace, painted_on: str | None) -> Callable[[Artwork], 
     model, processor = load_model(*where), load_processor(*where)
 
     def score(artwork: Artwork) -> float:
-        return evaluate(task, rows, Local(model, processor, Image.fromarray(artwork.pixels))).accuracy
+        with wearing(model, processor, artwork.image) as system:
+            return evaluate(task, rows, system).accuracy
 
     return score
 

@@ -110,7 +110,7 @@ class SharedPrefix:
             input_ids: `(rows, length)` int64.
             image_token_id: the token that stands for a piece of a picture.
             image_tokens: how many of them the artwork takes.
-            picture: identifies the picture, see `ArtLayer.shown`.
+            picture: identifies the picture and what encodes it, see `ArtModel._seen`.
             kwargs: the other arguments of the backbone.
         """
         config, mask = self.language_model.config, kwargs.get("attention_mask")
@@ -201,9 +201,7 @@ class SharedPrefix:
         """The hidden states of one level, and its cache; without a gradient where all is known beforehand."""
         if level.known is None or any(p.requires_grad for p in self.language_model.parameters()):
             return self._run(level, batch, cache, kwargs), cache
-        weights = tuple((p.data_ptr(), p._version) for p in self.language_model.parameters())
-        device, dtype = batch.embeds.device, batch.embeds.dtype
-        key = (level.known, weights, dtype, torch.is_autocast_enabled(device.type))
+        key = (level.known, weights_now(self.language_model), batch.embeds.dtype)
         if depth not in self.kept or self.kept[depth][0] != key:
             with torch.no_grad():
                 self.kept[depth] = (key, self._run(level, batch, cache, kwargs), cache)
@@ -219,6 +217,14 @@ class SharedPrefix:
                 **batch.take(level),
                 **kwargs,
             ).last_hidden_state
+
+
+def weights_now(module: nn.Module) -> Hashable:
+    """Equal as long as nobody writes to the module's weights, canvases apart, or switches autocast."""
+    named = module.named_parameters()
+    weights = tuple((p.data_ptr(), p._version) for name, p in named if "art_canvas." not in name)
+    device = next(module.parameters()).device.type
+    return weights, torch.is_autocast_enabled(device)
 
 
 def _positions(position_ids: Tensor | None, attention_mask: Tensor | None, embeds: Tensor) -> Tensor:

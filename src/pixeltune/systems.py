@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -179,6 +180,42 @@ class Local:
         chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
         best = int(((chosen * said).sum(1) / said.sum(1)).argmax())
         return Reply(options[best], first, int(said[best].sum()), time.perf_counter() - begin)
+
+
+@contextmanager
+def wearing(model: Any, processor: Any, picture: Any, chunk: int = 100) -> Iterator[Local]:
+    """`Local` with a picture, whose tokens are computed once for all rows: the model wears it meanwhile.
+
+    It computes what `Local(model, processor, picture)` does, the stock way, and is that where the model or
+    the picture's size is not one to paint for.
+
+    Args:
+        model: a stock model, left as it was found but for ``requires_grad``.
+        processor: the model's.
+        picture: PIL picture, RGB.
+        chunk: rows in one batch.
+    """
+    import numpy as np
+    import torch
+    from peft import get_peft_model
+
+    from pixeltune.adapter import ArtConfig
+    from pixeltune.adapter.guard import art_layer
+    from pixeltune.sight import Sight
+
+    worn = None
+    with suppress(ValueError):
+        Sight(processor).check_size(picture.height, picture.width)
+        worn = get_peft_model(model, ArtConfig(height=picture.height, width=picture.width)).eval()
+    if worn is None:
+        yield Local(model, processor, picture, chunk)
+        return
+    try:
+        unit = torch.from_numpy(np.asarray(picture) / np.float32(255)).permute(2, 0, 1)
+        art_layer(worn).canvas().pixels.data.copy_(unit)
+        yield Local(worn, processor, chunk=chunk)
+    finally:
+        worn.unload()
 
 
 class Remote:

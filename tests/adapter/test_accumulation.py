@@ -85,3 +85,27 @@ def test_a_trainer_that_accumulates_runs_the_tower_once_a_step(checkpoint, tmp_p
     trainer.train()
     assert len(runs) == 3
     assert abs(trainer.model.get_artwork_image() - start).mean() > 1
+
+
+def test_without_a_gradient_the_tower_runs_again_only_for_another_picture_or_other_weights(checkpoint):
+    model, processor = painted(checkpoint)
+    batch, runs = rows(model, processor, BATCHES["questions"], "right"), tower_runs(model)
+    (pixels,) = [p for p in model.parameters() if p.requires_grad]
+    weight = art_layer(model).base_layer.merger.parameters()
+
+    @torch.no_grad()
+    def logits():
+        return model(**batch, use_cache=False).logits
+
+    first = logits()
+    assert torch.equal(logits(), first)
+    assert len(runs) == 1
+    with torch.no_grad():
+        pixels.data = 1 - pixels.data
+    other = logits()
+    assert len(runs) == 2
+    assert not torch.equal(other, first)
+    with torch.no_grad():
+        next(weight).mul_(1.5)
+    assert not torch.equal(logits(), other)
+    assert len(runs) == 3

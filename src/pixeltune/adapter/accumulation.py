@@ -1,4 +1,7 @@
-"""The artwork is encoded once per optimiser step, also when that step accumulates several batches."""
+"""The artwork is encoded once per optimiser step, also when that step accumulates several batches.
+
+Where no gradient is wanted it is encoded once for as long as it stays the same.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,20 @@ class Accumulation:
 
     def __init__(self) -> None:
         self.pending: tuple[Hashable, Any, Any] | None = None
+        self.kept: tuple[Hashable, Any] | None = None  # without a gradient
 
     def features(self, picture: Callable[[], Hashable], encode: Callable[[], Any]) -> Any:
         """Features for this batch.
 
         Args:
-            picture: identifies it, see `ArtLayer.shown`.
+            picture: identifies it and what encodes it, see `ArtModel._seen`.
             encode: makes them, as a `ModelOutput`, whatever tensors the model's family puts into it.
         """
         if not torch.is_grad_enabled():
-            return encode()
+            seen = picture()
+            if self.kept is None or self.kept[0] != seen:
+                self.kept = seen, encode()
+            return self.kept[1]
         pending, self.pending = self.pending, None
         last = GradientState().sync_gradients
         if pending is None and last:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.rows import arrange, pictures_per_row
 from pixeltune.families import encode, rearrange, text_model, token_types, vision_tower
-from pixeltune.prefix import SharedPrefix
+from pixeltune.prefix import SharedPrefix, weights_now
 from pixeltune.sight import Sight
 
 
@@ -113,7 +113,7 @@ class ArtModel(BaseTuner):
         kwargs = self._with_artwork(kwargs, encoded=True)
         self._check_positions(input_ids, kwargs.get("position_ids"))
         image = self.model.config.image_token_id, len(self._pieces())
-        if tree := self._prefix.tree(input_ids, *image, self._layer().shown, kwargs):
+        if tree := self._prefix.tree(input_ids, *image, self._seen, kwargs):
             kwargs["shared_prefix"] = tree
         return (), kwargs
 
@@ -136,7 +136,7 @@ class ArtModel(BaseTuner):
 
         if encoded:
             artwork = layer.accumulation.features(
-                layer.shown, lambda: encode(backbone, **sight.pixel_values(layer.image()))
+                self._seen, lambda: encode(backbone, **sight.pixel_values(layer.image()))
             )
             sources = [artwork] if own is None else [artwork, own]
             kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
@@ -148,6 +148,10 @@ class ArtModel(BaseTuner):
             if kwargs.get(name) is None:
                 kwargs[name] = kinds
         return kwargs
+
+    def _seen(self) -> Hashable:
+        """Equal as long as the model sees the same: the picture, and the weights that look at it."""
+        return self._layer().shown(), weights_now(vision_tower(self.model)[0])
 
     def _check_positions(self, input_ids: Tensor, position_ids: Tensor | None) -> None:
         """Refuse positions made without the artwork: where there are grids, its tokens must lie on one."""
