@@ -42,7 +42,7 @@ MUON, ADAMW = 4e-3, 3e-3  # learning rates; Muon's is in AdamW's units (match_rm
 # Share of them by step, linear in between.
 RATES = {-1: 0.0, 99: 1.0, 800: 1.0, 1250: 500 / 950, 1500: 500 / 950, STEPS: 0.0}
 # Further rounds: at most so many, of so many steps; in each the rate falls to zero from this share.
-ROUNDS, ROUND, AGAIN = 3, 250, 0.25
+ROUNDS, ROUND, AGAIN = 6, 250, 0.25
 
 
 def encode(
