@@ -13,7 +13,6 @@ Writes benchmarks/results/policy_refresh.json and prints the table of docs/perfo
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -21,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import openai
+import requests
 import torch
 
 from baselines import LINEAR
@@ -71,29 +71,29 @@ def measure(name: str, repetitions: int) -> dict:
         lora = get_peft_model(load_model(base), LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR))
         sides = {"artwork": Artworks(wearing), "LoRA": Loras(lora, f"{folder}/lora")}
         out: dict[str, Any] = {side: {"ms": [], "again_ms": [], "bytes": []} for side in sides}
-        texts: dict[str, set[str]] = {side: set() for side in sides}
+        seen: dict[str, set[float]] = {side: set() for side in sides}
         log = Path(folder, "vllm.log")
         with (
             vllm_server.vllm_server(base, log, *OPTIONS, name="base") as url,
-            httpx.Client(timeout=120) as http,
+            openai.OpenAI(base_url=url, api_key="x", max_retries=0) as client,
         ):
+            prompt = sums.rows("test", 1, SEED)[0]["prompt"]
             for number in range(repetitions + 2):
                 for side, refresh in sides.items():
                     refresh.step()
-                    prompt = sums.rows("test", 1, seed=number)[0]["prompt"]
                     begin = time.perf_counter()
-                    model, messages, moved = refresh.send(http, url, prompt)
-                    text, first = ask(http, url, model, messages)
+                    model, messages, moved = refresh.send(url, prompt)
+                    said, first = ask(client, model, messages)
                     took = first - begin
                     begin = time.perf_counter()
-                    _, first = ask(http, url, model, messages)
-                    texts[side].add(text)
+                    _, first = ask(client, model, messages)
+                    seen[side].add(said)
                     if number >= 2:  # the first two warm up
                         out[side]["ms"].append(round(1e3 * took, 2))
                         out[side]["again_ms"].append(round(1e3 * (first - begin), 2))
                         out[side]["bytes"].append(moved)
-    if min(map(len, texts.values())) < repetitions / 4:
-        raise RuntimeError("the answers hardly change: the engine does not see the new policy")
+    if min(map(len, seen.values())) < repetitions:
+        raise RuntimeError("log-probs do not change: the engine does not see the new policy")
     return out
 
 
@@ -108,7 +108,7 @@ class Artworks:
             pixels = art_layer(self.model).canvas().pixels
             pixels.add_(0.2 * torch.randn_like(pixels)).clamp_(0, 1)
 
-    def send(self, http: httpx.Client, url: str, prompt: list[dict]) -> tuple[str, list[dict], int]:
+    def send(self, url: str, prompt: list[dict]) -> tuple[str, list[dict], int]:
         picture = data_url(encode(self.model.get_artwork_image(), {}))
         return "base", place_image(prompt, picture), len(picture)
 
@@ -125,28 +125,29 @@ class Loras:
             for parameter in self.trained:
                 parameter.add_(0.02 * torch.randn_like(parameter))
 
-    def send(self, http: httpx.Client, url: str, prompt: list[dict]) -> tuple[str, list[dict], int]:
+    def send(self, url: str, prompt: list[dict]) -> tuple[str, list[dict], int]:
         self.model.save_pretrained(self.folder)
         order = {"lora_name": "policy", "lora_path": self.folder, "load_inplace": True}
-        http.post(f"{url}/load_lora_adapter", json=order).raise_for_status()
+        requests.post(f"{url}/load_lora_adapter", json=order, timeout=120).raise_for_status()
         return "policy", prompt, sum(file.stat().st_size for file in Path(self.folder).glob("adapter_*"))
 
 
-def ask(http: httpx.Client, url: str, model: str, messages: list[dict]) -> tuple[str, float]:
-    """A short greedy answer, and when its first token was there."""
-    body = {"model": model, "messages": messages, "stream": True, "temperature": 0, "max_tokens": 8}
-    body |= {"ignore_eos": True, "skip_special_tokens": False}  # a random model says anything
-    text, first = "", None
-    with http.stream("POST", f"{url}/chat/completions", json=body) as answer:
-        answer.raise_for_status()
-        for line in answer.iter_lines():
-            if not line.startswith("data: {"):
-                continue
-            part = json.loads(line.removeprefix("data: "))["choices"]
-            if part and part[0]["delta"].get("content"):
-                first = first or time.perf_counter()
-                text += part[0]["delta"]["content"]
-    return text, first or time.perf_counter()
+def ask(client: openai.OpenAI, model: str, messages: list[dict]) -> tuple[float, float]:
+    """The log-probability of the first token of a short greedy answer, and when it was there."""
+    said, first = None, None
+    stream = client.chat.completions.create(
+        model=model,
+        messages=messages,
+        stream=True,
+        temperature=0.0,
+        max_tokens=8,
+        logprobs=True,
+        extra_body={"ignore_eos": True, "skip_special_tokens": False},  # a random model says anything
+    )
+    for part in stream:
+        if part.choices and part.choices[0].logprobs and first is None:
+            first, said = time.perf_counter(), part.choices[0].logprobs.content[0].logprob
+    return said, first
 
 
 def table(cells: dict) -> str:
