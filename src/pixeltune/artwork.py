@@ -59,10 +59,15 @@ class Provenance:
     pixeltune: str = __version__  # version that painted it
 
     @property
-    def bases(self) -> list[str]:
-        """Names of all models it was painted for (`--also`), `base_model` first."""
+    def also(self) -> dict[str, Any]:
+        """Further models it was painted for at once (`--also`): hashes of their weights by name."""
         also = self.training.get("also")
-        return [self.base_model, *(also if isinstance(also, dict) else {})]
+        return also if isinstance(also, dict) else {}
+
+    @property
+    def bases(self) -> list[str]:
+        """Names of all models it was painted for, `base_model` first."""
+        return [self.base_model, *self.also]
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():

@@ -20,20 +20,19 @@ from pixeltune.base import template_sha256  # noqa: E402
 from pixeltune.sight import Sight  # noqa: E402
 
 
-def check_alike(name: str, processor: Any, first: str, first_processor: Any) -> None:
+def check_alike(name: str, sight: Sight, first: str, first_sight: Sight) -> None:
     """Refuse a model that would read rows or see pictures otherwise than the first one does.
 
     Raises:
         ValueError: saying in what they differ.
     """
-    seen = Sight(processor).constants(), Sight(first_processor).constants()
-    tokenizers = processor.tokenizer, first_processor.tokenizer
+    processor, other = first_sight.processor, sight.processor
     differ = {
-        "image processor": seen[0] != seen[1],
-        "tokenizer": tokenizers[0].get_vocab() != tokenizers[1].get_vocab(),
-        "chat template": template_sha256(processor) != template_sha256(first_processor),
+        "image processor": sight.constants() != first_sight.constants(),
+        "tokenizer": other.tokenizer.get_vocab() != processor.tokenizer.get_vocab(),
+        "chat template": template_sha256(other) != template_sha256(processor),
     }
-    if wrong := [part for part, other in differ.items() if other]:
+    if wrong := [part for part, differs in differ.items() if differs]:
         raise ValueError(
             f"{name} has another {' and '.join(wrong)} than {first}: one artwork can be painted for models "
             "of one family with one processor, such as fine-tuned copies"
@@ -99,8 +98,7 @@ class Companions(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         for other in self.others.values():
             other.state, other.control = state, control
-            layer = art_layer(other.model)
-            layer.step, layer.accumulation.pending = state.global_step, None
+            art_layer(other.model).begin_step(state.global_step)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         for name, other in self.others.items():

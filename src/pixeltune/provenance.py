@@ -26,7 +26,7 @@ def provenance(
     ready: Preparation,
     art: ArtConfig,
     model: Any,
-    processor: Any,
+    sight: Sight,
     hashes: dict[str, str],
     steps: int,
     tokens: dict[str, float] | None,
@@ -39,7 +39,7 @@ def provenance(
         ready: the rows and style it was painted with.
         art: with its size.
         model: the first, or only, base model.
-        processor: the model's.
+        sight: of the model's processor.
         hashes: `weights_sha256` of every base model by its public name, the first one first.
         steps: taken by the optimiser.
         tokens: prompt tokens per request, where words were replaced.
@@ -51,8 +51,8 @@ def provenance(
         base_sha256=sha256,
         image_tokens=art.image_tokens,
         placement=PLACEMENT,
-        processor=Sight(processor).constants(),
-        template_sha256=template_sha256(processor),
+        processor=sight.constants(),
+        template_sha256=template_sha256(sight.processor),
         objective=verb,
         data=arguments.task or Path(arguments.data).name,
         seed=config.seed,

@@ -155,8 +155,8 @@ def equip(
         trainer.add_callback(PixelProgress())
     if arguments.snapshot_steps:
         trainer.add_callback(SnapshotCallback(arguments.snapshot_steps, output / "snapshots", trainer))
-    for name, one in trainers.items():
-        if ready.task is not None and ready.held_out and arguments.score_steps:
+    if ready.task is not None and ready.held_out and arguments.score_steps:
+        for name, one in trainers.items():
             system, aside = Local(one.model, processor), "" if one is trainer else f"/{name}"
             samples = output / f"samples{aside}"
             settings = arguments.score_steps, trainer.log, samples, f"held_out_score{aside}"
@@ -204,15 +204,17 @@ def paint(
     )
     engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
     processor = load_processor(arguments.model, arguments.revision)
+    sight = Sight(processor)
     for name in arguments.also:
-        check_alike(name, load_processor(name), arguments.model, processor)
-    block = art.block(Sight(processor))  # a size that would be resized is refused now
+        check_alike(name, Sight(load_processor(name)), arguments.model, sight)
+    block = art.block(sight)  # a size that would be resized is refused now
     art.canvas()  # and so are pictures that cannot be used at this size
     model = load_model(arguments.model, arguments.revision, arguments.dtype, arguments.bits)
     models = {public_name(arguments.model): model}
     for name in arguments.also:
-        models[public_name(name)] = load_model(name, None, arguments.dtype, arguments.bits)
-        check_weights(name, models[public_name(name)], arguments.model, model)
+        further = load_model(name, None, arguments.dtype, arguments.bits)
+        check_weights(name, further, arguments.model, model)
+        models[public_name(name)] = further
     before = {name: weights_sha256(base) for name, base in models.items()}
 
     placed, tokens = place_rows(verb, ready, art, block, model, processor, quiet)
@@ -248,7 +250,7 @@ def paint(
     steps = trainer.state.global_step
     artwork = Artwork(
         pixels,
-        provenance(verb, arguments, config, ready, art, model, processor, before, steps, tokens),
+        provenance(verb, arguments, config, ready, art, model, sight, before, steps, tokens),
     )
     if not stop.stopped:
         trainer.save_model()

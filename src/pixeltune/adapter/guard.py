@@ -65,8 +65,7 @@ class NoOpGuard(TrainerCallback):
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         if self.layer is not None:
-            self.layer.accumulation.pending = None  # what a step that was broken off has left behind
-            self.layer.step = state.global_step  # from which robust transforms are drawn
+            self.layer.begin_step(state.global_step)
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs) -> None:
         """

@@ -48,6 +48,10 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters)
 
+    def begin_step(self, step: int) -> None:
+        """Tell which optimiser step comes now, and forget what one that was broken off has left behind."""
+        self.step, self.accumulation.pending = step, None
+
     def canvas(self) -> Canvas:
         """The canvas of the active adapter.
 

@@ -114,7 +114,7 @@ def token_maps(
         raise ValueError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
     name, revision = name or made.base_model, revision or made.revision
     processor, model = load_processor(name, revision), load_model(name, revision).requires_grad_(False)
-    known = [made.base_sha256, *(made.training.get("also") or {}).values()]
+    known = [made.base_sha256, *made.also.values()]
     if made.base_sha256 is not None and weights_sha256(model) not in known:
         raise ValueError(f"{name} is not the model that the artwork was painted for (its weights differ)")
     sight = Sight(processor)

@@ -175,13 +175,10 @@ def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> 
     started, running, missed = time.perf_counter(), None, []
     bar = tqdm(range(first, steps + rounds * ROUND), initial=first, mininterval=5)
     for step in bar:
-        if (
-            rounds
-            and step >= steps
-            and (step - steps) % ROUND == 0
-            and not (missed := look(model, processor))
-        ):
-            break
+        if step >= steps and (step - steps) % ROUND == 0:
+            missed = look(model, processor)
+            if not missed:
+                break
         loss = step_loss(model, processor, step)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in optimizers + schedulers:
