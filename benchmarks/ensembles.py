@@ -54,11 +54,17 @@ def models(task: str) -> list[str]:
 
 
 @cache
+def home() -> tempfile.TemporaryDirectory:
+    """Where the copies lie until this process ends."""
+    return tempfile.TemporaryDirectory()
+
+
+@cache
 def folder(name: str, steps: int) -> str:
     """Where a model of `transfer.py` lies, under its own name."""
     if name == "base":
         return "tiny"
-    path = Path(tempfile.mkdtemp()) / name
+    path = Path(home().name) / name
     transfer.copy(name, steps).save_pretrained(path)
     processor().save_pretrained(path)
     return str(path)

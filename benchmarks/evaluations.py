@@ -14,6 +14,7 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     for task in () if arguments.table else TASKS:
         for chunk in CHUNKS:
             settings = {"base": base_hash(), "rows": rows, "repetitions": repetitions, "seed": SEED}
-            work = lambda task=task, chunk=chunk: measure(task, chunk, rows, repetitions)  # noqa: E731
+            work = partial(measure, task, chunk, rows, repetitions)
             cell = once(out, f"{task}/{chunk}", settings, work, made_by="python benchmarks/evaluations.py")
             print(task, chunk, json.dumps(cell), flush=True)
     print(table(read(out)["cells"]))

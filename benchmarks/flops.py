@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
                 save_random_model(folder)
             for cell in () if arguments.table else cells:
                 where, key = "tiny" if name == "tiny" else folder, f"{name}/{json.dumps(cell)}"
-                work = lambda where=where, cell=cell: measure(where, cell, folder)  # noqa: E731
+                work = partial(measure, where, cell, folder)
                 print(
                     key,
                     once(OUT, key, {"sides": SIDES}, work, made_by="python benchmarks/flops.py"),

@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in () if arguments.table else arguments.models:
         settings = {"repetitions": arguments.repetitions, "seed": SEED}
         made_by = "python benchmarks/policy_refresh.py"
-        once(OUT, name, settings, lambda name=name: measure(name, arguments.repetitions), made_by=made_by)
+        once(OUT, name, settings, partial(measure, name, arguments.repetitions), made_by=made_by)
     print(table(read(OUT)["cells"]))
 
 
