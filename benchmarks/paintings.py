@@ -17,7 +17,7 @@ from pixeltune.artwork import Artwork
 from pixeltune.base import load_model, load_processor, weights_sha256
 from pixeltune.evaluate import evaluate
 from pixeltune.png import decode
-from pixeltune.systems import Local
+from pixeltune.systems import Local, wearing
 from pixeltune.tasks import find_task
 from pixeltune.train import paint
 
@@ -66,9 +66,9 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
 
 
 def right(task: str, pixels: np.ndarray, n: int, seed: int, base: Any = None) -> str:
-    """A 1 or 0 for each of `n` test rows, answered by the stock model (or `base`) that sees the picture."""
-    system = Local(base or model(), processor(), Image.fromarray(pixels))
-    return marks(task, find_task(task).rows("test", n, seed), system)
+    """A 1 or 0 for each of `n` test rows, answered by the model (or `base`) that sees the picture."""
+    with wearing(base or model(), processor(), Image.fromarray(pixels)) as system:
+        return marks(task, find_task(task).rows("test", n, seed), system)
 
 
 def marks(task: str, rows: list[dict], system: Local, words: str = "") -> str:

@@ -14,7 +14,7 @@ import torch  # noqa: E402
 from transformers import TrainingArguments  # noqa: E402
 from trl import TrlParser  # noqa: E402
 
-from pixeltune.base import DTYPES  # noqa: E402
+from pixeltune.base import DEVICE_MAPS, DTYPES  # noqa: E402
 from pixeltune.objectives import OBJECTIVES, PIXEL_DEFAULTS  # noqa: E402
 from pixeltune.parametrisations import SPECS, read_spec  # noqa: E402
 from pixeltune.pictures import STARTS  # noqa: E402
@@ -45,6 +45,14 @@ class ArtArguments:
     )
     load_in_4bit: bool = field(
         default=False, metadata={"help": "Quantise the model to 4 bits, nf4 (bitsandbytes)."}
+    )
+    device_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "Share the model's layers out among this machine's devices, for one too large for a "
+            "single one.",
+            "choices": list(DEVICE_MAPS),
+        },
     )
     task: str | None = field(
         default=None,

@@ -21,6 +21,7 @@ from transformers import (  # noqa: E402
 )
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
@@ -33,7 +34,11 @@ def load_processor(name: str, revision: str | None = None) -> Any:
 
 
 def load_model(
-    name: str, revision: str | None = None, dtype: str = "auto", bits: Literal[4, 8] | None = None
+    name: str,
+    revision: str | None = None,
+    dtype: str = "auto",
+    bits: Literal[4, 8] | None = None,
+    device_map: str | None = None,
 ) -> Any:
     """The model of a hub name or folder, in evaluation mode; "tiny" is the bundled one.
 
@@ -43,15 +48,22 @@ def load_model(
         dtype: of the weights, one of `DTYPES`; "auto": as the model's config says.
         bits: quantise the linear layers while loading, by bitsandbytes: 8 (LLM.int8) or 4 (nf4). `dtype` is
             then that of all other weights, and what a 4-bit layer computes in.
+        device_map: how to share the layers out among this machine's devices, one of `DEVICE_MAPS` (see
+            accelerate's `infer_auto_device_map`); None: all on the first.
 
     Raises:
-        ValueError: there is no such model or dtype, or bitsandbytes is missing or does not know the device.
+        ValueError: there is no such model or dtype, the devices are too small for the model, or bitsandbytes
+            is missing or does not know the device.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if bits is None:
-        return _load(AutoModelForImageTextToText, name, revision, dtype=dtype).eval().to(device)
+        if device_map is None:
+            return _load(AutoModelForImageTextToText, name, revision, dtype=dtype).eval().to(device)
+        model = _load(AutoModelForImageTextToText, name, revision, dtype=dtype, device_map=device_map)
+        check_devices(model)
+        return model.eval()
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ValueError(
             f"a {bits}-bit base needs bitsandbytes: pip install 'pixeltune[quantization]', or use "
@@ -62,7 +74,7 @@ def load_model(
         computed = _load(AutoConfig, name, revision).dtype if dtype == "auto" else dtype
         # In any other dtype than that of the model a 4-bit layer would cast its biases for good.
         how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": computed}
-    options = {"quantization_config": BitsAndBytesConfig(**how), "device_map": {"": device}}
+    options = {"quantization_config": BitsAndBytesConfig(**how), "device_map": device_map or {"": device}}
     try:
         model = _load(AutoModelForImageTextToText, name, revision, dtype=dtype, **options)
     except (ImportError, RuntimeError) as error:  # too old, or no kernels for this device
@@ -70,8 +82,24 @@ def load_model(
         raise ValueError(
             f"bitsandbytes cannot quantise {name!r} here, use --dtype bfloat16: {why}"
         ) from error
+    check_devices(model)
     keep_differentiable(model)
     return model.eval()
+
+
+def check_devices(model: Any) -> None:
+    """Refuse a model that did not fit its devices: accelerate would fetch the rest anew in every pass.
+
+    Raises:
+        ValueError: parts of it were put aside, into memory or onto the disk.
+    """
+    places = getattr(model, "hf_device_map", {})
+    aside = [name for name, place in places.items() if str(place) in ("cpu", "disk")]
+    if aside and len(aside) < len(places):
+        raise ValueError(
+            f"the model does not fit this machine's devices, {len(aside)} of its {len(places)} parts would "
+            "lie elsewhere: use more or larger devices, --dtype bfloat16 or --load_in_4bit true"
+        )
 
 
 def keep_differentiable(model: torch.nn.Module) -> None:

@@ -66,4 +66,6 @@ class State(LinearAttentionLayer):
 
 def _repeat(state: Tensor, parent: Tensor) -> Tensor:
     """A state for each child; a single parent's is not copied."""
-    return state.expand(len(parent), *state.shape[1:]) if len(state) == 1 else state.index_select(0, parent)
+    if len(state) == 1:
+        return state.expand(len(parent), *state.shape[1:])
+    return state.index_select(0, parent.to(state.device))  # layers may lie on several devices

@@ -70,7 +70,8 @@ class _Batch:
             pieces = self.seen[level.source] & level.valid
             rank = (self.seen.cumsum(0) - 1)[level.source[pieces]]
             taken["visual_pos_masks"] = pieces
-            taken["deepstack_visual_embeds"] = [features.index_select(0, rank) for features in self.deep]
+            # The tower may lie on another device than the text model (`device_map`).
+            taken["deepstack_visual_embeds"] = [f.index_select(0, rank.to(f.device)) for f in self.deep]
         return taken
 
 
@@ -85,6 +86,7 @@ class SharedPrefix:
                 call without `shared_prefix` stays as it is.
         """
         self.language_model = language_model
+        self.own = language_model.__dict__.get("forward")  # accelerate's, on a model over several devices
         self.plain = language_model.forward
         self.kept: dict[int, tuple[Hashable, Tensor, Cache]] = {}  # by depth: what it depends on, its states
         config = language_model.config
@@ -94,6 +96,8 @@ class SharedPrefix:
     def remove(self) -> None:
         """Give the language model its own forward back."""
         del self.language_model.forward
+        if self.own is not None:
+            self.language_model.forward = self.own
 
     def tree(
         self,
@@ -188,10 +192,9 @@ class SharedPrefix:
             states, cache = self._level(depth, level, batch, Cache(layers=layers), kwargs)
             hidden.append(states.flatten(0, 1))
             caches.append(cache)
-        where = shared_prefix.where.to(embeds.device)
         if fill is not None:
-            _fill(fill, caches, where)
-        joined = torch.cat(hidden).index_select(0, where.flatten()).view(*where.shape, -1)
+            _fill(fill, caches, shared_prefix.where)
+        joined = _spread(torch.cat(hidden), shared_prefix.where)
         # Some backbones also ask for `router_logits`, here None; this class has all that any asks for.
         return MoeModelOutputWithPast(last_hidden_state=joined, past_key_values=fill)
 
@@ -241,6 +244,15 @@ def _positions(position_ids: Tensor | None, attention_mask: Tensor | None, embed
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
+def _spread(tokens: Tensor, where: Tensor) -> Tensor:
+    """The tokens of a tree, `(tokens, ...)`, as the rows of its batch, `(rows, length, ...)`.
+
+    A model may lie on several devices (`device_map`), so `where` goes to that of these tokens.
+    """
+    rows = tokens.index_select(0, where.flatten().to(tokens.device))
+    return rows.view(*where.shape, *tokens.shape[1:])
+
+
 def _fill(cache: Cache, caches: list[Cache], where: Tensor) -> None:
     """Put the keys and values of a tree into an empty cache, where a plain pass would have put them."""
     for number in range(len(caches[0].layers)):
@@ -251,8 +263,7 @@ def _fill(cache: Cache, caches: list[Cache], where: Tensor) -> None:
                 layer = level.layers[number]
                 states = layer.states[part][:, :, layer.get_seq_length() :]
                 own.append(states.transpose(1, 2).flatten(0, 1))
-            rows = torch.cat(own).index_select(0, where.flatten()).view(*where.shape, *own[0].shape[1:])
-            filled.append(rows.transpose(1, 2))
+            filled.append(_spread(torch.cat(own), where).transpose(1, 2))
         cache.update(*filled, number)
 
 

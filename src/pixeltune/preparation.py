@@ -68,6 +68,11 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
         raise ValueError(
             f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
         )
+    if arguments.device_map and config.world_size > 1:
+        raise ValueError(
+            "--device_map shares a model out among the devices of one process: start a single one, without "
+            "torchrun or accelerate launch"
+        )
     if arguments.dtype == "float16" and not config.fp16:
         raise ValueError(UNSCALED_FLOAT16)
     # A file that cannot be read is reported now; whether it fits, when the size is known.

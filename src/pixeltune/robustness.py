@@ -20,7 +20,7 @@ from PIL import Image
 from pixeltune.artwork import Artwork
 from pixeltune.evaluate import Result, evaluate
 from pixeltune.files import write_atomically
-from pixeltune.systems import Local
+from pixeltune.systems import wearing
 from pixeltune.tasks import NAMES, find_rows, find_task
 
 SEED = 0  # of the rows, and of noise
@@ -102,7 +102,8 @@ def measure(
     out = {}
     for done, (name, distort) in enumerate(DISTORTIONS.items(), start=1):
         seen = distort(picture)
-        result = evaluate(task, rows, Local(model, processor, seen))
+        with wearing(model, processor, seen) as system:
+            result = evaluate(task, rows, system)
         out[name] = psnr(picture, seen), result
         if progress:
             progress(done, len(DISTORTIONS))

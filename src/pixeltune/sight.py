@@ -278,12 +278,14 @@ class Sight:
         with torch.no_grad():
             black, white = (self._see(torch.full((3, height, width), v))["pixel_values"] for v in (0.0, 1.0))
         noise = torch.randint(0, 2, (3, height, width), generator=torch.Generator().manual_seed(0)).float()
-        seen = self._see(noise.requires_grad_())["pixel_values"]
+        with torch.enable_grad():  # also where the caller wants none
+            seen = self._see(noise.requires_grad_())["pixel_values"]
+            total = seen.float().sum()
         if not (seen.shape == black.shape == white.shape and seen.requires_grad):
             return False
         if not ((seen == black) | (seen == white)).all():
             return False
-        (gradient,) = torch.autograd.grad(seen.float().sum(), noise)
+        (gradient,) = torch.autograd.grad(total, noise)
         return bool(gradient.ne(0).all())
 
 

@@ -209,10 +209,11 @@ def paint(
         check_alike(name, Sight(load_processor(name)), arguments.model, sight)
     block = art.block(sight)  # a size that would be resized is refused now
     art.canvas()  # and so are pictures that cannot be used at this size
-    model = load_model(arguments.model, arguments.revision, arguments.dtype, arguments.bits)
+    how = arguments.dtype, arguments.bits, arguments.device_map
+    model = load_model(arguments.model, arguments.revision, *how)
     models = {public_name(arguments.model): model}
     for name in arguments.also:
-        further = load_model(name, None, arguments.dtype, arguments.bits)
+        further = load_model(name, None, *how)
         check_weights(name, further, arguments.model, model)
         models[public_name(name)] = further
     before = {name: weights_sha256(base) for name, base in models.items()}

@@ -45,7 +45,10 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         """
         self.art_canvas[adapter_name] = config.canvas()
         self.distortions[adapter_name] = distortions(config.robust, config.seed)
-        self._move_adapter_to_device_of_base_layer(adapter_name)
+        # PEFT looks for the device of a layer's `weight`, which a vision tower does not have.
+        device = next(self.base_layer.parameters()).device
+        if device.type != "meta":
+            self._move_adapter_to_device_of_base_layer(adapter_name, device)
         self.set_adapter(self.active_adapters)
 
     def begin_step(self, step: int) -> None:
