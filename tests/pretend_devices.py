@@ -59,6 +59,7 @@ def _run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     moves = func in (aten._to_copy.default, aten.copy_.default)
     tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
     indices = args[1] if func in (aten.index.Tensor, aten.index_put.default) else []
+    indices = [i for i in indices if not isinstance(i, Placed)]
     checked = [t for t in tensors if t.ndim > 0 and not any(t is i for i in indices)]
     placed = [isinstance(t, Placed) for t in checked]
     if any(placed) and not all(placed) and not moves:

@@ -1,12 +1,14 @@
-"""Two processes paint what one process paints with the double batch."""
+"""Two processes paint what one process paints with the double batch, however they are started."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from pixeltune.artwork import Artwork
 from pixeltune.train import paint, parse
@@ -14,31 +16,54 @@ from pixeltune.train import paint, parse
 FLAGS = (
     "--task calls --max_steps 4 --train_rows 64 --learning_rate 0.05 --save_strategy no --report_to none "
     "--score_steps 0 --snapshot_steps 0 --use_cpu true --seed 3 --gradient_accumulation_steps 2"
-)
+).split()
+TORCHRUN = ["-m", "torch.distributed.run"]
+PORT = "PORT"  # a free one
+LAUNCHES = {
+    "torchrun": [[*TORCHRUN, *"--standalone --nproc_per_node 2".split()]],
+    "accelerate launch": [
+        [*"-m accelerate.commands.launch --cpu --num_processes 2 --main_process_port".split(), PORT]
+    ],
+    # Each launcher is what one of two machines would run.
+    "two machines": [
+        [*TORCHRUN, *f"--nnodes 2 --node_rank {rank} --master_addr 127.0.0.1 --master_port".split(), PORT]
+        for rank in (0, 1)
+    ],
+}
 
 
-def test_two_processes_paint_what_one_does_with_the_double_batch(bundled, tmp_path):
-    """The gradient is a sum over rows, so only its order of summation differs (gloo adds the halves)."""
-    one, _, finished = paint(
-        "sft",
-        *parse(
-            "sft", [*FLAGS.split(), *f"--per_device_train_batch_size 8 --output_dir {tmp_path}/one".split()]
-        ),
-        quiet=True,
-    )
+@pytest.fixture(scope="module")
+def alone(bundled, tmp_path_factory) -> Artwork:
+    """Painted by one process."""
+    words = ["--per_device_train_batch_size", "8", "--output_dir", str(tmp_path_factory.mktemp("one"))]
+    artwork, _, finished = paint("sft", *parse("sft", [*FLAGS, *words]), quiet=True)
     assert finished
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    words = ["-m", "pixeltune.cli", "sft", *FLAGS.split(), "--per_device_train_batch_size", "4"]
-    out = subprocess.run(
-        [*launch, *words, "--ddp_backend", "gloo", "--output_dir", f"{tmp_path}/two"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert out.returncode == 0, out.stderr[-3000:]
+    return artwork
+
+
+@pytest.mark.parametrize("launch", LAUNCHES)
+def test_two_processes_paint_what_one_does_with_the_double_batch(alone, launch, tmp_path):
+    """The gradient is a sum over rows, so only its order of summation differs (gloo adds the halves)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    words = ["-m", "pixeltune.cli", "sft", *FLAGS, "--per_device_train_batch_size", "4"]
+    words += ["--ddp_backend", "gloo", "--output_dir", str(tmp_path / "two")]
+    running = [
+        subprocess.Popen(
+            [sys.executable, *(port if word == PORT else word for word in launcher), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for launcher in LAUNCHES[launch]
+    ]
+    said = [process.communicate(timeout=300) for process in running]
+    assert all(process.returncode == 0 for process in running), said[0][1][-3000:]
     two = Artwork.load(tmp_path / "two" / "artwork.png")
-    assert out.stdout.count(str(Path(tmp_path, "two", "artwork.png"))) == 1  # one of them speaks
-    assert two.provenance.training == one.provenance.training
-    gap = np.abs(one.pixels.astype(int) - two.pixels.astype(int))
-    assert np.abs(one.pixels.astype(int) - 128).mean() > 2
+    named = sum(out.count(str(Path(tmp_path, "two", "artwork.png"))) for out, _ in said)
+    assert named == 1  # one of them speaks
+    assert two.provenance.training == alone.provenance.training
+    gap = np.abs(alone.pixels.astype(int) - two.pixels.astype(int))
+    assert np.abs(alone.pixels.astype(int) - 128).mean() > 2
     assert (gap <= 1).mean() > 0.995
