@@ -139,6 +139,7 @@ def test_what_cannot_be_loaded_is_refused_in_one_line(monkeypatch, capsys, tmp_p
     assert "either" in refusal([*words, "--load_in_8bit", "true", "--load_in_4bit", "true"], capsys)
     evaluation = ["eval", "--task", "sums", "--output", str(tmp_path)]
     assert "dtype is one of" in refusal([*evaluation, "--dtype", "float8"], capsys)
+    assert "device_map is one of" in refusal([*evaluation, "--device-map", "cuda"], capsys)
     assert "this process" in refusal([*evaluation, "--bits", "8", "--engine", "http://host/v1"], capsys)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pixeltune[quantization]" in refusal([*evaluation, "--bits", "4"], capsys)
@@ -162,6 +163,6 @@ def test_an_evaluation_in_process_loads_the_model_as_it_is_told(tmp_path, monkey
 
     monkeypatch.setattr("pixeltune.base.load_model", load)
     evaluation = ["eval", "--task", "sums", "--rows", "1", "--output", str(tmp_path)]
-    assert "asked for ('tiny', None, 'auto', None)" in refusal(evaluation, capsys)
-    error = refusal([*evaluation, "--dtype", "bfloat16", "--bits", "8"], capsys)
-    assert "asked for ('tiny', None, 'bfloat16', 8)" in error
+    assert "asked for ('tiny', None, 'auto', None, None)" in refusal(evaluation, capsys)
+    told = ["--dtype", "bfloat16", "--bits", "8", "--device-map", "auto"]
+    assert "asked for ('tiny', None, 'bfloat16', 8, 'auto')" in refusal([*evaluation, *told], capsys)

@@ -22,7 +22,7 @@ PORT = "PORT"  # a free one
 LAUNCHES = {
     "torchrun": [[*TORCHRUN, *"--standalone --nproc_per_node 2".split()]],
     "accelerate launch": [
-        [*"-m accelerate.commands.launch --cpu --num_processes 2 --main_process_port".split(), PORT]
+        [*"-m accelerate.commands.launch --multi_gpu --num_processes 2 --main_process_port".split(), PORT]
     ],
     # Each launcher is what one of two machines would run.
     "two machines": [

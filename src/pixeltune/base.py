@@ -57,6 +57,8 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
+    if device_map not in (None, *DEVICE_MAPS):
+        raise ValueError(f"device_map is one of {', '.join(DEVICE_MAPS)}, not {device_map!r}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if bits is None:
         if device_map is None:

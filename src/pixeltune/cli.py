@@ -139,6 +139,7 @@ def _eval(argv: list[str]) -> int:
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
     parser.add_argument("--dtype", help="of its weights: auto, float32, bfloat16, float16 (default auto)")
     parser.add_argument("--bits", type=int, choices=(4, 8), help="quantise it while loading (bitsandbytes)")
+    parser.add_argument("--device-map", help="share it out among this machine's devices, for example: auto")
     parser.add_argument("--batch-size", type=int, default=100, help="rows at a time in process (default 100)")
     parser.add_argument("--engine", help="URL of an OpenAI-compatible engine; none: in this process")
     parser.add_argument("--engine-model", help="the model's name there (default: the only one it serves)")
@@ -151,8 +152,10 @@ def _eval(argv: list[str]) -> int:
         raise ValueError(
             "--concurrency, --batch-size, --max-new-tokens must be at least 1, --rows at least 0"
         )
-    if arguments.engine and (arguments.dtype or arguments.bits):
-        raise ValueError("--dtype and --bits are of a model in this process: start the engine as you want it")
+    if arguments.engine and (arguments.dtype or arguments.bits or arguments.device_map):
+        raise ValueError(
+            "--dtype, --bits and --device-map are of a model in this process: start the engine as you want it"
+        )
     if arguments.artwork and arguments.compare:
         raise ValueError("name the artwork among the systems of --compare, not with --artwork as well")
     if arguments.reward and len(arguments.task) > 1:

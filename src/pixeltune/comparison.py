@@ -137,8 +137,8 @@ class _Models:
     def of(self, one: Contestant) -> AbstractContextManager[System]:
         from pixeltune.base import load_model
 
-        name, chunk = self.arguments.model, self.arguments.batch_size
-        base = name, self.arguments.revision, self.arguments.dtype or "auto", self.arguments.bits
+        told, name, chunk = self.arguments, self.arguments.model, self.arguments.batch_size
+        base = name, told.revision, told.dtype or "auto", told.bits, told.device_map
         if one.kind == "adapter":
             from peft import PeftModel
 
