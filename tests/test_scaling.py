@@ -67,3 +67,12 @@ def test_two_processes_paint_what_one_does_with_the_double_batch(alone, launch, 
     gap = np.abs(alone.pixels.astype(int) - two.pixels.astype(int))
     assert np.abs(alone.pixels.astype(int) - 128).mean() > 2
     assert (gap <= 1).mean() > 0.995
+
+
+def test_a_model_over_several_devices_is_for_one_process(monkeypatch, tmp_path):
+    words = [*FLAGS, "--device_map", "auto", "--output_dir", str(tmp_path)]
+    arguments, config = parse("sft", words)
+    monkeypatch.setattr(type(config), "world_size", 2)
+    with pytest.raises(ValueError, match="start a single one"):
+        paint("sft", arguments, config, quiet=True)
+    assert not list(tmp_path.iterdir())
