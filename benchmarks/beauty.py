@@ -163,6 +163,7 @@ def plot(cells: dict, folder: Path) -> None:
     plt.rcParams["svg.hashsalt"] = "pixeltune"  # the same file from the same cells
     figure, panels = plt.subplots(1, len(TASKS), figsize=(9, 3.6), sharey=True, layout="constrained")
     for task, panel in zip(TASKS, panels, strict=True):
+        points = []
         for name in SETTINGS:
             found = [c for k, c in cells.items() if k.startswith(f"{task}/{name}/") and c["psnr"] is not None]
             if not found:
@@ -173,8 +174,21 @@ def plot(cells: dict, folder: Path) -> None:
             panel.errorbar(
                 noise, score, [[max(0, score - low)], [max(0, high - score)]], fmt="o", color="#a23b1c", ms=4
             )
-            turned = {"rotation": 60, "ha": "right", "va": "top", "fontsize": 7}  # so that they overlap less
-            panel.annotate(name, (noise, score), xytext=(3, -6), textcoords="offset points", **turned)
+            points.append((noise, score, name))
+        lanes: list[tuple[float, float, int]] = []  # of the labels so far: where they stand, how deep
+        for noise, score, name in sorted(points):
+            taken = {lane for x, y, lane in lanes if noise - x < 2.2 and abs(score - y) < 15}
+            lane = next(free for free in range(len(points)) if free not in taken)
+            lanes.append((noise, score, lane))
+            below = {
+                "xytext": (0, -12 - 10 * lane),
+                "textcoords": "offset points",
+                "ha": "center",
+                "va": "top",
+            }
+            line = {"arrowstyle": "-", "color": "#bbbbbb", "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
+            panel.annotate(name, (noise, score), **below, fontsize=7, arrowprops=line)
+        panel.margins(x=0.1)
         panel.set(title=task, xlabel="PSNR to the start picture, dB", ylim=(-25, 104))
     panels[0].set_ylabel("right, %")
     folder.mkdir(parents=True, exist_ok=True)
