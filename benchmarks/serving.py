@@ -38,10 +38,10 @@ from reference_memory import save_random_model
 OUT = Path(__file__).parent / "results" / "serving.json"
 ROOT = Path(__file__).parents[1]
 SEED, TOKENS = 42, 256
-REQUESTS = {
+REQUESTS = {  # of a side in a round, by concurrency
     "tiny": {1: 4, 8: 24, 64: 128},
     "random": {1: 1, 8: 8, 64: 64},
-}  # a side and round, by concurrency
+}
 CACHES = {"on": "--enable-prefix-caching", "off": "--no-enable-prefix-caching"}
 BLOCK = "--block-size=32"  # tokens; with the CPU build's 128 no prompt here would fill one: nothing to cache
 LORA = "--enable-lora --max-lora-rank=16 --max-loras=1".split()

@@ -95,11 +95,11 @@ def check_devices(model: Any) -> None:
     Raises:
         ValueError: parts of it were put aside, into memory or onto the disk.
     """
-    places = getattr(model, "hf_device_map", {})
-    aside = [name for name, place in places.items() if str(place) in ("cpu", "disk")]
-    if aside and len(aside) < len(places):
+    places = [str(place) for place in getattr(model, "hf_device_map", {}).values()]
+    aside = places.count("disk") + (places.count("cpu") if set(places) - {"cpu", "disk"} else 0)
+    if aside:
         raise ValueError(
-            f"the model does not fit this machine's devices, {len(aside)} of its {len(places)} parts would "
+            f"the model does not fit this machine's devices, {aside} of its {len(places)} parts would "
             "lie elsewhere: use more or larger devices, --dtype bfloat16 or --load_in_4bit true"
         )
 
