@@ -128,6 +128,6 @@ def test_a_model_that_does_not_fit_is_refused():
     check_devices(SimpleNamespace(hf_device_map={"": "cpu"}))
     check_devices(SimpleNamespace(hf_device_map={"model": 0, "lm_head": 1}))
     check_devices(SimpleNamespace())
-    for places in ({"model": 0, "lm_head": "disk"}, {"model": 0, "lm_head": "cpu"}, {"a": "cpu", "b": "disk"}):
+    for body, head in ((0, "disk"), (0, "cpu"), ("cpu", "disk")):
         with pytest.raises(ValueError, match="1 of its 2 parts"):
-            check_devices(SimpleNamespace(hf_device_map=places))
+            check_devices(SimpleNamespace(hf_device_map={"model": body, "lm_head": head}))
