@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from pixeltune.artwork import Artwork
 from pixeltune.train import paint, parse
+from vllm_server import free_port
 
 FLAGS = (
     "--task calls --max_steps 4 --train_rows 64 --learning_rate 0.05 --save_strategy no --report_to none "
@@ -44,9 +44,7 @@ def alone(bundled, tmp_path_factory) -> Artwork:
 @pytest.mark.parametrize("launch", LAUNCHES)
 def test_two_processes_paint_what_one_does_with_the_double_batch(alone, launch, tmp_path):
     """The gradient is a sum over rows, so only its order of summation differs (gloo adds the halves)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     words = ["-m", "pixeltune.cli", "sft", *FLAGS, "--per_device_train_batch_size", "4"]
     words += ["--ddp_backend", "gloo", "--output_dir", str(tmp_path / "two")]
     running = [

@@ -57,7 +57,7 @@ def vllm_server(model: Path | str, log: Path, *options: str, **settings: object)
     """
     if not PYTHON.exists():
         raise RuntimeError("no vLLM environment: run `make .venv-vllm`, or set PIXELTUNE_SKIP_VLLM=1")
-    port = _free_port()
+    port = free_port()
     # A clean slate: settings for our own process must not reach the server.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("VLLM_", "PYTHON", "OMP_"))}
     with log.open("wb") as output:
@@ -76,7 +76,8 @@ def vllm_server(model: Path | str, log: Path, *options: str, **settings: object)
         _end(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
