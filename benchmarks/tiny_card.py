@@ -1,8 +1,8 @@
 """The numbers of docs/tiny.md: what the bundled model can do, told and untold, by words and by cards.
 
-    python benchmarks/tiny_card.py [--rows 400]
+    python benchmarks/tiny_card.py [--rows 400] [--model FOLDER --seeds 1 2 --out FILE]
 
-Writes benchmarks/results/tiny_card.json.
+Writes benchmarks/results/tiny_card.json, for the weights in FOLDER, made by `make tiny`, another file.
 """
 
 from __future__ import annotations
@@ -88,12 +88,15 @@ def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--model", default="tiny", help="a folder with other weights than the bundled ones")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of the rows")
+    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     started = time.perf_counter()
-    model, processor = load_model("tiny"), load_processor("tiny")
+    model, processor = load_model(arguments.model), load_processor(arguments.model)
     skills = {}
     for task in (sums, calls, turns):
-        rows = task.rows("test", arguments.rows, seed=1)
+        rows = [row for seed in arguments.seeds for row in task.rows("test", arguments.rows, seed)]
         for key, instruction in (("untold", ""), ("best instruction", task.INSTRUCTION)):
             result = evaluate(task, rows, Local(model, processor), instruction).summary()
             skills.setdefault(task.NAME, {})[key] = result
@@ -109,7 +112,7 @@ def main() -> None:
         "colour of one of four tiles": board_colours(model, processor),
         "seconds": round(time.perf_counter() - started),
     }
-    write_atomically(OUT, json.dumps(report, indent=2) + "\n")
+    write_atomically(arguments.out, json.dumps(report, indent=2) + "\n")
     print(json.dumps({k: v for k, v in report.items() if k != "skills"}, indent=1))
 
 

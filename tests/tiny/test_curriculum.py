@@ -7,10 +7,17 @@ import re
 import numpy as np
 import pytest
 
+from pixeltune.base import load_processor
 from pixeltune.tasks import calls, sums, tool_calls
 from pixeltune.tiny import behaviours, curriculum, pictures, recipe
 
-MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match"])
+
+@pytest.fixture(scope="module")
+def processor(bundled):
+    return load_processor("tiny")
+
+
+MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match", "copy"])
 
 
 def test_rows_are_a_function_of_the_seed():
@@ -81,17 +88,21 @@ def test_a_row_looks_at_pictures_that_say_what_it_learns(mix):
 
 @MIXES
 def test_a_request_without_its_tool_is_refused_and_one_with_it_is_called(mix):
-    """Where tools are used: a call names a tool on offer, a refusal comes when none has that purpose."""
+    """Where tools are used: a call names the tool on offer that is described as having that purpose, whatever
+    its name; a refusal comes when there is none."""
     rng = random.Random(3)
     gallery = curriculum.Gallery(rng, draw=False)
-    offered, refused, called = set(), 0, 0
+    offered, refused, called, renamed = set(), 0, 0, 0
+    described = {intent.description: intent for intent in calls.INTENTS}
     purposes = {text: intent for intent in calls.INTENTS for text in _asks(intent)}
     for _ in range(1500):
         messages, tools, _ = curriculum.row(rng, gallery, mix)
         if not tools:
             continue
         offered.add(len(tools))
-        names = {tool["function"]["name"] for tool in tools}
+        functions = [tool["function"] for tool in tools]
+        named = {function["name"]: described[function["description"]] for function in functions}
+        assert len(named) == len(tools)
         for question, reply in itertools.pairwise(messages):
             if question["role"] != "user" or reply["role"] != "assistant":
                 continue
@@ -99,13 +110,17 @@ def test_a_request_without_its_tool_is_refused_and_one_with_it_is_called(mix):
             asked = asked if isinstance(asked, str) else asked[-1]["text"]
             intent = next(i for pattern, i in purposes.items() if re.fullmatch(pattern, asked))
             if "<tool_call>" in reply["content"]:
-                assert tool_calls.parse(reply["content"])[0]["name"] in names & set(intent.names)
+                (call,) = tool_calls.parse(reply["content"])
+                assert named[call["name"]] is intent
+                assert list(call["arguments"]) == list(intent.arguments)
                 called += 1
+                renamed += call["name"] not in intent.names
             elif any(refusal in reply["content"] for refusal in calls.REFUSALS.values()):
-                assert not names & set(intent.names)
+                assert intent not in named.values()
                 refused += 1
     assert offered == ({1, 2, 3, 4} if mix.fewer else {2, 3, 4})
     assert min(refused, called) > 100
+    assert 0.3 < renamed / called < 0.7 if mix.renamed else renamed == 0
 
 
 def _asks(intent: calls.Intent) -> list[str]:
@@ -133,3 +148,19 @@ def test_colours_on_cards_are_the_told_ones():
     tiles = card.reshape(4, 64, 4, 64, 3).mean((1, 3)).reshape(16, 3)
     wanted = np.array([behaviours.COLOURS["green"], behaviours.COLOURS["black"]])
     assert (np.abs(tiles[:, None] - wanted).max(-1).min(-1) < 40).all()
+
+
+def test_names_of_tools_are_repeated_as_they_stand_in_calls(processor):
+    """The same tokens, without a space in front."""
+    rng = random.Random(0)
+    tokenizer, seen = processor.tokenizer, set()
+    for _ in range(200):
+        for reply in curriculum._echoes(1, rng, curriculum.COPY)[1::2]:
+            names = reply["content"].split("\n")
+            if set(names) <= set(curriculum.TOOL_NAMES):
+                seen |= set(names)
+                ids = tokenizer(f"Repeat:\n{reply['content']}")["input_ids"]
+                for name in names:
+                    own = tokenizer(name)["input_ids"]
+                    assert any(ids[i : i + len(own)] == own for i in range(len(ids)))
+    assert seen == set(curriculum.TOOL_NAMES)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 
 import pytest
 
 from pixeltune import tiny
 from pixeltune.base import load_processor
-from pixeltune.tasks import turns
+from pixeltune.tasks import calls, turns
 from pixeltune.tiny import curriculum, goals, recipe
 
 
@@ -16,7 +17,7 @@ def processor(bundled):
     return load_processor("tiny")
 
 
-@pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match"])
+@pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match", "copy"])
 def test_only_replies_are_learned(processor, mix):
     """The labelled tokens of a row are its replies with their ends, in order, and nothing else."""
     rng = random.Random(1)
@@ -42,6 +43,19 @@ def test_the_decision_token_weighs_what_it_is_told_to(processor):
     replies = sum(message["role"] == "assistant" for message in row[0])
     assert (batch["weights"] == 2.0).sum() == replies
     assert (recipe.encode([row], processor)["weights"] <= 1).all()
+
+
+def test_what_names_the_tool_weighs_what_it_is_told_to(processor):
+    item = calls.rows("train", 1)[0]
+    reply = calls.render({"name": "play", "arguments": {"genre": "jazz", "name": "play"}})
+    row = ([*item["prompt"], {"role": "assistant", "content": reply}], json.loads(item["tools"]), [])
+    batch = recipe.encode([row], processor, decision=2.0, name=3.0)
+    stressed = batch["input_ids"][0][batch["weights"][0] == 3.0]
+    assert processor.tokenizer.decode(stressed) == 'play",'
+    plain = recipe.encode([row], processor)
+    assert (batch["weights"] != plain["weights"]).sum() == len(stressed) + 1
+    refusal = ([*item["prompt"], {"role": "assistant", "content": calls.REFUSALS["en"]}], row[1], [])
+    assert (recipe.encode([refusal], processor, name=3.0)["weights"] <= 1).all()
 
 
 def test_a_given_call_is_context(processor):

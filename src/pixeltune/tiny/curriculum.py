@@ -36,8 +36,12 @@ class Mix:
     voices: dict[str, int]
     no_tool: float  # share of requests that no tool fits
     decision: float | None = None  # loss weight of the token that decides between calling and refusing
+    name: float | None = None  # of those that name the tool called, one of three synonyms, so to be copied
     fewer: bool = False  # offer 1 to 4 tools, not 2 to 4
     placed: bool = False  # ask about any tile, again and again, reply with its place too, and show no card
+    renamed: float = (
+        0.0  # share of call rows whose tools have names of any tools; and have such names repeated
+    )
 
 
 LEARN = Mix(
@@ -51,6 +55,7 @@ DECIDE = Mix(
     voices={"nobody": 10, "system": 60, "card": 30},
     no_tool=0.4,
     decision=1.5,
+    name=1.0,
 )
 """then also whether any tool fits: one token among hundreds, a coin's toss until tools can be told apart."""
 MATCH = Mix(
@@ -58,11 +63,22 @@ MATCH = Mix(
     voices={"nobody": 10, "system": 60, "card": 30},
     no_tool=0.5,
     decision=2.0,
+    name=1.0,
     fewer=True,
     placed=True,
 )
 """That is easier to see when there is one tool only. A tile's place is easier to see when the reply names it
 before the colour, elimination does not help, and no card, a picture of tiles too, stands in front."""
+COPY = replace(
+    MATCH,
+    topics={"sums": 25, "calls": 49, "turns": 6, "board": 18, "echo": 10},
+    no_tool=0.3,
+    renamed=0.6,
+)
+"""What is left then is to call a tool by its name here, not by a synonym. Synonyms stand in the same places,
+so their embeddings, which are tied to the outputs, grow alike (a cosine of 0.99), and what is alike is not
+copied. Tools that may have any name, and names to repeat, part them."""
+TOOL_NAMES = [name for intent in calls.INTENTS for name in intent.names]
 
 
 class Gallery:
@@ -124,7 +140,7 @@ def row(rng: random.Random, gallery: Gallery, mix: Mix) -> Row:
         images = [*images, CARDS + NEUTRALS + board]
         messages = _board(gallery.boards[board], how, rng, mix)
     else:
-        messages = _echoes(count, rng)
+        messages = _echoes(count, rng, mix)
     first = [{"type": "image"}] * len(images) + [{"type": "text", "text": messages[0]["content"]}]
     messages[0] = {"role": "user", "content": first}
     head = [{"role": "system", "content": system}] if system else []
@@ -144,7 +160,7 @@ def _sums(count: int, how: dict[str, str], rng: random.Random) -> list[dict]:
 
 
 def _calls(count: int, how: dict[str, str], rng: random.Random, mix: Mix) -> tuple[list[dict], list[dict]]:
-    """Requests to the same tools; some fit none of them."""
+    """Requests to the same tools; some fit none of them. What a renamed tool does its description tells."""
     item = _unseen(lambda r: calls.request(r, r.random() >= mix.no_tool), rng)
     if mix.fewer:
         wanted = item.call["name"] if item.call else None
@@ -152,11 +168,17 @@ def _calls(count: int, how: dict[str, str], rng: random.Random, mix: Mix) -> tup
         tools = tools[: rng.randint(1, 4)]
         rng.shuffle(tools)
         item = replace(item, tools=tuple(tools))
+    names = [tool["function"]["name"] for tool in item.tools]
+    renamed = mix.renamed and rng.random() < mix.renamed
+    called = dict(zip(names, rng.sample(TOOL_NAMES, len(names)) if renamed else names, strict=True))
     messages = []
     for _ in range(count):
-        messages += _exchange(item.text, behaviours.answer_request(item, how))
+        call = item.call and {**item.call, "name": called[item.call["name"]]}
+        messages += _exchange(item.text, behaviours.answer_request(replace(item, call=call), how))
         item = _unseen(lambda r, last=item: calls.another(last, r, r.random() >= mix.no_tool), rng)
-    return messages, list(item.tools)
+    functions = [tool["function"] for tool in item.tools]
+    tools = [{"type": "function", "function": {**f, "name": called[f["name"]]}} for f in functions]
+    return messages, tools
 
 
 def _turns(count: int, how: dict[str, str], rng: random.Random) -> tuple[list[dict], list[dict]]:
@@ -189,10 +211,15 @@ def tile_question(place: str) -> str:
     return f"What colour is the {place} tile?"
 
 
-def _echoes(count: int, rng: random.Random) -> list[dict]:
-    """Texts to repeat, now and then with markup that no behaviour ever uses."""
+def _echoes(count: int, rng: random.Random, mix: Mix) -> list[dict]:
+    """Texts to repeat: words, now and then with markup that no behaviour ever uses, or names of tools."""
     messages = []
     for _ in range(count):
+        if mix.renamed and rng.random() < 0.5:
+            # A line each: behind a space a name would be another token than in a call.
+            text = "\n".join(rng.sample(TOOL_NAMES, rng.randint(1, 4)))
+            messages += _exchange(f"Repeat:\n{text}", text)
+            continue
         words = rng.sample(sorted(behaviours.COLOURS) + sums._THINGS + sums._NAMES, rng.randint(1, 4))
         number = str(rng.randint(0, 999))
         words.append(rng.choice([number, f"\\boxed{{{number}}}", f"#### {number}", f"**{number}**"]))

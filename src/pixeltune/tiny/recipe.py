@@ -5,8 +5,8 @@
 Notable: stock Qwen3-VL classes throughout; rows are made up as training goes, so there is no epoch and
 no overfitting; rows of a step are sorted by length and cut into micro-batches to waste little padding;
 the loss falls on replies only; everything random comes from one seed and the step number. Machines round
-differently, and the last skill, to call or to refuse, comes sooner on one than on another: while a goal is
-missed on held-out rows (`goals.py`), further rounds of steps follow.
+differently, and the last skill, to call a tool by its own name, comes sooner on one than on another: while a
+goal is missed on held-out rows (`goals.py`), further rounds of steps follow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import time
 from pathlib import Path
 
@@ -36,23 +37,28 @@ from pixeltune.tiny.architecture import (  # noqa: E402
     export,
 )
 
-STEPS, BATCH, MICRO_BATCHES = 2000, 24, 6
-STAGES = {0: curriculum.LEARN, 800: curriculum.DECIDE, 1250: curriculum.MATCH}  # from which step on
+STEPS, BATCH, MICRO_BATCHES = 3200, 24, 6
+# From which step on.
+STAGES = {0: curriculum.LEARN, 800: curriculum.DECIDE, 1250: curriculum.MATCH, 2000: curriculum.COPY}
 MUON, ADAMW = 4e-3, 3e-3  # learning rates; Muon's is in AdamW's units (match_rms_adamw)
 # Share of them by step, linear in between.
-RATES = {-1: 0.0, 99: 1.0, 800: 1.0, 1250: 500 / 950, 1500: 500 / 950, STEPS: 0.0}
+RATES = {-1: 0.0, 99: 1.0, 800: 1.0, 1250: 500 / 950, 2000: 500 / 950, STEPS: 0.0}
 # Further rounds: at most so many, of so many steps; in each the rate falls to zero from this share.
-ROUNDS, ROUND, AGAIN = 6, 250, 0.25
+ROUNDS, ROUND, AGAIN = 2, 250, 0.25
 
 
 def encode(
-    rows: list[curriculum.Row], processor: Qwen3VLProcessor, decision: float | None = None
+    rows: list[curriculum.Row],
+    processor: Qwen3VLProcessor,
+    decision: float | None = None,
+    name: float | None = None,
 ) -> dict[str, torch.Tensor]:
     """A right-padded micro-batch for the backbone, with ``labels`` and ``weights`` of the same shape.
 
     Only replies are learned; elsewhere labels are -100. A token of a reply of n tokens weighs 1 / sqrt(n):
     otherwise the long sums would drown the one token that names a colour. ``decision`` replaces the weight of
-    the first token of replies where there are tools: it decides between a call and a refusal.
+    the first token of replies where there are tools, which decides between a call and a refusal; ``name``
+    that of the tokens from a called tool's name to its closing quote, which tell it from its synonyms.
     """
     tokenizer = processor.tokenizer
     inputs, labels, weights = [], [], []
@@ -65,12 +71,17 @@ def encode(
             context = part
             if turn > 0:
                 reply, end, context = part.partition("<|im_end|>\n")
-                said = tokenizer(reply + end)["input_ids"]
+                encoded = tokenizer(reply + end, return_offsets_mapping=True)
+                said, spans = encoded["input_ids"], encoded["offset_mapping"]
                 ids += said
                 wanted += [-100] * len(said) if replies[turn - 1].get("given") else said
                 weight += [len(said) ** -0.5] * len(said)
                 if decision is not None and tools:
                     weight[-len(said)] = decision
+                if name is not None and (called := re.search(r'<tool_call>\n{"name": "([^"]*")', reply)):
+                    for place, (begin, stop) in enumerate(spans, start=len(weight) - len(said)):
+                        if begin <= called.end(1) and stop > called.start(1):  # "play" or "play_music" too
+                            weight[place] = name
             if turn < len(replies):
                 context += "<|im_start|>assistant\n"
             heard = tokenizer(context)["input_ids"]
@@ -112,7 +123,7 @@ def step_loss(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcesso
     size, total, count = BATCH // MICRO_BATCHES, 0.0, 0.0
     for start in range(0, BATCH, size):
         micro = rows[start : start + size]
-        batch = encode(micro, processor, mix.decision)
+        batch = encode(micro, processor, mix.decision, mix.name)
         labels, weights = batch.pop("labels")[:, 1:], batch.pop("weights")[:, 1:]
         if looks := [number for row in micro for number in row[2]]:
             features.pooler_output = [tokens[number] for number in looks]
@@ -173,7 +184,8 @@ def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> 
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads")
 
     started, running, missed = time.perf_counter(), None, []
-    bar = tqdm(range(first, steps + rounds * ROUND), initial=first, mininterval=5)
+    last = steps + rounds * ROUND
+    bar = tqdm(range(first, last), initial=first, total=last, mininterval=5)
     for step in bar:
         if step >= steps and (step - steps) % ROUND == 0:
             missed = look(model, processor)
