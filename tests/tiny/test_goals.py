@@ -5,7 +5,7 @@ from pixeltune.tiny import goals
 
 
 def test_the_bundled_model_meets_its_goals(bundled):
-    """So the recipe that made it ends where it ended then, without a further round."""
+    """What is shipped is what the recipe would be content with."""
     model = load_model("tiny")
     before = weights_sha256(model)
     found = goals.scores(model, load_processor("tiny"))

@@ -78,9 +78,23 @@ def test_the_rate_rises_stays_and_falls_to_zero():
     assert again[: recipe.ROUND] == again[recipe.ROUND :]
 
 
-def test_two_runs_of_the_first_two_steps_end_in_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        recipe.train(2, tmp_path / name, rounds=0)
+def test_a_run_broken_off_and_resumed_ends_in_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "SNAPSHOT", 1)
+    recipe.train(2, tmp_path / "a", rounds=0)
+    step_loss = recipe.step_loss
+
+    def broken_off(model, processor, step):
+        if step == 1:
+            raise KeyboardInterrupt
+        return step_loss(model, processor, step)
+
+    monkeypatch.setattr(recipe, "step_loss", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.train(2, tmp_path / "b", rounds=0)
+    monkeypatch.setattr(recipe, "step_loss", step_loss)
+    assert (tmp_path / "b" / "snapshot.pt").exists()
+    recipe.train(2, tmp_path / "b", resume=True, rounds=0)
+    assert not (tmp_path / "b" / "snapshot.pt").exists()
     a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
     assert a == b
     assert (tmp_path / "a" / "tokenizer.json").read_bytes() == (tiny.PATH / "tokenizer.json").read_bytes()

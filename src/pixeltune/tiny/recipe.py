@@ -45,6 +45,7 @@ MUON, ADAMW = 4e-3, 3e-3  # learning rates; Muon's is in AdamW's units (match_rm
 RATES = {-1: 0.0, 99: 1.0, 800: 1.0, 1250: 500 / 950, 2000: 500 / 950, STEPS: 0.0}
 # Further rounds: at most so many, of so many steps; in each the rate falls to zero from this share.
 ROUNDS, ROUND, AGAIN = 2, 250, 0.25
+SNAPSHOT = 250  # steps between snapshots
 
 
 def encode(
@@ -149,7 +150,7 @@ def rate(step: int) -> float:
 
 
 def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> list[str]:
-    """Train and export to ``out``; a snapshot every 250 steps lets ``resume`` go on where it stopped.
+    """Train and export to ``out``; a snapshot every `SNAPSHOT` steps lets ``resume`` go on where it stopped.
 
     Args:
         steps: of the optimisers.
@@ -198,7 +199,7 @@ def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> 
         model.zero_grad()
         running = loss if running is None else 0.98 * running + 0.02 * loss
         bar.set_postfix(loss=f"{running:.4f}", refresh=False)
-        if (step + 1) % 250 == 0:
+        if (step + 1) % SNAPSHOT == 0:
             seconds = time.perf_counter() - started
             print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
             parts = [part.state_dict() for part in optimizers + schedulers]
