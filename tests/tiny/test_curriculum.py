@@ -7,15 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from pixeltune.base import load_processor
 from pixeltune.tasks import calls, sums, tool_calls
 from pixeltune.tiny import behaviours, curriculum, pictures, recipe
-
-
-@pytest.fixture(scope="module")
-def processor(bundled):
-    return load_processor("tiny")
-
 
 MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match", "copy"])
 

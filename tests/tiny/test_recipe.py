@@ -7,14 +7,8 @@ import random
 import pytest
 
 from pixeltune import tiny
-from pixeltune.base import load_processor
 from pixeltune.tasks import calls, turns
 from pixeltune.tiny import curriculum, goals, recipe
-
-
-@pytest.fixture(scope="module")
-def processor(bundled):
-    return load_processor("tiny")
 
 
 @pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match", "copy"])

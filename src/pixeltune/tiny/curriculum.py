@@ -39,9 +39,7 @@ class Mix:
     name: float | None = None  # of those that name the tool called, one of three synonyms, so to be copied
     fewer: bool = False  # offer 1 to 4 tools, not 2 to 4
     placed: bool = False  # ask about any tile, again and again, reply with its place too, and show no card
-    renamed: float = (
-        0.0  # share of call rows whose tools have names of any tools; and have such names repeated
-    )
+    renamed: float = 0.0  # share of call rows whose tools have names of any tools, which are repeated, too
 
 
 LEARN = Mix(

@@ -81,7 +81,7 @@ def encode(
                     weight[-len(said)] = decision
                 if name is not None and (called := re.search(r'<tool_call>\n{"name": "([^"]*")', reply)):
                     for place, (begin, stop) in enumerate(spans, start=len(weight) - len(said)):
-                        if begin <= called.end(1) and stop > called.start(1):  # "play" or "play_music" too
+                        if begin < called.end(1) and stop > called.start(1):  # "play" or "play_music" too
                             weight[place] = name
             if turn < len(replies):
                 context += "<|im_start|>assistant\n"

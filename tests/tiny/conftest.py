@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from pixeltune.base import load_processor
+
+
+@pytest.fixture(scope="module")
+def processor(bundled):
+    return load_processor("tiny")
