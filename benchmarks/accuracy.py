@@ -31,9 +31,9 @@ from accuracy_table import tables
 from accuracy_tasks import PROMPTS, REWARDS, TASKS, part
 from baselines import RATES, Trained, train
 from cells import once, read
-from pixeltune.base import load_model, load_processor, weights_sha256
-from pixeltune.evaluate import evaluate
-from pixeltune.systems import Local
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
 
 RESULTS = Path(__file__).parent / "results"
 VERSION = 1  # of the procedure: a new number makes every cell be run anew
@@ -142,7 +142,7 @@ def tune(plan: Plan, name: str, method: str, choice: Any) -> dict:
             if "probability tensor" not in str(error):  # how sampling ends when weights have become nan
                 raise
             return {"choice": choice, "score": 0.0, "n": len(rows), "diverged": True}
-        right, _ = answers(name, rows, Local(trained.model, processor()))
+        right, _ = answers(name, rows, InProcess(trained.model, processor()))
         facts = trained.facts
     return {"choice": choice, "score": right.count("1") / len(rows), "n": len(rows), **facts}
 
@@ -161,7 +161,7 @@ def final(plan: Plan, name: str, method: str, choice: Any, seed: int, n: int | N
         return {"choice": choice, "right": answers(name, rows, base(), choice)[0]}
     trained = fit(plan, name, method, choice, seed, n, plan.curve if n is None else ())
     model = trained.model
-    right, texts = answers(name, rows, Local(model, processor()))
+    right, texts = answers(name, rows, InProcess(model, processor()))
     _, before = base_answers(name, plan.test, seed)
     changed = sum(a != b for a, b in zip(texts, before, strict=True))
     if trained.facts["lessons"] and not changed and plan.steps > SMOKE["steps"]:
@@ -171,13 +171,13 @@ def final(plan: Plan, name: str, method: str, choice: Any, seed: int, n: int | N
         return cell
     if method != "full":
         with model.disable_adapter():
-            _, off = answers(name, rows, Local(model.get_base_model(), processor()))
+            _, off = answers(name, rows, InProcess(model.get_base_model(), processor()))
         cell["off_identical"] = sum(a == b for a, b in zip(off, before, strict=True))
         if cell["off_identical"] < len(rows):
             raise RuntimeError(f"{name}/{method}: switched off, it is not the base model any more")
     for other in TASKS if method in KEPT else ():
         if other not in (name, "boxed"):  # which the base model cannot do, so there is nothing to forget
-            rows, system = part(other, "test", plan.test, seed), Local(model, processor())
+            rows, system = part(other, "test", plan.test, seed), InProcess(model, processor())
             ways = {"untold": "", "told": PROMPTS[other][0]}
             scored = {way: answers(other, rows, system, words)[0] for way, words in ways.items()}
             cell.setdefault("others", {})[other] = scored
@@ -207,13 +207,13 @@ def fit(
         settings,
         REWARDS[name],
         curve,
-        lambda model: answers(name, rows, Local(model, processor()))[0].count("1") / len(rows),
+        lambda model: answers(name, rows, InProcess(model, processor()))[0].count("1") / len(rows),
     )
 
 
-def answers(name: str, rows: list[dict], system: Local, words: str = "") -> tuple[str, list[list[str]]]:
+def answers(name: str, rows: list[dict], system: InProcess, words: str = "") -> tuple[str, list[list[str]]]:
     """A 1 or 0 for every row, and what was said."""
-    records = evaluate(TASKS[name], rows, system, words).records
+    records = score_rows(TASKS[name], rows, system, words).records
     return "".join(f"{record['score']:.0f}" for record in records), [r["completions"] for r in records]
 
 
@@ -234,9 +234,9 @@ def processor() -> Any:
     return load_processor("tiny")
 
 
-def base() -> Local:
+def base() -> InProcess:
     """The untouched model; a new one each time, so that nothing trained can be left in it."""
-    return Local(load_model("tiny"), processor())
+    return InProcess(load_model("tiny"), processor())
 
 
 @cache

@@ -24,7 +24,7 @@ from accuracy_table import NAMES, finals
 from accuracy_tasks import REWARDS, TASKS, part
 from baselines import train
 from cells import once, read
-from pixeltune.base import load_model, weights_sha256
+from pixeltune.model.loading import load_model, weights_sha256
 
 OUT = RESULTS / "accuracy_seconds.json"
 METHODS = ["artwork", "lora16", "prompt", "full"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from pixeltune.statistics import bootstrap, holm, mcnemar, wilson
+from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar, wilson
 
 NAMES = {
     "off": "no adaptation",

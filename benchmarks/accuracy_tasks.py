@@ -7,7 +7,8 @@ import zlib
 from types import SimpleNamespace
 
 import new_behaviour
-from pixeltune.tasks import calls, sums, texts_of, turns
+from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.synthetic import calls, sums, turns
 
 
 def turns_reward(completions: list, call: list[str], wanted: list[str], **_) -> list[float]:

@@ -22,10 +22,10 @@ from PIL import Image
 from accuracy_table import interval, share
 from cells import once, read
 from paintings import base_hash, begin, marks, model, processor
-from pixeltune.arguments import parse
-from pixeltune.systems import Local
-from pixeltune.tasks import tiles
-from pixeltune.train import paint
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.tasks.synthetic import tiles
+from pixeltune.training.arguments import parse
+from pixeltune.training.paint import paint
 
 OUT = Path(__file__).parent / "results" / "attachments.json"
 SEEDS = [42, 43, 44]
@@ -71,12 +71,12 @@ def measure(verb: str, steps: int, seed: int, n: int) -> dict:
         artwork, _, _ = paint(verb, *parse(verb, flags), quiet=True)
     rows = tiles.rows("test", n, seed)
     exchanged = [{**row, "images": rows[i - 1]["images"]} for i, row in enumerate(rows)]
-    plain, grey = Local(model(), processor()), np.full_like(artwork.pixels, 128)
-    worn = Local(model(), processor(), artwork.image)
+    plain, grey = InProcess(model(), processor()), np.full_like(artwork.pixels, 128)
+    worn = InProcess(model(), processor(), artwork.image)
     return {
         "off": marks("tiles", rows, plain),
         "told": marks("tiles", rows, plain, tiles.INSTRUCTION),
-        "start": marks("tiles", rows, Local(model(), processor(), Image.fromarray(grey))),
+        "start": marks("tiles", rows, InProcess(model(), processor(), Image.fromarray(grey))),
         "artwork": marks("tiles", rows, worn),
         "exchanged": marks("tiles", exchanged, worn),
     }

@@ -15,21 +15,17 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
-from pixeltune.torchvision_cpu import declare_operators
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from transformers import PrinterCallback, TrainerCallback, set_seed
 
-declare_operators()
-
-import torch  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from peft import LoraConfig, PromptTuningConfig, get_peft_model  # noqa: E402
-from transformers import PrinterCallback, TrainerCallback, set_seed  # noqa: E402
-
-from pixeltune import soft_prompt  # noqa: E402
-from pixeltune.adapter import ArtConfig  # noqa: E402
-from pixeltune.base import load_model, load_processor, weights_sha256  # noqa: E402
-from pixeltune.objectives import OBJECTIVES, PIXEL_DEFAULTS, rendered  # noqa: E402
-from pixeltune.placement import place_row  # noqa: E402
-from pixeltune.rows import each_turn  # noqa: E402
+from pixeltune.adapter import ArtConfig
+from pixeltune.data.placement import place_row
+from pixeltune.data.rows import each_turn
+from pixeltune.evaluation import soft_prompt
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.training.objectives import OBJECTIVES, PIXEL_DEFAULTS, rendered
 
 TOKENS = 64  # of the artwork, and vectors of the soft prompt
 LINEAR = r".*language_model.*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
@@ -112,7 +108,7 @@ def adapt(model: Any, method: str, seed: int = 0, image_tokens: int = TOKENS) ->
 
 
 def with_soft_prompt(model: Any) -> Any:
-    """PEFT's prompt tuning, generating as `pixeltune.soft_prompt` does it.
+    """PEFT's prompt tuning, generating as `pixeltune.evaluation.soft_prompt` does it.
 
     In training Qwen's backbone counts padding as positions unless it holds ``rope_deltas``, and left-padded
     prompts (GRPO) would stand apart from the vectors.

@@ -26,14 +26,14 @@ from skimage.metrics import structural_similarity
 from accuracy_table import interval, share
 from cells import once, read
 from paintings import amounts, begin, model, painting, processor, right
-from pixeltune.check import log_probs
-from pixeltune.drawings import draw
-from pixeltune.files import write_atomically
-from pixeltune.placement import place_image
-from pixeltune.png import encode
-from pixeltune.robustness import psnr
-from pixeltune.statistics import wilson
-from pixeltune.systems import Local, image_parts
+from pixeltune.artwork.png import encode_png
+from pixeltune.data.placement import place_image
+from pixeltune.evaluation.backends import InProcess, image_parts
+from pixeltune.evaluation.check import log_probs
+from pixeltune.evaluation.robustness import psnr
+from pixeltune.evaluation.statistics import wilson
+from pixeltune.picture.drawings import draw
+from pixeltune.writing import write_atomically
 
 HERE = Path(__file__).parent
 OUT, PICTURES = HERE / "results" / "beauty.json", HERE.parent / "docs" / "images" / "beauty"
@@ -85,7 +85,7 @@ def measure(task: str, name: str, seed: int, rows: int, shown: Path | None) -> d
     if SETTINGS[name] is not None:
         pixels = painted(task, seed, SETTINGS[name])
     if shown:
-        write_atomically(shown / f"{task}-{name.replace(' ', '-')}.png", encode(pixels, {}))
+        write_atomically(shown / f"{task}-{name.replace(' ', '-')}.png", encode_png(pixels, {}))
     noise = psnr(Image.fromarray(start), Image.fromarray(pixels))
     return {
         "right": right(task, pixels, rows, seed),
@@ -93,7 +93,7 @@ def measure(task: str, name: str, seed: int, rows: int, shown: Path | None) -> d
         "ssim": round(float(structural_similarity(start, pixels, channel_axis=2)), 4),
         "caption_loss": round(unlikeliness(pixels) - unlikeliness(start), 4),
         "mean_change": round(float(np.abs(pixels.astype(int) - start).mean()), 2),
-        "png_bytes": len(encode(pixels, {})),
+        "png_bytes": len(encode_png(pixels, {})),
     }
 
 
@@ -117,7 +117,7 @@ def ground() -> np.ndarray:
 @cache
 def description() -> str:
     """What the model says about the start picture."""
-    system = Local(model(), processor(), Image.fromarray(draw(START, 256, 256)))
+    system = InProcess(model(), processor(), Image.fromarray(draw(START, 256, 256)))
     said = system.complete([[{"role": "user", "content": PROMPT}]], [None], 24)[0].text
     return said.strip().replace("'", "")
 

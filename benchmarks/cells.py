@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from machine import machine
-from pixeltune.files import write_atomically
+from pixeltune.writing import write_atomically
 
 
 def read(out: Path) -> dict:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from objectives import OFFLINE, measure, run_each
-from pixeltune.tasks import find_task
+from pixeltune.tasks.base import find_task
 from pixeltune.tiny.behaviours import AXES
 
 OUT = Path(__file__).parent / "results" / "distillation.json"

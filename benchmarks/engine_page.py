@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine_environments import ROOT
 from engine_servers import ENGINES, OVER_HTTP
-from pixeltune.files import write_atomically
+from pixeltune.writing import write_atomically
 
 PAGE = ROOT / "docs" / "engines.md"
 MARKS = "<!-- engines: begin -->", "<!-- engines: end -->"

@@ -7,11 +7,11 @@ from functools import cache
 from typing import Any
 
 from engine_environments import ROOT
-from pixeltune.agreement import Greedy, greedy
-from pixeltune.artwork import Artwork
-from pixeltune.base import load_model, load_processor
-from pixeltune.placement import place_image
-from pixeltune.tasks import calls, sums
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.data.placement import place_image
+from pixeltune.evaluation.agreement import Greedy, greedy
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.tasks.synthetic import calls, sums
 
 TASKS = (calls, sums)
 ROWS, SEED, MAX_TOKENS = 30, 11, 96

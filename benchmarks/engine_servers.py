@@ -17,8 +17,8 @@ from pathlib import Path
 
 from engine_environments import ROOT, RUNNERS, model_of, python
 from engine_questions import MAX_TOKENS, given
-from pixeltune.engine import Completion, Engine
-from pixeltune.placement import place_image
+from pixeltune.data.placement import place_image
+from pixeltune.engines.engine import Completion, Engine
 from pixeltune.tiny import PATH
 
 START_SECONDS = 300

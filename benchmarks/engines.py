@@ -25,9 +25,9 @@ from engine_environments import RUNNERS, build, python
 from engine_page import write_page
 from engine_questions import MAX_TOKENS, ROWS, SEED, TASKS, artworks, given, here, references, requests
 from engine_servers import ENGINES, OVER_HTTP
-from pixeltune.agreement import Comparison, Greedy, compare
-from pixeltune.engine import Completion
-from pixeltune.png import data_url
+from pixeltune.artwork.png import data_url
+from pixeltune.engines.engine import Completion
+from pixeltune.evaluation.agreement import Comparison, Greedy, compare
 
 OUT = Path(__file__).parent / "results" / "engines.json"
 FILE_ROWS = 10

@@ -21,7 +21,7 @@ import transfer
 from accuracy_table import interval, share
 from cells import once, read
 from paintings import amounts, begin, model, painting, processor, right
-from pixeltune.base import load_model
+from pixeltune.model.loading import load_model
 
 OUT = Path(__file__).parent / "results" / "ensembles.json"
 TASKS = ["sums", "calls"]

@@ -22,10 +22,10 @@ from PIL import Image
 
 from cells import once, read
 from paintings import base_hash, model, processor, quiet
-from pixeltune.drawings import draw
-from pixeltune.evaluate import evaluate
-from pixeltune.systems import Local, wearing
-from pixeltune.tasks import find_task
+from pixeltune.evaluation.backends import InProcess, wearing
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.picture.drawings import draw
+from pixeltune.tasks.base import find_task
 
 OUT = Path(__file__).parent / "results" / "evaluations.json"
 TASKS = ["sums", "calls"]
@@ -61,10 +61,10 @@ def measure(name: str, chunk: int, n: int, repetitions: int) -> dict:
         for way in seconds:
             begin = time.perf_counter()
             if way == "stock":
-                result = evaluate(task, rows, Local(model(), processor(), picture, chunk))
+                result = score_rows(task, rows, InProcess(model(), processor(), picture, chunk))
             else:
                 with wearing(model(), processor(), picture, chunk) as system:
-                    result = evaluate(task, rows, system)
+                    result = score_rows(task, rows, system)
             seconds[way].append(round(time.perf_counter() - begin, 3))
             said[way] = [record["completions"] for record in result.records]
         if said["stock"] != said["worn"]:

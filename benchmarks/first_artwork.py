@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from machine import machine
-from pixeltune.artwork import Artwork
-from pixeltune.demo import measure
-from pixeltune.files import write_atomically
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.cli.demo import measure
+from pixeltune.writing import write_atomically
 
 HERE = Path(__file__).parent
 

@@ -26,7 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cells import once, read
-from pixeltune.base import load_model, load_processor
+from pixeltune.model.loading import load_model, load_processor
 from reference_memory import save_random_model
 from steps import make_step
 

@@ -31,8 +31,8 @@ import numpy as np
 import uvloop
 
 from machine import machine
-from pixeltune.artwork import Artwork, Provenance
-from pixeltune.placement import PLACEMENT, place_image
+from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.data.placement import PLACEMENT, place_image
 
 GATEWAY_CORE, OTHER_CORE = 0, 1
 FIRST, PAUSE, PARTS = 0.1, 0.05, 20  # seconds to the first part, between parts; parts of a stream
@@ -263,10 +263,8 @@ class Bench:
     def gateway(self, engine: int) -> tuple[int, subprocess.Popen]:
         """Port and process of a gateway."""
         port = free_port()
-        command = (
-            f"-m pixeltune.cli serve --gallery {self.folder}/gallery --port {port} --max-concurrency 4096 "
-        )
-        command += f"--upstream http://127.0.0.1:{engine}"
+        command = f"-m pixeltune.cli.main serve --artworks {self.folder}/gallery --port {port} "
+        command += f"--max-concurrency 4096 --upstream http://127.0.0.1:{engine}"
         process = running(sys.executable, *command.split(), core=GATEWAY_CORE, port=port, path="/readyz")
         return port, self.stack.enter_context(process)
 

@@ -19,9 +19,9 @@ import numpy as np
 import openai
 
 from machine import machine
-from pixeltune.artwork import Artwork
-from pixeltune.placement import place_image
-from pixeltune.tasks import sums
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.data.placement import place_image
+from pixeltune.tasks.synthetic import sums
 from pixeltune.tiny import PATH
 
 ROOT = Path(__file__).parents[1]

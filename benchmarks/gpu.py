@@ -19,18 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pixeltune.torchvision_cpu import declare_operators
+import torch
+from transformers import AutoModelForImageTextToText, Qwen3_5Config, Qwen3VLConfig
 
-declare_operators()
-
-import torch  # noqa: E402
-from transformers import AutoModelForImageTextToText, Qwen3_5Config, Qwen3VLConfig  # noqa: E402
-
-from machine import machine  # noqa: E402
-from pixeltune import tiny  # noqa: E402
-from pixeltune.base import load_model, load_processor  # noqa: E402
-from pixeltune.files import write_atomically  # noqa: E402
-from steps import SEED, SIDES, compare, make_step, take_turns  # noqa: E402
+from machine import machine
+from pixeltune import tiny
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.writing import write_atomically
+from steps import SEED, SIDES, compare, make_step, take_turns
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 # Family: text width, layers, heads, key-value heads, width between; of a size with the released ones.

@@ -3,9 +3,10 @@
     python benchmarks/mixtures.py [--tasks sums calls] [--table] [--quick]
 
 Three artworks a task, from grey, by SFT on the bundled model, differing in their seed only. Each is dialled
-(`pixeltune.mixing.dial`), all are averaged, with each other and with one of the other task, and each is shown
-to the same base in bfloat16 and with 8-bit linear layers (`torch.ao.quantization`, dynamic). All on the same
-test rows. Writes benchmarks/results/mixtures.json cell by cell and prints the table of docs/style.md.
+(`pixeltune.evaluation.mixing.dial`), all are averaged, with each other and with one of the other task, and
+each is shown to the same base in bfloat16 and with 8-bit linear layers (`torch.ao.quantization`, dynamic).
+All on the same test rows. Writes benchmarks/results/mixtures.json cell by cell and prints the table of
+docs/style.md.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import torch
 from accuracy_table import interval, share
 from cells import once, read
 from paintings import amounts, begin, painting, right
-from pixeltune.artwork import Artwork
-from pixeltune.base import load_model
-from pixeltune.mixing import average, dial
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.evaluation.mixing import average, dial
+from pixeltune.model.loading import load_model
 
 OUT = Path(__file__).parent / "results" / "mixtures.json"
 TASKS = ["sums", "calls"]

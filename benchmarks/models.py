@@ -20,26 +20,23 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "adapter"), str(ROOT / "tests")]
 
-from pixeltune.torchvision_cpu import declare_operators  # noqa: E402
 
-declare_operators()  # before transformers is imported
+import numpy as np
+import torch
+import transformers
+from peft import get_peft_model
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from peft import get_peft_model  # noqa: E402
-
-import families  # noqa: E402
-from machine import machine  # noqa: E402
-from pixeltune.adapter import ArtConfig  # noqa: E402
-from pixeltune.families import REFUSED, TOWERS  # noqa: E402
-from pixeltune.files import write_atomically  # noqa: E402
-from pixeltune.prefix import SharedPrefix  # noqa: E402
-from pixeltune.sight import Sight  # noqa: E402
-from test_model import layer_of, paint, served_rows, text_rows  # noqa: E402
-from test_prefix import BATCHES, painted, relative, rows, run, tree  # noqa: E402
-from test_training import fingerprint, losses  # noqa: E402
-from training import make_trainer  # noqa: E402
+import families
+from machine import machine
+from pixeltune.adapter import ArtConfig
+from pixeltune.model.families import REFUSED, TOWERS
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.model.shared_prefix.prefix import SharedPrefix
+from pixeltune.writing import write_atomically
+from test_model import layer_of, paint, served_rows, text_rows
+from test_prefix import BATCHES, painted, relative, rows, run, tree
+from test_training import fingerprint, losses
+from training import make_trainer
 
 OUT = Path(__file__).parent / "results" / "models.json"
 PAGE = ROOT / "docs" / "models.md"
@@ -112,8 +109,8 @@ def measure(family: str, folder: Path) -> dict:
     """Every check for one family."""
     checkpoint = families.save(family, folder / "model")
     base, processor = families.load(checkpoint)
-    sight = Sight(processor)
-    size, least = sight.size_for_tokens(64), sight.size_for_tokens(1)
+    preprocessor = Preprocessor(processor)
+    size, least = preprocessor.size_for_tokens(64), preprocessor.size_for_tokens(1)
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     model = get_peft_model(families.load(checkpoint)[0], ArtConfig(start="noise"))
     before = fingerprint(model)
@@ -131,11 +128,11 @@ def measure(family: str, folder: Path) -> dict:
         trained = model(**batch).logits[:, -1]
     generated = model.generate(**batch, **ONE_TOKEN).logits[0]
     return {
-        "unit": sight.sizes.unit,
-        "sizes": list(_sizes(sight)),
-        "smallest": [*least, sight.tokens(*least)],
-        "usual": [*size, sight.tokens(*size)],
-        "parity": sight.parity(noise).equal,
+        "unit": preprocessor.sizes.unit,
+        "sizes": list(_sizes(preprocessor)),
+        "smallest": [*least, preprocessor.tokens(*least)],
+        "usual": [*size, preprocessor.tokens(*size)],
+        "parity": preprocessor.parity(noise).equal,
         "same_ids": torch.equal(batch["input_ids"], served["input_ids"]),
         "gap_to_untouched_model": gap,
         "gradient_share": pixels.grad.ne(0).float().mean().item(),
@@ -148,9 +145,12 @@ def measure(family: str, folder: Path) -> dict:
     }
 
 
-def _sizes(sight: Sight) -> list[str]:
+def _sizes(preprocessor: Preprocessor) -> list[str]:
     """All sizes up to 1:2, where they are few."""
-    near = [f"{height}x{width}" for _, (height, width) in zip(range(13), sight.sizes.near(64), strict=False)]
+    near = [
+        f"{height}x{width}"
+        for _, (height, width) in zip(range(13), preprocessor.sizes.near(64), strict=False)
+    ]
     return near if len(near) < 13 else []
 
 

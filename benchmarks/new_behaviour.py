@@ -17,13 +17,13 @@ from types import SimpleNamespace
 from PIL import Image
 
 from machine import machine
-from pixeltune.base import load_model, load_processor
-from pixeltune.canvas import Canvas, start_picture
-from pixeltune.evaluate import evaluate
-from pixeltune.files import write_atomically
-from pixeltune.systems import Local
-from pixeltune.tasks import sums
-from pixeltune.train import paint, parse
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.picture.canvas import Canvas, start_picture
+from pixeltune.tasks.synthetic import sums
+from pixeltune.training.paint import paint, parse
+from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "new_behaviour.json"
 BOXED = re.compile(r"\\boxed\{(\d+)\}")
@@ -66,7 +66,7 @@ def main() -> None:
         ("best attempt at an instruction", None, told),
         ("artwork", artwork.image, ""),
     ):
-        result = evaluate(task, rows, Local(model, processor, picture), instruction)
+        result = score_rows(task, rows, InProcess(model, processor, picture), instruction)
         report[name] = result.summary()
         print(name, report[name], result.records[0]["completions"], flush=True)
     write_atomically(OUT, json.dumps(report, indent=2) + "\n")

@@ -22,14 +22,14 @@ import numpy as np
 from PIL import Image
 
 from machine import machine
-from pixeltune.base import load_model, load_processor, weights_sha256
-from pixeltune.canvas import Canvas, start_picture
-from pixeltune.evaluate import evaluate
-from pixeltune.files import write_atomically
-from pixeltune.instruction import tell
-from pixeltune.systems import Local
-from pixeltune.tasks import find_task
-from pixeltune.train import paint, parse
+from pixeltune.data.instruction import tell
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.picture.canvas import Canvas, start_picture
+from pixeltune.tasks.base import find_task
+from pixeltune.training.paint import paint, parse
+from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "objectives.json"
 OFFLINE = "--per_device_train_batch_size 16 --learning_rate 0.06 --train_rows 400"
@@ -106,7 +106,9 @@ def measure(
     tokens = artwork.provenance.training.get("prompt_tokens")
     return {
         "start": unpainted(name, n, first),
-        "artwork": evaluate(task, task.rows("test", n), Local(model, processor, artwork.image)).summary(),
+        "artwork": score_rows(
+            task, task.rows("test", n), InProcess(model, processor, artwork.image)
+        ).summary(),
         "ceiling": unpainted(name, n, told=json.dumps(told)),
         "change": float(np.abs(artwork.pixels.astype(int) - start).mean()),
         "base_unchanged": weights_sha256(model) == artwork.provenance.base_sha256,
@@ -131,7 +133,7 @@ def unpainted(name: str, n: int, first: tuple | None = None, told: str = "[]") -
         {**row, "prompt": tell(row["prompt"], messages) if messages else row["prompt"]}
         for row in task.rows("test", n)
     ]
-    return evaluate(task, rows, Local(load_model("tiny"), load_processor("tiny"), picture)).summary()
+    return score_rows(task, rows, InProcess(load_model("tiny"), load_processor("tiny"), picture)).summary()
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import numpy as np
 import transformers
 from PIL import Image
 
-from pixeltune.arguments import parse
-from pixeltune.artwork import Artwork
-from pixeltune.base import load_model, load_processor, weights_sha256
-from pixeltune.evaluate import evaluate
-from pixeltune.png import decode
-from pixeltune.systems import Local, wearing
-from pixeltune.tasks import find_task
-from pixeltune.train import paint
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import decode_png
+from pixeltune.evaluation.backends import InProcess, wearing
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.tasks.base import find_task
+from pixeltune.training.arguments import parse
+from pixeltune.training.paint import paint
 
 STEPS, BATCH, RATE = 40, 16, 0.02
 STAGES = (5, 10, 20)  # steps after which the picture is looked at as well
@@ -61,7 +61,7 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
         arguments = parse("sft", [*usual.split(), "--output_dir", folder, *flags])
         artwork, _, _ = paint("sft", *arguments, quiet=True)
         files = {step: Path(folder, f"snapshots/step-{step:06d}.png") for step in (0, *STAGES)}
-        pictures = {step: decode(file.read_bytes())[0] for step, file in files.items()}
+        pictures = {step: decode_png(file.read_bytes())[0] for step, file in files.items()}
     return artwork, pictures
 
 
@@ -71,9 +71,9 @@ def right(task: str, pixels: np.ndarray, n: int, seed: int, base: Any = None) ->
         return marks(task, find_task(task).rows("test", n, seed), system)
 
 
-def marks(task: str, rows: list[dict], system: Local, words: str = "") -> str:
+def marks(task: str, rows: list[dict], system: InProcess, words: str = "") -> str:
     """A 1 or 0 for each row of a task, answered by `system`, which is told `words`."""
-    records = evaluate(find_task(task), rows, system, words).records
+    records = score_rows(find_task(task), rows, system, words).records
     return "".join(f"{record['score']:.0f}" for record in records)
 
 

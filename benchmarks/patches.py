@@ -38,15 +38,15 @@ from beauty import START
 from cells import once, read
 from paintings import amounts, begin, model, painting, processor, right
 from pixeltune.adapter.guard import art_layer
-from pixeltune.canvas import cells_mask
-from pixeltune.drawings import draw
-from pixeltune.evaluate import opening
+from pixeltune.data.placement import place_image
+from pixeltune.evaluation.backends import image_parts
+from pixeltune.evaluation.robustness import psnr
+from pixeltune.evaluation.scoring import opening
 from pixeltune.gallery.maps import log_likelihood
-from pixeltune.placement import place_image
-from pixeltune.robustness import psnr
-from pixeltune.sight import Sight
-from pixeltune.systems import image_parts
-from pixeltune.tasks import find_task
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.picture.canvas import cells_mask
+from pixeltune.picture.drawings import draw
+from pixeltune.tasks.base import find_task
 
 OUT = Path(__file__).parent / "results" / "patches.json"
 TASKS = ["sums", "calls"]
@@ -141,7 +141,7 @@ def sensitivity(task: str, seed: int) -> np.ndarray:
     """How steeply right completions change with each cell of the start picture, `(SIDE, SIDE)` float."""
     start = draw(START, SIDE * CELL, SIDE * CELL)
     picture = torch.tensor(start).permute(2, 0, 1).float() / 255
-    sight, total = Sight(processor()), np.zeros((SIDE, SIDE))
+    preprocessor, total = Preprocessor(processor()), np.zeros((SIDE, SIDE))
     base = model().requires_grad_(False)
     for row in find_task(task).rows("train", ROWS, seed):
         messages, tools = opening(row, [])
@@ -155,7 +155,7 @@ def sensitivity(task: str, seed: int) -> np.ndarray:
         said = processor().tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
         batch = processor()(text=[prompt], images=[Image.fromarray(start)], return_tensors="pt")
         seen = picture.clone().requires_grad_(True)
-        log_likelihood(base, sight, batch, said, [seen]).sum().backward()
+        log_likelihood(base, preprocessor, batch, said, [seen]).sum().backward()
         squares = seen.grad.square().reshape(3, SIDE, CELL, SIDE, CELL)
         total += squares.mean(dim=(0, 2, 4)).sqrt().numpy()
     return total / ROWS

@@ -29,10 +29,10 @@ from baselines import LINEAR
 from cells import once, read
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
-from pixeltune.base import load_model
-from pixeltune.placement import place_image
-from pixeltune.png import data_url, encode
-from pixeltune.tasks import sums
+from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.data.placement import place_image
+from pixeltune.model.loading import load_model
+from pixeltune.tasks.synthetic import sums
 from pixeltune.tiny import PATH
 from reference_memory import save_random_model
 
@@ -110,7 +110,7 @@ class Artworks:
             pixels.add_(0.2 * torch.randn_like(pixels)).clamp_(0, 1)
 
     def send(self, url: str, prompt: list[dict]) -> tuple[str, list[dict], int]:
-        picture = data_url(encode(self.model.get_artwork_image(), {}))
+        picture = data_url(encode_png(self.model.get_artwork_image(), {}))
         return "base", place_image(prompt, picture), len(picture)
 
 

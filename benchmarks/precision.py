@@ -18,23 +18,19 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from pixeltune.torchvision_cpu import declare_operators
+import numpy as np
+import torch
+from peft import get_peft_model
+from torch.nn.functional import cosine_similarity
 
-declare_operators()
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from peft import get_peft_model  # noqa: E402
-from torch.nn.functional import cosine_similarity  # noqa: E402
-
-from accuracy_table import interval, share  # noqa: E402
-from cells import once, read  # noqa: E402
-from paintings import amounts, begin, painting, processor, right  # noqa: E402
-from pixeltune.adapter import ArtConfig  # noqa: E402
-from pixeltune.artwork import Artwork  # noqa: E402
-from pixeltune.base import load_model  # noqa: E402
-from pixeltune.placement import place_row  # noqa: E402
-from pixeltune.tasks import find_task  # noqa: E402
+from accuracy_table import interval, share
+from cells import once, read
+from paintings import amounts, begin, painting, processor, right
+from pixeltune.adapter import ArtConfig
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.data.placement import place_row
+from pixeltune.model.loading import load_model
+from pixeltune.tasks.base import find_task
 
 OUT = Path(__file__).parent / "results" / "precision.json"
 TASKS = ["sums", "calls"]

@@ -19,10 +19,10 @@ import tempfile
 from pathlib import Path
 
 from machine import machine
-from pixeltune.base import load_model, load_processor
-from pixeltune.files import write_atomically
-from pixeltune.tasks import calls
-from pixeltune.train import paint, parse
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.tasks.synthetic import calls
+from pixeltune.training.paint import paint, parse
+from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "reference_memory.json"
 SIDES = [(method, beta) for method in ("artwork", "full") for beta in (0.0, 0.1)]

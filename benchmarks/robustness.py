@@ -20,11 +20,11 @@ import transformers
 
 from accuracy_table import floats, interval, table
 from cells import once, read
-from pixeltune.base import load_model, load_processor, weights_sha256
-from pixeltune.robustness import DISTORTIONS, measure
-from pixeltune.statistics import bootstrap
-from pixeltune.tasks import find_task
-from pixeltune.train import paint, parse
+from pixeltune.evaluation.robustness import DISTORTIONS, measure
+from pixeltune.evaluation.statistics import bootstrap
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.tasks.base import find_task
+from pixeltune.training.paint import paint, parse
 
 OUT = Path(__file__).parent / "results" / "robustness.json"
 FLAGS = "--train_rows 1000 --per_device_train_batch_size 16 --learning_rate 0.03 --score_steps 0"

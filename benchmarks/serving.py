@@ -28,10 +28,10 @@ import torch
 from baselines import LINEAR
 from cells import once, read
 from pixeltune.adapter import ArtConfig
-from pixeltune.base import load_model
-from pixeltune.placement import place_image
-from pixeltune.png import data_url, encode
-from pixeltune.tasks import sums
+from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.data.placement import place_image
+from pixeltune.model.loading import load_model
+from pixeltune.tasks.synthetic import sums
 from pixeltune.tiny import PATH
 from reference_memory import save_random_model
 
@@ -113,7 +113,7 @@ def adapters(base: str, lora: str) -> tuple[str, str]:
     wearing = get_peft_model(load_model(base), ArtConfig(image_tokens=64, start="noise"))
     config = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, init_lora_weights=False)
     get_peft_model(load_model(base), config).save_pretrained(lora)
-    return data_url(encode(wearing.get_artwork_image(), {})), lora
+    return data_url(encode_png(wearing.get_artwork_image(), {})), lora
 
 
 async def ask_all(url: str, model: str, conversations: list, at_once: int) -> tuple[float, list[float]]:

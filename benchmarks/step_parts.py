@@ -28,8 +28,8 @@ from torch.utils._pytree import tree_leaves
 
 import pixeltune.adapter.model as adapter
 from cells import once, read
-from pixeltune.base import load_model, load_processor
-from pixeltune.sight import Sight
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.model.preprocessing import Preprocessor
 from reference_memory import save_random_model
 from steps import make_step
 
@@ -135,7 +135,7 @@ def timed(step: Callable[[], None], language_model: torch.nn.Module) -> dict[str
 @contextmanager
 def _watched(took: dict[str, float], stamp: Callable[..., None]) -> Iterator[None]:
     """Processor, tower and backward call the clock while this lasts."""
-    backward, encode, pixel_values = Tensor.backward, adapter.encode, Sight.pixel_values
+    backward, encode, pixel_values = Tensor.backward, adapter.encode, Preprocessor.pixel_values
 
     def timed_backward(self: Tensor, *args: Any, **kwargs: Any) -> None:
         stamp("backward begin")
@@ -151,17 +151,21 @@ def _watched(took: dict[str, float], stamp: Callable[..., None]) -> Iterator[Non
                 tensor.register_hook(partial(stamp, "text back end"))  # the last of them counts
         return made
 
-    def timed_pixel_values(self: Sight, image: Tensor) -> dict[str, Tensor]:
+    def timed_pixel_values(self: Preprocessor, image: Tensor) -> dict[str, Tensor]:
         begin = time.perf_counter()
         made = pixel_values(self, image)
         took["processor"] += time.perf_counter() - begin
         return made
 
-    Tensor.backward, adapter.encode, Sight.pixel_values = timed_backward, timed_encode, timed_pixel_values
+    Tensor.backward, adapter.encode, Preprocessor.pixel_values = (
+        timed_backward,
+        timed_encode,
+        timed_pixel_values,
+    )
     try:
         yield
     finally:
-        Tensor.backward, adapter.encode, Sight.pixel_values = backward, encode, pixel_values
+        Tensor.backward, adapter.encode, Preprocessor.pixel_values = backward, encode, pixel_values
 
 
 def table(cells: dict) -> str:

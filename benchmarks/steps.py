@@ -22,20 +22,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pixeltune.torchvision_cpu import declare_operators
+import torch
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-declare_operators()
-
-import torch  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer  # noqa: E402
-
-from baselines import adapt  # noqa: E402
-from machine import machine  # noqa: E402
-from pixeltune.base import load_model, load_processor  # noqa: E402
-from pixeltune.files import write_atomically  # noqa: E402
-from pixeltune.prefix import SharedPrefix  # noqa: E402
-from reference_memory import save_random_model  # noqa: E402
+from baselines import adapt
+from machine import machine
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.model.shared_prefix.prefix import SharedPrefix
+from pixeltune.writing import write_atomically
+from reference_memory import save_random_model
 
 RESULTS = Path(__file__).parent / "results"
 SEED, GROUP = 42, 8

@@ -18,13 +18,13 @@ import numpy as np
 from PIL import Image
 
 from machine import machine
-from pixeltune.base import load_model, load_processor
-from pixeltune.evaluate import evaluate
-from pixeltune.files import write_atomically
-from pixeltune.statistics import wilson
-from pixeltune.systems import Local
-from pixeltune.tasks import calls, sums, turns
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.evaluation.statistics import wilson
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.tasks.synthetic import calls, sums, turns
 from pixeltune.tiny import behaviours, curriculum, pictures
+from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "tiny_card.json"
 MADE_BY = "python benchmarks/tiny_card.py"
@@ -49,7 +49,7 @@ def obedience(model, processor, how: str, rows: int) -> dict:
             items = [row for row in task.rows("test", 6 * rows, seed=2) if row["call"] == "null"][:rows]
         picture = Image.fromarray(pictures.card(told, eyes)) if how == "card" else None
         instruction = behaviours.instruct(told, rng) if how == "words" else ""
-        result = evaluate(task, items, Local(model, processor, picture), instruction)
+        result = score_rows(task, items, InProcess(model, processor, picture), instruction)
         shown = [behaviours.shown(record["completions"][0]) for record in result.records]
         right = sum(told.items() <= seen.items() for seen in shown)
         out[f"{task.NAME}: {', '.join(told.values())}"] = proportion(right, len(items))
@@ -65,7 +65,7 @@ def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
     asked = [[TOLD, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
     for _ in range(boards):
         names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
-        system = Local(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
+        system = InProcess(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
         said = system.complete(asked, [None] * len(asked), 12)
         places = curriculum.PLACES.items()
         for reply, (place, (r, c)) in zip(said, places, strict=True):
@@ -80,7 +80,7 @@ def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
     for name, place in shown:
         picture = Image.fromarray(pictures.one_tile(name, curriculum.PLACES[place], eyes))
         asked = [TOLD, {"role": "user", "content": curriculum.tile_question(place)}]
-        (reply,) = Local(model, processor, picture).complete([asked], [None], 12)
+        (reply,) = InProcess(model, processor, picture).complete([asked], [None], 12)
         right += reply.text == f"{place} {name}"
     return proportion(right, len(shown))
 
@@ -98,7 +98,7 @@ def main() -> None:
     for task in (sums, calls, turns):
         rows = [row for seed in arguments.seeds for row in task.rows("test", arguments.rows, seed)]
         for key, instruction in (("untold", ""), ("best instruction", task.INSTRUCTION)):
-            result = evaluate(task, rows, Local(model, processor), instruction).summary()
+            result = score_rows(task, rows, InProcess(model, processor), instruction).summary()
             skills.setdefault(task.NAME, {})[key] = result
             print(task.NAME, key, result, flush=True)
     report = {

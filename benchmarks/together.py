@@ -21,9 +21,9 @@ import beauty
 from accuracy_table import floats, interval, share
 from cells import once, read
 from paintings import amounts, begin, marks, model, processor
-from pixeltune.statistics import bootstrap
-from pixeltune.systems import Local
-from pixeltune.tasks import find_task
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.statistics import bootstrap
+from pixeltune.tasks.base import find_task
 
 OUT = Path(__file__).parent / "results" / "together.json"
 TASKS = ["sums", "calls"]
@@ -61,7 +61,7 @@ def names(task: str, setting: str, second: str) -> tuple[str, str]:
 def measure(task: str, order: list[str], rows: int) -> dict:
     first, second = (Image.open(beauty.PICTURES / f"{name}.png").convert("RGB") for name in order)
     asked = [{**row, "images": [second]} for row in find_task(task).rows("test", rows, SEED)]
-    return {"right": marks(task, asked, Local(model(), processor(), first))}
+    return {"right": marks(task, asked, InProcess(model(), processor(), first))}
 
 
 def table(cells: dict) -> str:

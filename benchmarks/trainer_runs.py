@@ -18,15 +18,15 @@ from PIL import Image
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import NoOpGuard
-from pixeltune.base import load_model, load_processor, weights_sha256
-from pixeltune.canvas import Canvas, start_picture
-from pixeltune.evaluate import evaluate
-from pixeltune.objectives import OBJECTIVES, contrast, rendered
-from pixeltune.placement import place_row
-from pixeltune.sight import Sight
-from pixeltune.systems import Local
-from pixeltune.tasks import calls
+from pixeltune.data.placement import place_row
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.picture.canvas import Canvas, start_picture
+from pixeltune.tasks.synthetic import calls
 from pixeltune.tiny import PATH as TINY
+from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 
 ROOT = Path(__file__).parents[1]
 TEACHER = ROOT / "docs/images/calls.png"  # the finished artwork that teachers wear
@@ -229,7 +229,7 @@ def train(name: str, habits: dict, folder: str) -> dict:
     model, processor = load_model("tiny"), load_processor("tiny")
     processor.tokenizer.padding_side = "left"  # as TRL loads it; A2PO generates with whatever side it gets
     art = ArtConfig(image_tokens=64, start="grey")
-    before, block = weights_sha256(model), art.block(Sight(processor))
+    before, block = weights_sha256(model), art.block(Preprocessor(processor))
     placed = rows_for(recipe.rows, habits, block, processor)
     extra = {} if recipe.model == "wrapped" else {"peft_config": art}
     if "reward" in recipe.needs:
@@ -250,13 +250,13 @@ def train(name: str, habits: dict, folder: str) -> dict:
     trainer.train()
     pixels = trainer.model.get_artwork_image()
     seconds = time.perf_counter() - started
-    system = Local(load_model("tiny"), processor, Image.fromarray(pixels))
+    system = InProcess(load_model("tiny"), processor, Image.fromarray(pixels))
     return {
         "steps": trainer.state.global_step,
         "pixels_moved": float(np.abs(pixels.astype(int) - first).mean()),
         "gradient_seen": bool(guard.pushed),
         "base_unchanged": weights_sha256(trainer.model.get_base_model()) == before,
-        "after": evaluate(calls, calls.rows("test", HELD_OUT), system).summary(),
+        "after": score_rows(calls, calls.rows("test", HELD_OUT), system).summary(),
         "seconds": round(seconds, 1),
     }
 
@@ -264,10 +264,10 @@ def train(name: str, habits: dict, folder: str) -> dict:
 def find_habits() -> dict:
     """What the model says to the training rows while it looks at the start picture; its held-out score."""
     model, processor = load_model("tiny"), load_processor("tiny")
-    system = Local(model, processor, Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8()))
-    own = evaluate(calls, calls.rows("train", TRAIN_ROWS, SEED), system).records
+    system = InProcess(model, processor, Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8()))
+    own = score_rows(calls, calls.rows("train", TRAIN_ROWS, SEED), system).records
     return {
         "said": [record["completions"][0] for record in own],
         "scores": [record["score"] for record in own],
-        "before": evaluate(calls, calls.rows("test", HELD_OUT), system).summary(),
+        "before": score_rows(calls, calls.rows("test", HELD_OUT), system).summary(),
     }

@@ -19,14 +19,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from machine import machine
-from pixeltune.files import write_atomically
 from pixeltune.tiny import PATH as TINY
+from pixeltune.writing import write_atomically
 from trainer_runs import HELD_OUT, RECIPES, ROOT, SEED, TRAIN_ROWS, find_habits, find_trainers, train
 
 OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/objectives.md"
 BEGIN, END = "<!-- trainers: begin -->", "<!-- trainers: end -->"
-VERBS = ("SFTTrainer", "DPOTrainer", "KTOTrainer", "GRPOTrainer", "RLOOTrainer")  # tests/test_objectives.py
-TESTED = ("orpo.ORPOTrainer", "cpo.CPOTrainer", "gkd.GKDTrainer")  # tests/test_trainers.py
+VERBS = (
+    "SFTTrainer",
+    "DPOTrainer",
+    "KTOTrainer",
+    "GRPOTrainer",
+    "RLOOTrainer",
+)  # tests/training/test_objectives.py
+TESTED = ("orpo.ORPOTrainer", "cpo.CPOTrainer", "gkd.GKDTrainer")  # tests/benchmarks/test_trainers.py
 SUPPORTED = VERBS + TESTED  # what the table may call so
 
 

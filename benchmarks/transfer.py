@@ -24,9 +24,9 @@ from accuracy_tasks import part
 from baselines import train
 from cells import once, read
 from paintings import base_hash, begin, marks, model, processor
-from pixeltune.drawings import draw
-from pixeltune.systems import Local
-from pixeltune.tasks import find_task
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.picture.drawings import draw
+from pixeltune.tasks.base import find_task
 
 OUT = Path(__file__).parent / "results" / "transfer.json"
 PICTURES = Path(__file__).parents[1] / "docs" / "images" / "beauty"
@@ -73,10 +73,10 @@ def copy(name: str, steps: int) -> Any:
 def measure(name: str, n: int, steps: int) -> dict:
     """A 1 or 0 for each of `n` test rows, by task and by what stands in front."""
     changed, cell = copy(name, steps), {}
-    plain = Local(changed, processor())
+    plain = InProcess(changed, processor())
     systems = {"off": plain, "told": plain}
-    systems["start"] = Local(changed, processor(), Image.fromarray(draw("tools", 256, 256)))
-    systems |= {f"artwork of {task}": Local(changed, processor(), artwork(task)) for task in TASKS}
+    systems["start"] = InProcess(changed, processor(), Image.fromarray(draw("tools", 256, 256)))
+    systems |= {f"artwork of {task}": InProcess(changed, processor(), artwork(task)) for task in TASKS}
     for task in TASKS:
         module = find_task(task)
         rows = module.rows("test", n, SEED)

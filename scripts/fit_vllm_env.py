@@ -9,8 +9,8 @@ Two things go wrong when packages from the ordinary registry meet the CPU build 
    then registers a fake kernel for an operator that nobody declared
    (https://github.com/pytorch/vision/issues/9077, seen with torchvision 0.22 to 0.28). Image processors
    need none of those operators, so declaring the two schemas is enough. pixeltune itself does so in
-   `pixeltune.torchvision_cpu`; the server stays unmodified, hence a `.pth` file, which Python reads at
-   start-up in every process of the environment.
+   `pixeltune.model.compat.torchvision_cpu`; the server stays unmodified, hence a `.pth` file, which Python
+   reads at start-up in every process of the environment.
 2. torchaudio and torchcodec, installed as dependencies of vLLM, fail to import for the same reason and
    take the libraries that merely probe for them down. They serve sound and video: they are removed.
 

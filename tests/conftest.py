@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
+import pixeltune  # noqa: F401  before transformers: where torchvision is a CUDA build beside a CPU torch
 from vllm_server import vllm_server
 
 
@@ -69,7 +70,7 @@ def painted_folder(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def _paintings(painted_folder: Path) -> dict:
     """Task name to (artwork, model that wears it); painted once per session, in about a minute."""
-    from pixeltune.train import paint, parse
+    from pixeltune.training.paint import paint, parse
 
     out = {}
     for name in ("calls", "sums"):

@@ -7,21 +7,16 @@ import json
 from pathlib import Path
 
 import torch
-
-from pixeltune.torchvision_cpu import declare_operators
-
-declare_operators()
-
-import transformers  # noqa: E402
-from tokenizers.pre_tokenizers import ByteLevel  # noqa: E402
-from transformers import (  # noqa: E402
+import transformers
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     PreTrainedModel,
     ProcessorMixin,
     Qwen2Tokenizer,
 )
-from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor  # noqa: E402
+from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
 FAMILIES = ("qwen2_5_vl", "qwen3_vl", "qwen3_5")
 """Those for which every test of the adapter runs."""

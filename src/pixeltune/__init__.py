@@ -5,4 +5,8 @@ loss flows through the untouched model into the pixels of one image, the artwork
 sent with every request to an unmodified engine and works like an adapter.
 """
 
+from pixeltune.model.compat.torchvision_cpu import declare_before_import
+
 __version__ = "0.1.0"
+
+declare_before_import()

@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import TrainerCallback
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.callbacks import Clock, HeldOutScore, PixelProgress, SnapshotCallback
-from pixeltune.evaluate import result
+from pixeltune.evaluation.scoring import result
+from pixeltune.training.callbacks import Clock, HeldOutScore, PixelProgress, SnapshotCallback
 from training import make_trainer
 
 
@@ -81,7 +81,7 @@ def test_the_bar_stands_a_step_without_a_reward():
 
 def test_the_clock_goes_on_where_a_checkpoint_stopped(monkeypatch):
     now = 100.0
-    monkeypatch.setattr("pixeltune.callbacks.time.monotonic", lambda: now)
+    monkeypatch.setattr("pixeltune.training.callbacks.time.monotonic", lambda: now)
     state = SimpleNamespace(stateful_callbacks={}, log_history=[{"step": 1}])
     first = Clock()
     first.on_train_begin(None, state, None)
@@ -99,7 +99,7 @@ def test_the_clock_goes_on_where_a_checkpoint_stopped(monkeypatch):
 
 def test_a_score_does_not_take_the_place_of_its_steps_loss(monkeypatch, tmp_path):
     """Transformers takes a step as logged once anything was logged in it."""
-    monkeypatch.setattr("pixeltune.callbacks.evaluate", lambda *_: result([]))
+    monkeypatch.setattr("pixeltune.training.callbacks.score_rows", lambda *_: result([]))
     control = SimpleNamespace(should_log=True)
 
     def log(entry):

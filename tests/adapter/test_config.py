@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.drawings import draw
+from pixeltune.picture.drawings import draw
 
 
 def test_the_canvas_follows_the_settings(tmp_path):

@@ -12,8 +12,8 @@ from peft import get_peft_model
 import families
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
-from pixeltune.base import check_devices, load_model
-from pixeltune.placement import place
+from pixeltune.data.placement import place
+from pixeltune.model.loading import check_devices, load_model
 from pretend_devices import SECOND, second_device
 from training import make_trainer
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 import families
 from pixeltune.adapter import ArtConfig
-from pixeltune.prefix import EXACT, SharedPrefix
-from pixeltune.tree import grow
+from pixeltune.model.shared_prefix.prefix import EXACT, SharedPrefix
+from pixeltune.model.shared_prefix.tree import grow
 from test_model import layer_of, paint, served_rows, text_rows
 from test_prefix import BATCHES, painted, relative, rows, run, tree
 from test_training import fingerprint, losses
@@ -93,7 +93,7 @@ def test_a_step_moves_all_pixels_and_generation_sees_it(family, checkpoint):
 
 def test_the_shared_prefix_is_exact_or_is_not_used(family, checkpoint, monkeypatch):
     said, trees = [], []
-    monkeypatch.setattr("pixeltune.prefix.logger.warning_once", said.append)
+    monkeypatch.setattr("pixeltune.model.shared_prefix.prefix.logger.warning_once", said.append)
     model, processor = painted(checkpoint)
     name = type(model.base_model._prefix.language_model).__name__
     batches = BATCHES["groups"][2:6], BATCHES["one system message"]
@@ -106,7 +106,9 @@ def test_the_shared_prefix_is_exact_or_is_not_used(family, checkpoint, monkeypat
         assert name in said[0]
         return
     assert name in EXACT
-    monkeypatch.setattr("pixeltune.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1])
+    monkeypatch.setattr(
+        "pixeltune.model.shared_prefix.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1]
+    )
     for talks, side in zip(batches, ("both", "left"), strict=False):
         batch = rows(model, processor, talks, side)
         shared = run(model, batch)
@@ -163,7 +165,7 @@ def test_ten_steps_of_trl(checkpoint_of, tmp_path):
 
 def test_experts_that_are_balanced_fall_back_and_say_so(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("pixeltune.prefix.logger.warning_once", said.append)
+    monkeypatch.setattr("pixeltune.model.shared_prefix.prefix.logger.warning_once", said.append)
     model, processor = painted(families.save("qwen3_vl_moe", tmp_path))
     batch = rows(model, processor, BATCHES["questions"], "right")
     assert tree(model, batch, use_cache=False) is not None
@@ -180,7 +182,7 @@ def test_experts_that_are_balanced_fall_back_and_say_so(tmp_path, monkeypatch):
 )
 def test_what_depends_on_the_length_falls_back_and_says_so(name, value, reason, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("pixeltune.prefix.logger.warning_once", said.append)
+    monkeypatch.setattr("pixeltune.model.shared_prefix.prefix.logger.warning_once", said.append)
     model, processor = painted(families.save("mistral3", tmp_path))
     batch = rows(model, processor, BATCHES["questions"], "right")
     assert tree(model, batch, use_cache=False) is not None

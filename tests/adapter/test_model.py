@@ -8,7 +8,7 @@ from PIL import Image
 import families
 from conftest import reopened
 from pixeltune.adapter import ArtConfig, ArtLayer
-from pixeltune.placement import place
+from pixeltune.data.placement import place
 
 CONVERSATIONS = [
     [{"role": "user", "content": "hi"}],

@@ -11,9 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 import families
 from pixeltune.adapter import ArtConfig
-from pixeltune.placement import place
-from pixeltune.prefix import SharedPrefix
-from pixeltune.tree import grow
+from pixeltune.data.placement import place
+from pixeltune.model.shared_prefix.prefix import SharedPrefix
+from pixeltune.model.shared_prefix.tree import grow
 
 TOOLS = [{"type": "function", "function": {"name": "add", "description": "Add", "parameters": {}}}]
 
@@ -74,9 +74,9 @@ def painted(checkpoint):
     if "Moe" in type(model).__name__:  # torch's grouped matrix product has no float64
         model.set_experts_implementation("eager")
     model = get_peft_model(model.double(), ArtConfig(start="noise")).train()
-    sight = model.base_model._sight(model.active_peft_config)
-    see = sight._call
-    sight._call = lambda picture: _undisturbed(see, picture)
+    preprocessor = model.base_model._preprocessor(model.active_peft_config)
+    see = preprocessor._call
+    preprocessor._call = lambda picture: _undisturbed(see, picture)
     return model, processor
 
 
@@ -117,7 +117,9 @@ def test_it_equals_the_plain_forward(checkpoint, name, side, monkeypatch):
     model, processor = painted(checkpoint)
     batch = rows(model, processor, BATCHES[name], side)
     trees = []
-    monkeypatch.setattr("pixeltune.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1])
+    monkeypatch.setattr(
+        "pixeltune.model.shared_prefix.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1]
+    )
     shared = run(model, batch)
     again = run(model, batch)  # now the text before the artwork is not computed
     with monkeypatch.context() as patch:
@@ -138,7 +140,9 @@ def test_gradient_checkpointing_reads_the_same_prefix_again(checkpoint, monkeypa
     reference = run(model, batch, nullcontext)
     model.gradient_checkpointing_enable()
     trees = []
-    monkeypatch.setattr("pixeltune.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1])
+    monkeypatch.setattr(
+        "pixeltune.model.shared_prefix.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1]
+    )
     for one, two in zip(run(model, batch, nullcontext), reference, strict=True):
         assert relative(one, two) < 1e-6
     assert trees[0] is not None
@@ -166,7 +170,7 @@ def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_forward(checkpoint, 
 
 def test_reentrant_checkpointing_falls_back_and_says_so(checkpoint, monkeypatch):
     said = []
-    monkeypatch.setattr("pixeltune.prefix.logger.warning_once", said.append)
+    monkeypatch.setattr("pixeltune.model.shared_prefix.prefix.logger.warning_once", said.append)
     model, processor = painted(checkpoint)
     batch = rows(model, processor, BATCHES["groups"], "right")
     model.gradient_checkpointing_enable({"use_reentrant": True})
@@ -176,7 +180,7 @@ def test_reentrant_checkpointing_falls_back_and_says_so(checkpoint, monkeypatch)
 
 def test_layers_that_cannot_be_forked_fall_back_and_say_so(checkpoint, monkeypatch):
     said = []
-    monkeypatch.setattr("pixeltune.prefix.logger.warning_once", said.append)
+    monkeypatch.setattr("pixeltune.model.shared_prefix.prefix.logger.warning_once", said.append)
     model, processor = painted(checkpoint)
     batch = rows(model, processor, BATCHES["groups"], "right")
     model.base_model._prefix.kinds = ["sliding_attention", "full_attention"]

@@ -8,19 +8,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for families.py
 
-from pixeltune.torchvision_cpu import declare_operators
 
-declare_operators()  # before transformers is imported
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
 
-import torch  # noqa: E402
-from datasets import Dataset  # noqa: E402
-from transformers import TrainerCallback  # noqa: E402
-from trl import SFTConfig, SFTTrainer  # noqa: E402
-
-import families  # noqa: E402
-from pixeltune.adapter import ArtConfig  # noqa: E402
-from pixeltune.placement import place_dataset  # noqa: E402
-from pixeltune.sight import Sight  # noqa: E402
+import families
+from pixeltune.adapter import ArtConfig
+from pixeltune.data.placement import place_dataset
+from pixeltune.model.preprocessing import Preprocessor
 
 torch.set_num_threads(1)
 
@@ -29,7 +26,7 @@ def make_trainer(
     checkpoint: str, output: str, config: ArtConfig, callbacks=(), rows=None, **settings
 ) -> SFTTrainer:
     model, processor = families.load(checkpoint)
-    dataset = place_dataset(Dataset.from_list(rows or families.rows()), config.block(Sight(processor)))
+    dataset = place_dataset(Dataset.from_list(rows or families.rows()), config.block(Preprocessor(processor)))
     settings = {
         "max_steps": 4,
         "per_device_train_batch_size": 4,

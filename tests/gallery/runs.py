@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixeltune.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork, Provenance
 
 STEPS = 12
 

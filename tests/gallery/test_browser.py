@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixeltune.cli import main
+from pixeltune.cli.main import main
 from pixeltune.gallery.maps import TokenMaps, store_maps
 from pixeltune.gallery.run import read_run
 from runs import make_evaluation, make_run

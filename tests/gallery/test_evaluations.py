@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from pixeltune.evaluate import result
+from pixeltune.evaluation.report import summary
+from pixeltune.evaluation.scoring import result
 from pixeltune.gallery.evaluations import ROWS_SHOWN, read_evaluation
-from pixeltune.report import summary
 from runs import make_evaluation
 
 
@@ -28,7 +28,7 @@ def test_tables_intervals_and_answers(tmp_path):
 
 
 def test_what_the_evaluation_itself_writes_is_read(tmp_path):
-    """A summary made by `pixeltune.report`, with groups, a metric, failures and nothing answered."""
+    """A summary by `pixeltune.evaluation.report`, with groups, a metric, failures and nothing answered."""
 
     class Task:
         metrics = staticmethod(lambda rows, answers: {"f1": 0.5})

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixeltune.artwork import Artwork
-from pixeltune.base import load_model, load_processor
-from pixeltune.check import log_probs
-from pixeltune.cli import main
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.cli.main import main
+from pixeltune.data.placement import place_image
+from pixeltune.evaluation.backends import InProcess, image_parts
+from pixeltune.evaluation.check import log_probs
 from pixeltune.gallery.maps import FILE, TokenMaps, log_likelihood, read_maps, store_maps, token_maps
-from pixeltune.placement import place_image
-from pixeltune.sight import Sight
-from pixeltune.systems import Local, image_parts
-from pixeltune.tasks import sums
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.tasks.synthetic import sums
 from runs import provenance
 
 START = np.full((256, 256, 3), 128, np.uint8)
@@ -39,7 +39,9 @@ def asked(artwork):
     model, processor = load_model("tiny"), load_processor("tiny")
     row = sums.rows("test", 1)[0]
     text = (
-        Local(model, processor, artwork.image).complete([row["prompt"]], [None], sums.MAX_NEW_TOKENS)[0].text
+        InProcess(model, processor, artwork.image)
+        .complete([row["prompt"]], [None], sums.MAX_NEW_TOKENS)[0]
+        .text
     )
     said = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
     messages = image_parts(place_image(row["prompt"], ""))
@@ -74,12 +76,12 @@ def test_the_gradient_is_the_slope(maps, artwork, asked):
     import torch
 
     model, processor, messages, said = asked.parts
-    sight = Sight(processor)
+    preprocessor = Preprocessor(processor)
     prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     batch = processor(text=[prompt], images=[artwork.image], return_tensors="pt")
     picture = torch.tensor(artwork.pixels).permute(2, 0, 1).float() / 255
     picture.requires_grad_(True)
-    log_likelihood(model, sight, batch, said, [picture]).sum().backward()
+    log_likelihood(model, preprocessor, batch, said, [picture]).sum().backward()
     square = (slice(None), slice(64, 96), slice(128, 160))
     direction = torch.zeros_like(picture)
     direction[square] = picture.grad[square]
@@ -87,7 +89,7 @@ def test_the_gradient_is_the_slope(maps, artwork, asked):
     step = 0.01 / float(direction.abs().max())
     with torch.no_grad():
         sides = [picture + step * direction, picture - step * direction]
-        up, down = log_likelihood(model, sight, batch, said, sides).tolist()
+        up, down = log_likelihood(model, preprocessor, batch, said, sides).tolist()
     slope = (up - down) / (2 * step * float(length))
     assert maps.gradient[2][4] == pytest.approx(float(length) / 3072**0.5, rel=1e-3)
     assert slope == pytest.approx(float(length), rel=0.1)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from pixeltune.artwork import Artwork
+from pixeltune.artwork.artwork import Artwork
 from pixeltune.gallery.run import FRAMES, Point, evenly, read_run
 from runs import STEPS, history, make_evaluation, make_run, pixels, plain_png, provenance, sample, write
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pixeltune.cli import main
+from pixeltune.cli.main import main
 from pixeltune.gallery import site
 from pixeltune.gallery.records import MAX_TEXT
 from runs import STEPS, make_evaluation, make_run, sample, write
@@ -269,7 +269,7 @@ def test_bad_input_is_one_line_and_writes_nothing(words, message, tmp_path, caps
 def test_help_and_a_gallery_need_no_torch(tmp_path):
     make_run(tmp_path / "run")
     code = (
-        "import sys\nfrom pixeltune.cli import main\n"
+        "import sys\nfrom pixeltune.cli.main import main\n"
         f"main(['gallery', {str(tmp_path / 'run')!r}, '--out', {str(tmp_path / 'site')!r}])\n"
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)\n"
         "main(['gallery', '--help'])"

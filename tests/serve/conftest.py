@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import Served, gateway, make_artwork
+from gateways import Served, gateway, make_artwork
 from stub_engine import StubEngine
 
 

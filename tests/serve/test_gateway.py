@@ -14,12 +14,12 @@ import time
 import openai
 import pytest
 
+from gateways import curl, gateway, make_artwork, wait
 from pixeltune.serve.forward import Forward
 from pixeltune.serve.gateway import Gateway
 from pixeltune.serve.reply import Limits
 from pixeltune.serve.shelf import Shelf
 from pixeltune.serve.upstreams import Upstreams
-from serving import curl, gateway, make_artwork, wait
 from stub_engine import StubEngine
 
 USER = [{"role": "user", "content": "How many?"}]

@@ -9,13 +9,13 @@ from pathlib import Path
 import openai
 import pytest
 
-from pixeltune.client import with_artwork
-from pixeltune.engine import Engine
-from pixeltune.evaluate import evaluate
-from pixeltune.placement import place_image, place_input
-from pixeltune.systems import Remote
-from pixeltune.tasks import calls, sums
-from serving import curl, gateway
+from gateways import curl, gateway
+from pixeltune.data.placement import place_image, place_input
+from pixeltune.engines.client import with_artwork
+from pixeltune.engines.engine import Engine
+from pixeltune.evaluation.backends import OnEngine
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.tasks.synthetic import calls, sums
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 IDS = {"return_token_ids": True, "skip_special_tokens": False}
@@ -169,8 +169,8 @@ def test_vllm_refuses_a_name_it_does_not_know(by_hand):
 def test_our_own_evaluation_through_the_gateway(served, vllm_url, painted):
     """By name through the gateway, and with the picture by hand: the same completions, many at a time."""
     rows = calls.rows("test", 30, seed=9)
-    named = evaluate(calls, rows, Remote(Engine(served.url, "calls"), None))
-    sent = evaluate(calls, rows, Remote(Engine(vllm_url), painted["calls"].data_url()))
+    named = score_rows(calls, rows, OnEngine(Engine(served.url, "calls"), None))
+    sent = score_rows(calls, rows, OnEngine(Engine(vllm_url), painted["calls"].data_url()))
     assert [r["completions"] for r in named.records] == [r["completions"] for r in sent.records]
     assert named.accuracy > 0.7
 
@@ -228,7 +228,7 @@ metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}
     (results,) = (tmp_path / "out").rglob("results*.json")
     report = json.loads(results.read_text())
     score = report["results"]["pixeltune_sums"]["exact_match,last"]
-    assert score >= 0.75  # without the picture none is right (tests/test_served.py)
+    assert score >= 0.75  # without the picture none is right (tests/engines/test_served.py)
     for name in ("gsm8k-cot-zeroshot", "boolean_expressions"):  # beyond the bundled model, but they run
         assert report["n-samples"][name]["effective"] >= 1
         assert 0 <= report["results"][name]["exact_match,flexible-extract"] <= 1

@@ -13,9 +13,9 @@ import openai
 import pytest
 import uvicorn
 
-from pixeltune.cli import main
+from gateways import gateway, make_artwork, wait
+from pixeltune.cli.main import main
 from pixeltune.serve import protocol, server
-from serving import gateway, make_artwork, wait
 
 HEAVY = ("torch", "transformers", "openai", "pydantic", "datasets", "huggingface_hub")
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from pixeltune.artwork import ArtworkError
+from gateways import make_artwork
+from pixeltune.artwork.artwork import ArtworkError
 from pixeltune.serve.shelf import Shelf
-from serving import make_artwork
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import json
 import openai
 import pytest
 
+from gateways import gateway, make_artwork, wait
 from pixeltune.serve import upstreams as module
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.upstreams import Upstreams
-from serving import gateway, make_artwork, wait
 from stub_engine import StubEngine
 
 URLS = [f"http://engine-{i}:8000" for i in range(4)]

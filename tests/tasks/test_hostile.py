@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixeltune.tasks import BENCHMARKS, calls, find_rows, find_task, sums
+from pixeltune.tasks.base import BENCHMARKS, find_rows, find_task
+from pixeltune.tasks.synthetic import calls, sums
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXAMPLES = 10_000

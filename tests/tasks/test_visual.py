@@ -4,13 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.ops import box_iou
 
 from pixeltune.tasks.visual import box_overlap, class_equality, overlap, parse_box
-from pixeltune.torchvision_cpu import declare_operators
-
-declare_operators()
-
-from torchvision.ops import box_iou  # noqa: E402
 
 corner = st.integers(0, 1000)
 boxes = st.tuples(corner, corner, corner, corner).filter(lambda b: b[0] < b[2] and b[1] < b[3])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pixeltune.base import load_processor
+from pixeltune.model.loading import load_processor
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from pixeltune import tiny
-from pixeltune.base import load_model, load_processor
-from pixeltune.evaluate import evaluate
-from pixeltune.systems import Local
-from pixeltune.tasks import calls, sums, turns
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.loading import load_model, load_processor
+from pixeltune.tasks.synthetic import calls, sums, turns
 from pixeltune.tiny import architecture, behaviours, pictures
 from tiny_card import board_colours, tile_colours
 
@@ -78,8 +78,8 @@ def test_the_template_renders_tools_calls_and_results(stock):
 )
 def test_able_when_told_and_badly_behaved_when_not(stock, task, told, untold):
     rows = task.rows("test", 100, seed=3)
-    assert evaluate(task, rows, Local(*stock), task.INSTRUCTION).accuracy >= told
-    assert evaluate(task, rows, Local(*stock)).accuracy <= untold
+    assert score_rows(task, rows, InProcess(*stock), task.INSTRUCTION).accuracy >= told
+    assert score_rows(task, rows, InProcess(*stock)).accuracy <= untold
 
 
 @pytest.mark.parametrize("how", ["words", "card"])
@@ -91,7 +91,9 @@ def test_words_and_cards_steer_equally(stock, how):
                 told = {"method": method, "ending": ending, "tone": tone}
                 picture = Image.fromarray(pictures.card(told, eyes)) if how == "card" else None
                 instruction = behaviours.instruct(told, rng) if how == "words" else ""
-                result = evaluate(sums, sums.rows("test", 10, seed=n), Local(*stock, picture), instruction)
+                result = score_rows(
+                    sums, sums.rows("test", 10, seed=n), InProcess(*stock, picture), instruction
+                )
                 shown = [behaviours.shown(record["completions"][0]) for record in result.records]
                 right, n = right + sum(told.items() <= s.items() for s in shown), n + 10
     assert right / n >= 0.9

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from pixeltune.tasks import calls, sums, tool_calls
+from pixeltune.tasks.parsing import tool_calls
+from pixeltune.tasks.synthetic import calls, sums
 from pixeltune.tiny import behaviours, curriculum, pictures, recipe
 
 MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match", "copy"])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pixeltune.base import load_model, load_processor, weights_sha256
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tiny import goals
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pixeltune import tiny
-from pixeltune.tasks import calls, turns
+from pixeltune.tasks.synthetic import calls, turns
 from pixeltune.tiny import curriculum, goals, recipe
 
 

@@ -3,20 +3,16 @@
 Import this package before loading a saved adapter: importing it is what makes PEFT know the method.
 """
 
-from pixeltune.torchvision_cpu import declare_operators
-
-declare_operators()
-
-from peft.mapping import (  # noqa: E402
+from peft.mapping import (
     PEFT_TYPE_TO_CONFIG_MAPPING,
     PEFT_TYPE_TO_PREFIX_MAPPING,
     PEFT_TYPE_TO_TUNER_MAPPING,
 )
 
-from pixeltune.adapter.config import ArtConfig  # noqa: E402
-from pixeltune.adapter.guard import watch_every_trainer  # noqa: E402
-from pixeltune.adapter.layer import ArtLayer  # noqa: E402
-from pixeltune.adapter.model import ArtModel  # noqa: E402
+from pixeltune.adapter.config import ArtConfig
+from pixeltune.adapter.guard import watch_every_trainer
+from pixeltune.adapter.layer import ArtLayer
+from pixeltune.adapter.model import ArtModel
 
 # peft.utils.register_peft_method accepts only names of PEFT's own PeftType enum, so write its tables.
 PEFT_TYPE_TO_CONFIG_MAPPING["ART"] = ArtConfig

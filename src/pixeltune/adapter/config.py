@@ -7,11 +7,12 @@ from pathlib import Path
 
 from peft.config import PeftConfig
 
-from pixeltune import parametrisations
-from pixeltune.canvas import Canvas, cells_mask, paintable_mask, start_picture
-from pixeltune.pictures import FITS, STARTS, read_colour
-from pixeltune.sight import Sight
-from pixeltune.transforms import distortions
+from pixeltune.errors import UserError
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.picture import parametrisations
+from pixeltune.picture.augment import distortions
+from pixeltune.picture.canvas import Canvas, cells_mask, paintable_mask, start_picture
+from pixeltune.picture.files import FITS, STARTS, read_colour
 
 
 @dataclass
@@ -19,7 +20,8 @@ class ArtConfig(PeftConfig):
     """Train one picture, the artwork, in front of a frozen model (ART, arXiv 2606.11854).
 
     Use it like a `LoraConfig`: `get_peft_model(model, ArtConfig())`, or `peft_config=ArtConfig()` in a TRL
-    trainer, whose rows must contain the artwork's placeholder (`config.block(sight)`, `pixeltune.placement`).
+    trainer, whose rows must contain the artwork's placeholder (`config.block(preprocessor)`,
+    `pixeltune.data.placement`).
     """
 
     image_tokens: int | None = field(
@@ -97,40 +99,40 @@ class ArtConfig(PeftConfig):
         super().__post_init__()
         self.peft_type = "ART"
         if (self.height is None) != (self.width is None):
-            raise ValueError("give both height and width, or neither and image_tokens instead")
+            raise UserError("give both height and width, or neither and image_tokens instead")
         if self.bound is not None and not 1 <= self.bound <= 255:
-            raise ValueError(f"bound is in grey levels, 1 to 255, not {self.bound}")
+            raise UserError(f"bound is in grey levels, 1 to 255, not {self.bound}")
         if self.cells is not None and self.mask is not None:
-            raise ValueError("give a mask or a number of cells: both say what may be painted")
+            raise UserError("give a mask or a number of cells: both say what may be painted")
         if self.cells is not None and self.cells < 1:
-            raise ValueError(f"paint 1 or more cells, not {self.cells}")
+            raise UserError(f"paint 1 or more cells, not {self.cells}")
         read_colour(self.backdrop)
         if self.fit not in (None, *FITS):
-            raise ValueError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
+            raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
         parametrisations.read_spec(self.parametrisation)
         distortions(self.robust, self.seed)
 
-    def resolve_size(self, sight: Sight) -> tuple[int, int]:
+    def resolve_size(self, preprocessor: Preprocessor) -> tuple[int, int]:
         """Height and width in pixels for this processor; also fills `height`, `width` and `image_tokens`.
 
         Raises:
             ValueError: the processor would resize that size, or size and image_tokens contradict each other.
         """
         if self.height is None:
-            self.height, self.width = sight.size_for_tokens(
+            self.height, self.width = preprocessor.size_for_tokens(
                 64 if self.image_tokens is None else self.image_tokens
             )
-        elif self.image_tokens not in (None, sight.tokens(self.height, self.width)):
-            raise ValueError(
-                f"{self.height}x{self.width} pixels are {sight.tokens(self.height, self.width)} image "
+        elif self.image_tokens not in (None, preprocessor.tokens(self.height, self.width)):
+            raise UserError(
+                f"{self.height}x{self.width} pixels are {preprocessor.tokens(self.height, self.width)} image "
                 f"tokens, not {self.image_tokens}: give either the size or image_tokens"
             )
-        self.image_tokens = sight.tokens(self.height, self.width)
+        self.image_tokens = preprocessor.tokens(self.height, self.width)
         return self.height, self.width
 
-    def block(self, sight: Sight) -> str:
-        """The placeholder text that training rows must contain (see `pixeltune.placement.place_dataset`)."""
-        return sight.block(*self.resolve_size(sight))
+    def block(self, preprocessor: Preprocessor) -> str:
+        """The placeholder text that training rows must contain (`pixeltune.data.placement.place_dataset`)."""
+        return preprocessor.block(*self.resolve_size(preprocessor))
 
     def canvas(self) -> Canvas:
         """A canvas at its start. Needs `height`, `width` and `image_tokens`, which `resolve_size` fills in.

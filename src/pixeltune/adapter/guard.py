@@ -14,7 +14,8 @@ from transformers import TrainerCallback
 from transformers.trainer import DEFAULT_CALLBACKS
 
 from pixeltune.adapter.layer import ArtLayer
-from pixeltune.base import keep_differentiable
+from pixeltune.errors import RunError, UserError
+from pixeltune.model.loading import keep_differentiable
 
 UNSCALED_FLOAT16 = (
     "a float16 base loses pixel gradients: below 6e-8 they are zero, and most are not far above (see "
@@ -59,7 +60,7 @@ class NoOpGuard(TrainerCallback):
         if self.layer is None:
             return
         if not args.fp16 and any(parameter.dtype == torch.float16 for parameter in model.parameters()):
-            raise ValueError(UNSCALED_FLOAT16)
+            raise UserError(UNSCALED_FLOAT16)
         keep_differentiable(model)
         self.first, self.end = self.layer.canvas().to_uint8(), state.global_step + self.steps
 
@@ -77,7 +78,7 @@ class NoOpGuard(TrainerCallback):
         gradients = [p.grad for p in self.layer.art_canvas.parameters() if p.grad is not None]
         # A loss scaler begins too high on purpose and skips the steps that overflow.
         if not args.fp16 and not all(gradient.isfinite().all() for gradient in gradients):
-            raise RuntimeError(
+            raise RunError(
                 f"the gradient of the pixels is not finite in step {state.global_step + 1}; the last "
                 "snapshot or checkpoint is good. Likely causes: the base overflows in its precision (use "
                 "float32 or bfloat16), or the loss is not finite (a reward that is not, rows without a label)"
@@ -92,14 +93,14 @@ class NoOpGuard(TrainerCallback):
         if self.layer is None or state.global_step != self.end:
             return
         if not self.pushed:
-            raise RuntimeError(
+            raise RunError(
                 f"the pixels had no gradient in {self.steps} steps, so nothing is being learned. Likely "
                 "causes: with rewards, every completion of a group got the same one (raise temperature or "
                 "num_generations, shape the reward, or start from an artwork painted by sft); max_length or "
                 "max_completion_length cuts every answer off; every label is masked"
             )
         if (self.layer.canvas().to_uint8() == self.first).all():
-            raise RuntimeError(
+            raise RunError(
                 f"no pixel changed by a grey level in {self.steps} steps. Likely causes: learning_rate is "
                 "too small (2e-3 .. 2e-2 move pixels); adam_epsilon exceeds the gradients (set 1e-16); "
                 "warmup is long; bound or mask leaves nothing to paint"
@@ -142,7 +143,7 @@ def art_layer(model: Any) -> ArtLayer:
     """
     layer = find_art_layer(model)
     if layer is None:
-        raise ValueError("this model has no artwork: pass peft_config=ArtConfig(...) to the trainer")
+        raise UserError("this model has no artwork: pass peft_config=ArtConfig(...) to the trainer")
     return layer
 
 

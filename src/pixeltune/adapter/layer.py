@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from pixeltune.adapter.accumulation import Accumulation
 from pixeltune.adapter.config import ArtConfig
-from pixeltune.canvas import Canvas
-from pixeltune.transforms import Distortions, distortions
+from pixeltune.errors import UserError
+from pixeltune.picture.augment import Distortions, distortions
+from pixeltune.picture.canvas import Canvas
 
 
 class ArtLayer(nn.Module, BaseTunerLayer):
@@ -62,9 +63,7 @@ class ArtLayer(nn.Module, BaseTunerLayer):
             ValueError: not exactly one adapter is active.
         """
         if len(self.active_adapters) != 1 or self.active_adapters[0] not in self.art_canvas:
-            raise ValueError(
-                f"exactly one artwork can be active, not {self.active_adapters}; use set_adapter"
-            )
+            raise UserError(f"exactly one artwork can be active, not {self.active_adapters}; use set_adapter")
         return self.art_canvas[self.active_adapters[0]]
 
     def image(self) -> Tensor:
@@ -84,7 +83,7 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         if not self._distorts():
             return picture
         if self.step is None:
-            raise ValueError(
+            raise UserError(
                 "robust transforms are drawn anew in each optimiser step, and nobody says which one this is: "
                 "in a loop of your own set pixeltune.adapter.guard.art_layer(model).step before each"
             )

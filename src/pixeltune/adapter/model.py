@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.rows import arrange, pictures_per_row
-from pixeltune.families import encode, rearrange, text_model, token_types, vision_tower
-from pixeltune.prefix import SharedPrefix, weights_now
-from pixeltune.sight import Sight
+from pixeltune.errors import UserError
+from pixeltune.model.families import encode_pictures, rearrange, text_model, token_types, vision_tower
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.model.shared_prefix.prefix import SharedPrefix, weights_now
 
 
 class ArtModel(BaseTuner):
@@ -34,9 +35,9 @@ class ArtModel(BaseTuner):
 
     @property
     def art_block(self) -> str:
-        """The artwork's placeholder text, to be placed into rows and prompts (see `pixeltune.placement`)."""
+        """The artwork's placeholder text, for rows and prompts (`pixeltune.data.placement`)."""
         config = self._art_config()
-        return self._sight(config).block(config.height, config.width)
+        return self._preprocessor(config).block(config.height, config.width)
 
     def get_artwork_image(self) -> np.ndarray:
         """The current picture of the active adapter as `(H, W, 3)` uint8: what a PNG of it holds."""
@@ -63,7 +64,7 @@ class ArtModel(BaseTuner):
         backbone, tower = vision_tower(self.model)
         name = next(name for name, module in self.model.named_modules() if module is backbone)
         peft_config.target_modules = rf"(.*\.)?{re.escape(f'{name}.{tower}' if name else tower)}"
-        peft_config.resolve_size(self._sight(peft_config))
+        peft_config.resolve_size(self._preprocessor(peft_config))
         return peft_config
 
     def _create_and_replace(
@@ -100,10 +101,10 @@ class ArtModel(BaseTuner):
         if input_ids is None:
             if _is_continued(kwargs):
                 return None
-            raise ValueError("the artwork's place is found in input_ids: pass those instead of inputs_embeds")
+            raise UserError("the artwork's place is found in input_ids: pass those instead of inputs_embeds")
         if _is_continued(kwargs):
             if (input_ids == self.model.config.image_token_id).any() and not _own_pictures(kwargs):
-                raise ValueError(
+                raise UserError(
                     "image tokens came after the start of a sequence, without pictures for them; the "
                     "artwork must be in the first part, in one piece (no chunked prefill)"
                 )
@@ -127,20 +128,20 @@ class ArtModel(BaseTuner):
         """
         kwargs, input_ids = dict(kwargs), kwargs["input_ids"]
         config, layer = self._art_config(), self._layer()
-        sight, (backbone, _) = self._sight(config), vision_tower(self.model)
+        preprocessor, (backbone, _) = self._preprocessor(config), vision_tower(self.model)
         pictures = pictures_per_row(input_ids, self._pieces())
-        seen = {name: kwargs.pop(name) for name in sight.inputs if kwargs.get(name) is not None}
+        seen = {name: kwargs.pop(name) for name in preprocessor.inputs if kwargs.get(name) is not None}
         grid, outputs = seen.get("image_grid_thw"), dict(kwargs.get("mm_encoder_outputs") or {})
-        own = encode(backbone, **seen) if "pixel_values" in seen else outputs.get("image")
+        own = encode_pictures(backbone, **seen) if "pixel_values" in seen else outputs.get("image")
         order = arrange(pictures, len(own.pooler_output) if own is not None else 0)
 
         if encoded:
             artwork = layer.accumulation.features(
-                self._seen, lambda: encode(backbone, **sight.pixel_values(layer.image()))
+                self._seen, lambda: encode_pictures(backbone, **preprocessor.pixel_values(layer.image()))
             )
             sources = [artwork] if own is None else [artwork, own]
             kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
-        art_grid = sight.grid(config.height, config.width)
+        art_grid = preprocessor.grid(config.height, config.width)
         if art_grid is not None and (own is None or grid is not None):
             grids = art_grid.to(input_ids.device), grid
             kwargs["image_grid_thw"] = torch.cat([grids[source][[index]] for source, index in order])
@@ -155,12 +156,12 @@ class ArtModel(BaseTuner):
 
     def _check_positions(self, input_ids: Tensor, position_ids: Tensor | None) -> None:
         """Refuse positions made without the artwork: where there are grids, its tokens must lie on one."""
-        if position_ids is None or "image_grid_thw" not in self._sight(self._art_config()).inputs:
+        if position_ids is None or "image_grid_thw" not in self._preprocessor(self._art_config()).inputs:
             return
         piece = input_ids == self.model.config.image_token_id
         flat = position_ids.ndim < 3 or torch.equal(position_ids[-2][piece], position_ids[-1][piece])
         if flat and self._art_config().image_tokens > 1:
-            raise ValueError(
+            raise UserError(
                 "position_ids were made without the artwork. Pass none, so that they are "
                 "computed, and do not use packing or padding_free"
             )
@@ -176,24 +177,24 @@ class ArtModel(BaseTuner):
     def _art_config(self) -> ArtConfig:
         active = self._layer().active_adapters
         if len(active) != 1:
-            raise ValueError(f"exactly one artwork can be active, not {active}; use set_adapter")
+            raise UserError(f"exactly one artwork can be active, not {active}; use set_adapter")
         return self.peft_config[active[0]]
 
     def _pieces(self) -> list[int]:
         """Token ids of the active artwork, from its first to its last image token."""
         config = self._art_config()
-        return self._sight(config).piece_ids(config.height, config.width)
+        return self._preprocessor(config).piece_ids(config.height, config.width)
 
-    def _sight(self, config: ArtConfig) -> Sight:
+    def _preprocessor(self, config: ArtConfig) -> Preprocessor:
         """The processor's view, loaded once per processor."""
         name = config.processor or self.model.name_or_path or config.base_model_name_or_path
-        sights = self.__dict__.setdefault("_sights", {})
-        if name not in sights:
-            sights[name] = _load_sight(name, None if config.processor else config.revision)
-        return sights[name]
+        preprocessors = self.__dict__.setdefault("_sights", {})
+        if name not in preprocessors:
+            preprocessors[name] = _load_preprocessor(name, None if config.processor else config.revision)
+        return preprocessors[name]
 
     def _check_merge_allowed(self) -> None:
-        raise ValueError(
+        raise UserError(
             "an artwork is a picture and cannot be merged into weights, which stay as they are. Save it "
             "(get_artwork_image) and send it with each request; unload() gives the base model back. "
             "If a trainer wanted to merge in order to sync weights with vLLM: there are none to sync, send "
@@ -209,22 +210,22 @@ class ArtModel(BaseTuner):
         return super()._unload_and_optionally_merge(merge=False, **kwargs)
 
 
-def _load_sight(name: str, revision: str | None) -> Sight:
+def _load_preprocessor(name: str, revision: str | None) -> Preprocessor:
     from transformers import AutoProcessor
 
     if not name:
-        raise ValueError(
+        raise UserError(
             "this model does not know where it was loaded from: set ArtConfig(processor=...) to the "
             "path or hub name of its processor"
         )
     try:
         processor = AutoProcessor.from_pretrained(name, **({"revision": revision} if revision else {}))
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"cannot load the processor of {name!r} ({error}). Set ArtConfig(processor=...) to the path "
             "or hub name of the model's processor"
         ) from error
-    return Sight(processor)
+    return Preprocessor(processor)
 
 
 def _by_name(method: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pixeltune.errors import UserError
+
 _REMEDY = (
     "Put the artwork into the conversation: place_dataset(dataset, model.art_block) for training rows, "
-    "place(messages, model.art_block) for a prompt (pixeltune.placement)"
+    "place(messages, model.art_block) for a prompt (pixeltune.data.placement)"
 )
 
 
@@ -16,7 +18,8 @@ def pictures_per_row(input_ids: Tensor, pieces: list[int]) -> list[int]:
 
     Args:
         input_ids: `(rows, length)` int64.
-        pieces: token ids of the artwork, from its first to its last image token (`Sight.piece_ids`); a run of
+        pieces: token ids of the artwork, from its first to its last image token (`Preprocessor.piece_ids`); a
+        run of
             such tokens is one picture.
 
     Returns:
@@ -33,12 +36,12 @@ def pictures_per_row(input_ids: Tensor, pieces: list[int]) -> list[int]:
     first = (piece & (starts.cumsum(-1) == 1)).sum(-1).tolist()
     for row, (count, length) in enumerate(zip(pictures, first, strict=True)):
         if count == 0:
-            raise ValueError(
+            raise UserError(
                 f"row {row} of the batch has no artwork in it, so it would train or show nothing. "
                 f"{_REMEDY}. If it was there, it was cut off: raise max_length."
             )
         if length != tokens:
-            raise ValueError(
+            raise UserError(
                 f"the first picture of row {row} has {length} image tokens, but the artwork takes "
                 f"{tokens}. Use this model's own art_block, and a max_length that does not cut it. "
                 f"{_REMEDY}."
@@ -62,7 +65,7 @@ def arrange(pictures: list[int], own: int) -> list[tuple[int, int]]:
     """
     rows, total = len(pictures), sum(pictures)
     if own not in (total, total - rows):
-        raise ValueError(
+        raise UserError(
             f"the rows have {total} pictures, {rows} of them the artwork, but {own} pictures came with the "
             "batch. Pass pixel_values for every other picture; packing and padding_free join rows and are "
             "not supported"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixeltune.errors import UserError
+from pixeltune.evaluation.report import lines, refusal_line
 from pixeltune.gallery.records import MAX_BYTES, number, read_json
 from pixeltune.gallery.samples import asked, said
-from pixeltune.report import lines, refusal_line
 
 MAX_TASKS, MAX_SYSTEMS = 50, 50
 ROWS_SHOWN = 3
@@ -65,7 +66,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             str(report["about"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        raise ValueError("report.json is no report of pixeltune eval") from error
+        raise UserError("report.json is no report of pixeltune eval") from error
 
 
 def _table(name: str, part: dict, folder: Path) -> Table:

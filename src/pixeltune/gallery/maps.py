@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from pixeltune.artwork import Artwork
-from pixeltune.files import write_atomically
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.data.placement import place_image
+from pixeltune.errors import UserError
 from pixeltune.gallery.records import number, read_json
-from pixeltune.placement import place_image
+from pixeltune.writing import write_atomically
 
 CHUNK = 8
 """Pictures in one forward pass."""
@@ -71,9 +72,9 @@ def read_maps(folder: Path, artwork: Artwork) -> TokenMaps:
             if {len(row) for row in grid} != {shape[1]} or len(values) > MAX_CELLS:
                 raise ValueError
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{FILE} holds no token maps of this artwork") from error
+        raise UserError(f"{FILE} holds no token maps of this artwork") from error
     if maps.pixels_sha256 != artwork.sha256:
-        raise ValueError(f"{FILE} is of another artwork")
+        raise UserError(f"{FILE} is of another artwork")
     return maps
 
 
@@ -98,31 +99,31 @@ def token_maps(
     Raises:
         ValueError: the task or the model is not to be had, or it is another model.
     """
-    from pixeltune.agreement import encode
-    from pixeltune.base import load_model, load_processor, weights_sha256
-    from pixeltune.evaluate import opening
-    from pixeltune.sight import Sight
-    from pixeltune.systems import Local
-    from pixeltune.tasks import find_task, held_out_rows
+    from pixeltune.evaluation.agreement import encode_conversation
+    from pixeltune.evaluation.backends import InProcess
+    from pixeltune.evaluation.scoring import opening
+    from pixeltune.model.loading import load_model, load_processor, weights_sha256
+    from pixeltune.model.preprocessing import Preprocessor
+    from pixeltune.tasks.base import find_task, held_out_rows
 
     made = artwork.provenance
     if made.data is None:
-        raise ValueError("the provenance names no task, so there are no rows to look at")
+        raise UserError("the provenance names no task, so there are no rows to look at")
     task = find_task(made.data)
     rows = held_out_rows(made.data, count, 0, folder)
     if any(row.get("images") for row in rows):
-        raise ValueError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
+        raise UserError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
     name, revision = name or made.base_model, revision or made.revision
     processor, model = load_processor(name, revision), load_model(name, revision).requires_grad_(False)
     known = [made.base_sha256, *made.also.values()]
     if made.base_sha256 is not None and weights_sha256(model) not in known:
-        raise ValueError(f"{name} is not the model that the artwork was painted for (its weights differ)")
-    sight = Sight(processor)
-    sight.check_size(*artwork.size)
+        raise UserError(f"{name} is not the model that the artwork was painted for (its weights differ)")
+    preprocessor = Preprocessor(processor)
+    preprocessor.check_size(*artwork.size)
     height, width = artwork.size
-    cell = sight.sizes.unit or math.isqrt(height * width // sight.tokens(height, width))
+    cell = preprocessor.sizes.unit or math.isqrt(height * width // preprocessor.tokens(height, width))
 
-    system = Local(model, processor, artwork.image)
+    system = InProcess(model, processor, artwork.image)
     conversations, tools = zip(*(opening(row, []) for row in rows), strict=True)
     if hasattr(task, "options"):
         replies = system.choose(conversations, tools, [task.options(row) for row in rows])
@@ -133,10 +134,10 @@ def token_maps(
         said = processor.tokenizer(reply.text, add_special_tokens=False)["input_ids"]
         if not said:
             continue
-        batch = encode(processor, artwork.image, place_image(messages, ""), tool)
-        found.append(_maps(model, sight, batch, said, artwork.pixels, start, cell))
+        batch = encode_conversation(processor, artwork.image, place_image(messages, ""), tool)
+        found.append(_maps(model, preprocessor, batch, said, artwork.pixels, start, cell))
     if not found:
-        raise ValueError("the model says nothing to any of the rows")
+        raise UserError("the model says nothing to any of the rows")
     means = (np.mean(maps, axis=0).tolist() for maps in zip(*found, strict=True))
     return TokenMaps(
         artwork.sha256, made.data, len(found), cell, "grey" if start is None else "start", *means
@@ -150,7 +151,7 @@ def store_maps(folder: Path, maps: TokenMaps) -> None:
 
 def _maps(
     model: Any,
-    sight: Any,
+    preprocessor: Any,
     batch: dict,
     said: list[int],
     pixels: np.ndarray,
@@ -167,7 +168,7 @@ def _maps(
     rows, columns = pixels.shape[0] // cell, pixels.shape[1] // cell
 
     picture.requires_grad_(True)
-    seen = log_likelihood(model, sight, batch, said, [picture])
+    seen = log_likelihood(model, preprocessor, batch, said, [picture])
     seen.sum().backward()
     squares = picture.grad.square().reshape(3, rows, cell, columns, cell)
     gradient = squares.mean(dim=(0, 2, 4)).sqrt().cpu().numpy()
@@ -183,18 +184,18 @@ def _maps(
             changed[:, *square] = other[:, *square]
             occluded.append(changed)
         with torch.no_grad():
-            drops += (seen.detach() - log_likelihood(model, sight, batch, said, occluded)).tolist()
+            drops += (seen.detach() - log_likelihood(model, preprocessor, batch, said, occluded)).tolist()
     with torch.no_grad():
-        whole = (seen.detach() - log_likelihood(model, sight, batch, said, [other])).item()
+        whole = (seen.detach() - log_likelihood(model, preprocessor, batch, said, [other])).item()
     return gradient, np.array(drops).reshape(rows, columns), whole
 
 
-def log_likelihood(model: Any, sight: Any, batch: dict, said: list[int], pictures: list[Any]) -> Any:
+def log_likelihood(model: Any, preprocessor: Any, batch: dict, said: list[int], pictures: list[Any]) -> Any:
     """Log-probability of a completion behind one prompt with different pictures, with the graph to them.
 
     Args:
         model: the stock model.
-        sight: its view of pictures.
+        preprocessor: its view of pictures.
         batch: the processor's, of one prompt with one picture.
         said: token ids of the completion.
         pictures: float (3, H, W) in [0, 1].
@@ -204,7 +205,7 @@ def log_likelihood(model: Any, sight: Any, batch: dict, said: list[int], picture
     """
     import torch
 
-    seen = [sight.pixel_values(picture) for picture in pictures]
+    seen = [preprocessor.pixel_values(picture) for picture in pictures]
     more = torch.tensor([said])
     inputs = {"input_ids": torch.cat([batch["input_ids"], more], 1)}
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])

@@ -213,7 +213,7 @@ def _commands(run: Run) -> list[tuple[str, str]]:
         (
             "By a client that adds it",
             "from openai import OpenAI\n"
-            "from pixeltune.client import with_artwork\n\n"
+            "from pixeltune.engines.client import with_artwork\n\n"
             'engine = OpenAI(base_url="http://localhost:8000/v1", api_key="none")\n'
             'client = with_artwork(engine, "artwork.png")\n'
             f"client.chat.completions.create(model={json.dumps(model)}, "

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pixeltune.errors import UserError
+
 SECONDS = 4.0
 """Of an animation, without the rest on its last picture."""
 
@@ -31,7 +33,7 @@ def difference(one: np.ndarray, two: np.ndarray) -> np.ndarray:
         ValueError: they differ in size.
     """
     if one.shape != two.shape:
-        raise ValueError(f"pictures of {one.shape} and {two.shape} cannot be compared")
+        raise UserError(f"pictures of {one.shape} and {two.shape} cannot be compared")
     return np.abs(one.astype(np.int16) - two).max(axis=2).astype(np.uint8)
 
 

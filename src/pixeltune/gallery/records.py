@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pixeltune.errors import UserError
+
 MAX_BYTES = 64 * 2**20
 """Largest JSON file read."""
 
@@ -27,14 +29,14 @@ def read_bytes(path: Path, limit: int) -> bytes:
         ValueError: there is none, it cannot be read, or it is larger than `limit`.
     """
     if not path.is_file():  # a pipe would be waited for
-        raise ValueError(f"{path.name} is no file")
+        raise UserError(f"{path.name} is no file")
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise ValueError(f"{path.name} cannot be read ({error.strerror})") from error
+        raise UserError(f"{path.name} cannot be read ({error.strerror})") from error
     if len(data) > limit:
-        raise ValueError(f"{path.name} is larger than {limit // 2**20} MiB")
+        raise UserError(f"{path.name} is larger than {limit // 2**20} MiB")
     return data
 
 
@@ -48,7 +50,7 @@ def read_json(path: Path, limit: int = MAX_BYTES) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is not JSON") from error
+        raise UserError(f"{path.name} is not JSON") from error
 
 
 def number(value: Any) -> float | None:

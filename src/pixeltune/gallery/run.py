@@ -11,11 +11,12 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from pixeltune.artwork import Artwork
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import MAX_FILE_BYTES, decode_png
+from pixeltune.errors import UserError
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
 from pixeltune.gallery.records import by_step, number, read_bytes, read_json
 from pixeltune.gallery.samples import Sample, read_samples
-from pixeltune.png import MAX_FILE_BYTES, decode
 
 FRAMES = 24
 """Most snapshots that are looked at."""
@@ -92,12 +93,12 @@ def read_run(folder: str | Path) -> Run:
     path = folder / "artwork.png"
     if not path.is_file():
         hint = "is its training finished?" if folder.is_dir() else "there is no such folder"
-        raise ValueError(f"{folder} has no artwork.png and is no run: {hint}")
+        raise UserError(f"{folder} has no artwork.png and is no run: {hint}")
     try:
         png = read_bytes(path, MAX_FILE_BYTES)
         run = Run(folder, Artwork.load(png), png)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     _read_snapshots(run)
     _read_history(run)
     try:
@@ -128,9 +129,9 @@ def _read_snapshots(run: Run) -> None:
     bad = []
     for step in evenly(list(paths), FRAMES):
         try:
-            pixels, _ = decode(read_bytes(paths[step], MAX_FILE_BYTES))
+            pixels, _ = decode_png(read_bytes(paths[step], MAX_FILE_BYTES))
             if pixels.shape != run.artwork.pixels.shape:
-                raise ValueError("it has another size than the artwork")
+                raise UserError("it has another size than the artwork")
         except ValueError as error:
             bad.append(f"{paths[step].name} ({error})")
             continue
@@ -179,9 +180,9 @@ def _history(folder: Path) -> list:
         }
         numbered = {int(match[1]): path / "trainer_state.json" for match, path in folders.items() if match}
         if not numbered:
-            raise ValueError("the run's folder holds neither log_history.json nor a checkpoint")
+            raise UserError("the run's folder holds neither log_history.json nor a checkpoint")
         state = read_json(numbered[max(numbered)])
         history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
-        raise ValueError("the run's log is no list of entries")
+        raise UserError("the run's log is no list of entries")
     return history

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixeltune.errors import UserError
 from pixeltune.gallery.records import by_step, number, read_json, shortened
 
 SHOWN = 6
@@ -37,11 +38,11 @@ def read_samples(folder: Path, last: int | None) -> list[Sample]:
     """
     steps = by_step(folder, ".json", last)
     if len(steps) < 2 or 0 not in steps:
-        raise ValueError("the run kept no samples (rows of its own, --score_steps 0, or an older version)")
+        raise UserError("the run kept no samples (rows of its own, --score_steps 0, or an older version)")
     before, after = (_records(steps[step]) for step in (0, max(steps)))
     both = [name for name in before if name in after][:SHOWN]
     if not both:
-        raise ValueError("the samples of the first and of the last step are of different rows")
+        raise UserError("the samples of the first and of the last step are of different rows")
     return [
         Sample(
             asked(before[name].get("prompt")),
@@ -83,5 +84,5 @@ def _records(path: Path) -> dict[str, dict]:
     """By the id of their row."""
     records = read_json(path, MAX_SAMPLE_BYTES)
     if not isinstance(records, list):
-        raise ValueError(f"{path.name} is no list of samples")
+        raise UserError(f"{path.name} is no list of samples")
     return {str(record.get("id")): record for record in records if isinstance(record, dict)}

@@ -11,6 +11,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from pixeltune import __version__
+from pixeltune.errors import UserError
 from pixeltune.gallery import page, pictures
 from pixeltune.gallery.evaluations import read_evaluation
 from pixeltune.gallery.maps import TokenMaps, read_maps, store_maps, token_maps
@@ -37,10 +38,10 @@ def run(arguments: Namespace) -> int:
         try:
             evaluations.append(read_evaluation(Path(folder)))
         except ValueError as error:
-            raise ValueError(f"{folder}: {error}") from error
+            raise UserError(f"{folder}: {error}") from error
     for one in runs:
         if out.resolve() in one.folder.parents or out.resolve() == one.folder:
-            raise ValueError(f"{one.folder} is inside of {out}, which is to be replaced: give another --out")
+            raise UserError(f"{one.folder} is inside of {out}, which is to be replaced: give another --out")
     maps = [_maps(one, arguments) for one in runs]
     content: dict[str, bytes] = {}
     entries = [page.Entry(one, slug) for one, slug in zip(runs, slugs(runs), strict=True)]
@@ -64,16 +65,16 @@ def check_place(out: Path) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if out.is_symlink() or not out.is_dir():
-        raise ValueError(f"{out} exists and is no folder: give another --out")
+        raise UserError(f"{out} exists and is no folder: give another --out")
     there = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_symlink() or not p.is_dir()}
     if not there:
         return
     try:
         known = set(json.loads((out / MARK).read_text("utf-8"))["files"]) | {MARK}
     except (OSError, ValueError, TypeError, KeyError):
-        raise ValueError(f"{out} exists and is no gallery: give another --out") from None
+        raise UserError(f"{out} exists and is no gallery: give another --out") from None
     if there - known:
-        raise ValueError(f"{out} holds {min(there - known)}, which is no part of the gallery: move it away")
+        raise UserError(f"{out} holds {min(there - known)}, which is no part of the gallery: move it away")
 
 
 def write_folder(out: Path, content: dict[str, bytes]) -> None:

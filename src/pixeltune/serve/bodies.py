@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from pixeltune.placement import place_image, place_input
+from pixeltune.data.placement import place_image, place_input
 
 MAX_PIXELS = 32 * 2**20  # of a picture in a request: 100 MB when an engine has decoded it
 HEADER_BYTES = 2**18  # of a picture, in which its size is looked for

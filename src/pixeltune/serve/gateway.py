@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from pixeltune.artwork import ArtworkError
+from pixeltune.artwork.artwork import ArtworkError
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.keys import ANYBODY, Caller, Keys

@@ -9,9 +9,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pixeltune.artwork import Artwork, ArtworkError, Provenance
-from pixeltune.placement import PLACEMENT
-from pixeltune.png import MAX_FILE_BYTES, data_url
+from pixeltune.artwork.artwork import Artwork, ArtworkError, Provenance
+from pixeltune.artwork.png import MAX_FILE_BYTES, data_url
+from pixeltune.data.placement import PLACEMENT
 from pixeltune.serve.records import one_line
 
 log = logging.getLogger("pixeltune.serve")

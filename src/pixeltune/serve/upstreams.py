@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from pixeltune.engine import api_url
+from pixeltune.engines.engine import api_url
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.records import one_line
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pixeltune import rows as row_files
-from pixeltune.dotted import find_object
-from pixeltune.tasks import records
+from pixeltune.data import rows as row_files
+from pixeltune.errors import UserError
+from pixeltune.lookup import find_object
+from pixeltune.tasks.benchmarks import records
 
 
 def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Any, list[dict]]:
@@ -24,7 +25,7 @@ def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Any
         ValueError: there is no such file or function, a row is malformed, or an id occurs twice.
     """
     if path is None:
-        raise ValueError("--reward scores rows of your own: give them with --data rows.jsonl")
+        raise UserError("--reward scores rows of your own: give them with --data rows.jsonl")
     function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",))
     rows = [{**row, "id": str(row.get("id", number))} for number, row in enumerate(rows, start=1)]
     records.unique(rows, str(path))
@@ -34,7 +35,7 @@ def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Any
         said = [{"role": "assistant", "content": text}]
         (value,) = function(prompts=[row["prompt"]], completions=[said], **columns)
         if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"{reward} gave {value!r} for the row {row['id']}: scores are from 0 to 1")
+            raise UserError(f"{reward} gave {value!r} for the row {row['id']}: scores are from 0 to 1")
         return float(value)
 
     name = Path(path).stem

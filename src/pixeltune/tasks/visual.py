@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from pixeltune.tasks import texts_of
+from pixeltune.errors import UserError
+from pixeltune.tasks.base import texts_of
 
 _NUMBER = r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*"
 _BOX = re.compile(rf"[\[(]{','.join([_NUMBER] * 4)}[\])]")
@@ -43,7 +44,7 @@ def box_overlap(completions: list, box: list[list[float]], **_) -> list[float]:
     out = []
     for text, wanted in zip(texts_of(completions), box, strict=True):
         if len(wanted) != 4 or not (wanted[0] < wanted[2] and wanted[1] < wanted[3]):
-            raise ValueError(f"the row's box {wanted!r} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2")
+            raise UserError(f"the row's box {wanted!r} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2")
         found = parse_box(text)
         out.append(overlap(found, tuple(wanted)) if found else 0.0)
     return out

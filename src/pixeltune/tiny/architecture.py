@@ -6,14 +6,10 @@ import json
 import random
 from pathlib import Path
 
-from pixeltune import torchvision_cpu
-
-torchvision_cpu.declare_operators()
-
-import torch  # noqa: E402
-from tokenizers import Regex, Tokenizer, pre_tokenizers, trainers  # noqa: E402
-from tokenizers.models import BPE  # noqa: E402
-from transformers import (  # noqa: E402
+import torch
+from tokenizers import Regex, Tokenizer, pre_tokenizers, trainers
+from tokenizers.models import BPE
+from transformers import (
     GenerationConfig,
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
@@ -22,9 +18,9 @@ from transformers import (  # noqa: E402
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
-from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX  # noqa: E402
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-from pixeltune.tiny import curriculum  # noqa: E402
+from pixeltune.tiny import curriculum
 
 HERE = Path(__file__).parent
 SPECIAL = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from pixeltune.tasks import calls, sums
+from pixeltune.tasks.synthetic import calls, sums
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (220, 30, 30),

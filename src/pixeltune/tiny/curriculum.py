@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pixeltune.tasks import calls, sums, turns
+from pixeltune.tasks.synthetic import calls, sums, turns
 from pixeltune.tiny import behaviours, pictures
 
 CARDS, NEUTRALS, BOARDS = 8, 3, 8  # pictures per step, shared by its rows

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from pixeltune.evaluate import evaluate
-from pixeltune.systems import Local
-from pixeltune.tasks import calls, sums, turns
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.tasks.synthetic import calls, sums, turns
 
 GOALS = {sums: 0.90, calls: 0.95, turns: 0.90}
 ROWS, SEED = 400, 7  # of the held-out split; `benchmarks/tiny_card.py` reports on those of seed 1
@@ -26,9 +26,9 @@ def scores(model: Any, processor: Any) -> dict[str, float]:
     with torch.no_grad():
         for weight in shipped.parameters():  # not the whole model: positions' frequencies stay float32
             weight.copy_(weight.to(torch.bfloat16))
-    system = Local(shipped, processor)
+    system = InProcess(shipped, processor)
     return {
-        task.NAME: evaluate(task, task.rows("test", ROWS, SEED), system, task.INSTRUCTION).accuracy
+        task.NAME: score_rows(task, task.rows("test", ROWS, SEED), system, task.INSTRUCTION).accuracy
         for task in GOALS
     }
 

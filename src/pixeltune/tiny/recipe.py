@@ -18,18 +18,14 @@ import re
 import time
 from pathlib import Path
 
-from pixeltune import torchvision_cpu
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
-torchvision_cpu.declare_operators()
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor  # noqa: E402
-
-from pixeltune.tiny import PATH, curriculum, goals  # noqa: E402
-from pixeltune.tiny.architecture import (  # noqa: E402
+from pixeltune.tiny import PATH, curriculum, goals
+from pixeltune.tiny.architecture import (
     SEED,
     build_model,
     build_processor,

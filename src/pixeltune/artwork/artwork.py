@@ -1,0 +1,310 @@
+"""The thing users keep: one RGB PNG that carries its own provenance.
+
+The pixels are what the engine gets. The provenance, JSON in the PNG's `pixeltune` text chunk, says which
+frozen model they were painted for and how, and holds the SHA-256 of the decoded pixels, so that a picture
+that went through a lossy hand is found out before it is served. Neither torch nor transformers is
+imported here: a serving machine loads artworks too.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
+from PIL import Image
+
+from pixeltune import __version__
+from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError, data_url, decode_png, encode_png, read_texts
+from pixeltune.picture.files import STARTS
+from pixeltune.writing import write_atomically
+
+__all__ = ["Artwork", "ArtworkError", "Provenance"]
+
+KEYWORD = "pixeltune"  # of the PNG text chunk
+FORMAT = 1  # of the JSON inside
+HUB_FILE = "artwork.png"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a picture comes from; everything a stranger needs to serve, check or repaint it.
+
+    Beside these fields the PNG holds `format` (of this record), `size` ([height, width]) and
+    `pixels_sha256`, which follow from the pixels.
+    """
+
+    base_model: str  # repository id, or the name of a bundled or local model
+    image_tokens: int  # what the picture costs in the prompt
+    placement: str  # where the picture stands in a request, a name known to placement.py
+    processor: dict[str, Any]  # constants of the image processor: patch size, mean, std, pixel limits, ...
+    objective: str  # sft, dpo, grpo, ...
+    revision: str | None = None  # commit of the base model
+    base_sha256: str | None = None  # of the base weights
+    template_sha256: str | None = None  # of the chat template's text
+    data: str | None = None  # task or data set painted on
+    seed: int | None = None
+    steps: int | None = None  # optimiser steps taken
+    start: str | None = None  # start picture: grey, noise, a file name
+    bound: float | None = None  # largest change of a pixel from the start picture, in [0, 1]; None: free
+    training: dict[str, Any] = field(default_factory=dict)  # hyperparameters worth knowing
+    scores: dict[str, Any] = field(default_factory=dict)  # held-out results, with sample counts
+    licence: str | None = None  # of the picture, an SPDX identifier
+    created: str | None = None  # ISO 8601 date
+    pixeltune: str = __version__  # version that painted it
+
+    @property
+    def also(self) -> dict[str, Any]:
+        """Further models it was painted for at once (`--also`): hashes of their weights by name."""
+        also = self.training.get("also")
+        return also if isinstance(also, dict) else {}
+
+    @property
+    def bases(self) -> list[str]:
+        """Names of all models it was painted for, `base_model` first."""
+        return [self.base_model, *self.also]
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            alternatives = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+            allowed = tuple(get_origin(kind) or kind for kind in alternatives)  # dict[str, Any]: dict
+            value = getattr(self, name)
+            if float in allowed and type(value) is int:
+                continue
+            if type(value) not in allowed:  # exact types: True is no step count
+                wanted = " or ".join("null" if kind is NoneType else kind.__name__ for kind in allowed)
+                raise ArtworkError(f"provenance field {name!r} is {value!r:.40}: it must be {wanted}")
+
+
+@dataclass(frozen=True, eq=False)
+class Artwork:
+    """Pixels, uint8 (H, W, 3), read-only, with their provenance."""
+
+    pixels: np.ndarray
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        shape, dtype = getattr(self.pixels, "shape", ()), getattr(self.pixels, "dtype", None)
+        if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            raise ArtworkError(f"an artwork's pixels are uint8 (height, width, 3), not {dtype} {shape}")
+        pixels = np.array(self.pixels, order="C")
+        pixels.flags.writeable = False
+        object.__setattr__(self, "pixels", pixels)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | bytes) -> "Artwork":
+        """Read a PNG file, or its bytes, and verify it against its own provenance.
+
+        Raises ArtworkError, one line with the remedy, for a file that is missing, corrupt, truncated,
+        oversized, no 8-bit RGB PNG, without provenance, or whose pixels are not the painted ones.
+        """
+        if isinstance(source, bytes):
+            return cls._parse(source)
+        try:
+            with open(source, "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)  # one too many: decode_png refuses it
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ArtworkError(f"{os.fspath(source)}: cannot read it ({reason}): check the path") from None
+        try:
+            return cls._parse(data)
+        except ArtworkError as error:
+            raise ArtworkError(f"{os.fspath(source)}: {error}") from None
+
+    @classmethod
+    def _parse(cls, data: bytes) -> "Artwork":
+        pixels, texts = decode_png(data)
+        provenance, size, sha256 = _read_record(texts)
+        artwork = cls(pixels, provenance)
+        if size != list(artwork.size):
+            raise ArtworkError(
+                f"picture is {artwork.size[0]}x{artwork.size[1]} (height x width) but was painted as "
+                f"{size[0]}x{size[1]}: it was resized; use the original file"
+            )
+        if sha256 != artwork.sha256:
+            raise ArtworkError("pixels are not the painted ones (SHA-256 differs): use the original file")
+        return artwork
+
+    @staticmethod
+    def peek(path: str | os.PathLike[str]) -> tuple[Provenance, str]:
+        """Provenance of a PNG file and the SHA-256 it claims for its pixels, which are *not* verified.
+
+        For listing many artworks; `load` before use. Raises ArtworkError, or OSError where it cannot be read.
+        """
+        with open(path, "rb") as file:
+            provenance, _, sha256 = _read_record(read_texts(file))
+        return provenance, sha256
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the PNG atomically: at `path` stands the old file or the whole new one, never a half.
+
+        Raises ArtworkError where it was painted from a picture file and nobody says under which licence.
+        """
+        if self.provenance.start not in (None, *STARTS) and not self.provenance.licence:
+            raise ArtworkError(
+                f"painted from {self.provenance.start}, which is somebody's: say under which licence the "
+                f"artwork may be passed on (Provenance.licence, --licence)"
+            )
+        return write_atomically(path, self.png())
+
+    def png(self) -> bytes:
+        """The PNG file's bytes; equal artworks give equal bytes."""
+        return self._png
+
+    @cached_property
+    def _png(self) -> bytes:
+        record = asdict(self.provenance) | {
+            "format": FORMAT,
+            "size": list(self.size),
+            "pixels_sha256": self.sha256,
+        }
+        try:
+            text = json.dumps(record, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ArtworkError(f"provenance is not plain JSON ({error}): use numbers and strings") from None
+        return encode_png(self.pixels, {KEYWORD: text})
+
+    def data_url(self) -> str:
+        """The PNG as a `data:` URL, for the `image_url` of a chat request."""
+        return data_url(self.png())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the decoded RGB bytes, row by row."""
+        return hashlib.sha256(self.pixels.tobytes()).hexdigest()
+
+    @property
+    def image(self) -> Image.Image:
+        """A Pillow RGB image of the pixels."""
+        return Image.fromarray(self.pixels)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Artwork):
+            return NotImplemented
+        return self.provenance == other.provenance and np.array_equal(self.pixels, other.pixels)
+
+    def describe(self) -> list[tuple[str, str]]:
+        """(label, value) pairs for people, facts that are not known left out."""
+        p = self.provenance
+        facts = {
+            "base model": p.base_model + (f" @ {p.revision}" if p.revision else ""),
+            "base weights": p.base_sha256,
+            "also painted for": ", ".join(p.bases[1:]),
+            "size": f"{self.size[0]} x {self.size[1]} (height x width), {p.image_tokens} image tokens",
+            "placement": p.placement,
+            "processor": _flat(p.processor),
+            "chat template": p.template_sha256,
+            "objective": p.objective,
+            "data": p.data,
+            "start": p.start,
+            "bound": "none" if p.bound is None else f"{p.bound:g} around the start picture",
+            "steps": p.steps,
+            "seed": p.seed,
+            "training": _flat(p.training),
+            "scores": _flat(p.scores),
+            "pixels": f"sha256 {self.sha256}",
+            "licence": p.licence,
+            "created": p.created,
+            "pixeltune": p.pixeltune,
+        }
+        return [(label, str(value)) for label, value in facts.items() if value not in (None, "")]
+
+    def card(self) -> str:
+        """README.md for the hub: metadata header, the picture, its provenance, how to serve it."""
+        p = self.provenance
+        bases = p.bases if len(p.bases) > 1 else p.base_model
+        head = {"library_name": "pixeltune", "base_model": bases, "tags": ["pixeltune", p.objective]}
+        if p.licence:
+            head["license"] = p.licence.lower()
+        # JSON strings and lists are valid YAML, whatever stands in the name.
+        lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
+        lines += [f"# An artwork for {p.base_model}", "", f"![the artwork]({HUB_FILE})", ""]
+        lines += [
+            "This picture fine-tunes a frozen model: send it with each request to an unmodified engine",
+            f"(placement: {p.placement}) and the model behaves as it was painted to. Check it first:",
+            "",
+            "```bash",
+            f"pixeltune check {HUB_FILE} --model {p.base_model}",
+            "```",
+            "",
+            "| | |",
+            "|---|---|",
+        ]
+        lines += [f"| {label} | {value.replace('|', chr(92) + '|')} |" for label, value in self.describe()]
+        return "\n".join(lines) + "\n"
+
+    def push(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload picture and card to the Hugging Face hub; returns the address of the commit."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / HUB_FILE)
+            (Path(folder) / "README.md").write_text(self.card())
+            api = HfApi(token=token)
+            try:
+                api.create_repo(repo_id, private=private, exist_ok=True)
+                commit = api.upload_folder(
+                    repo_id=repo_id, folder_path=folder, commit_message=f"Artwork {self.sha256[:12]}"
+                )
+            except (HfHubHTTPError, OSError, ValueError) as error:
+                raise ArtworkError(f"{repo_id}: cannot push ({_line(error)}): check name, token") from error
+        return str(commit.commit_url)
+
+    @classmethod
+    def pull(cls, repo_id: str, *, revision: str | None = None, token: str | None = None) -> "Artwork":
+        """Download and verify an artwork from the Hugging Face hub."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            path = hf_hub_download(repo_id, HUB_FILE, revision=revision, token=token)
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            raise ArtworkError(f"{repo_id}: cannot pull ({_line(error)}): check name, token") from error
+        return cls.load(path)
+
+
+def _read_record(texts: dict[str, list[str]]) -> tuple[Provenance, list[int], str]:
+    """(provenance, size, pixel hash) from the JSON in one of a PNG's text chunks."""
+    records = texts.get(KEYWORD, [])
+    if not records:
+        raise ArtworkError(
+            "PNG without pixeltune provenance: another program made or re-saved it; use the original file"
+        )
+    if len(records) > 1:
+        raise ArtworkError("PNG with several provenance records: use the original file")
+    try:
+        record = json.loads(records[0])
+    except (ValueError, RecursionError):
+        raise ArtworkError("provenance is not valid JSON: use the original file") from None
+    if not isinstance(record, dict):
+        raise ArtworkError("provenance is not a JSON object: use the original file")
+    if record.pop("format", None) != FORMAT:
+        raise ArtworkError(f"provenance is not of format {FORMAT}: upgrade pixeltune")
+    required = {f.name for f in fields(Provenance)} | {"size", "pixels_sha256"}
+    if missing := sorted(required - record.keys()):
+        raise ArtworkError(f"provenance lacks {', '.join(missing)}: use the original file")
+    if unknown := sorted(record.keys() - required):
+        raise ArtworkError(f"provenance has unknown fields {str(unknown)[1:-1]:.80}: upgrade pixeltune")
+    size, sha256 = record.pop("size"), record.pop("pixels_sha256")
+    if not isinstance(size, list) or [type(n) for n in size] != [int, int] or not isinstance(sha256, str):
+        raise ArtworkError("provenance has a malformed size or pixel hash: use the original file")
+    return Provenance(**record), size, sha256
+
+
+def _flat(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {json.dumps(value)}" for key, value in facts.items())
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,106 @@
+"""Where the artwork stands: at the very front of the first user message, in training and in serving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pixeltune.data.messages import Message
+from pixeltune.errors import UserError
+
+PLACEMENT = "before the first user text"
+"""The name of this placement in an artwork's provenance."""
+
+
+def place(messages: list[Message], block: str) -> list[Message]:
+    """Put the artwork's placeholder text in front of the first user message. For training rows.
+
+    Args:
+        messages: a conversation; contents are strings or lists of content parts. Not modified.
+        block: the placeholder text, from `Preprocessor.block` or `model.art_block`.
+
+    Returns:
+        A new list; messages other than the first user message are the same objects.
+
+    Raises:
+        ValueError: there is no user message, or the artwork is already there.
+    """
+    content = messages[_first_user(messages)].get("content")
+    if block in str(content if isinstance(content, str) else [part.get("text") for part in content or []]):
+        raise UserError("the artwork is already in this conversation: place it once")
+    if isinstance(content, list):
+        return _replace_content(messages, [{"type": "text", "text": block}, *content])
+    return _replace_content(messages, block + (content or ""))
+
+
+def place_image(messages: list[Message], url: str) -> list[Message]:
+    """Put the artwork as an image part in front of the first user message. For requests to an engine.
+
+    Args:
+        messages: an OpenAI-style conversation. Not modified.
+        url: a `data:image/png;base64,...` or other URL of the artwork.
+
+    Returns:
+        A new list, in which the first user message has a list of content parts: image, then what was there.
+
+    Raises:
+        ValueError: there is no user message.
+    """
+    content = messages[_first_user(messages)].get("content")
+    if not isinstance(content, list):
+        content = [{"type": "text", "text": content or ""}]
+    return _replace_content(messages, [{"type": "image_url", "image_url": {"url": url}}, *content])
+
+
+def place_input(items: str | list[Message], url: str) -> list[Message]:
+    """The same for the `input` of OpenAI's Responses API: a string, or items, messages among them.
+
+    Raises:
+        ValueError: there is no user message.
+    """
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    content = items[_first_user(items)].get("content")
+    if not isinstance(content, list):
+        content = [{"type": "input_text", "text": content or ""}]
+    return _replace_content(items, [{"type": "input_image", "image_url": url, "detail": "auto"}, *content])
+
+
+def place_row(row: dict[str, Any], block: str) -> dict[str, Any]:
+    """Place the artwork in one TRL row; other columns (`completion`, `label`, `tools`, ...) stay as they are.
+
+    Understands conversational `prompt` (with `completion`, with `chosen` and `rejected`, or alone),
+    `messages`, and `chosen` with `rejected` that contain the whole conversation.
+
+    Raises:
+        ValueError: the row has none of these columns, or its prompt is plain text.
+    """
+    columns = [name for name in ("prompt", "messages") if row.get(name) is not None]
+    columns = columns or [name for name in ("chosen", "rejected") if row.get(name) is not None]
+    if not columns:
+        raise UserError(
+            f"no prompt, messages or chosen/rejected column to place the artwork in: {sorted(row)}"
+        )
+    for name in columns:
+        if not isinstance(row[name], list):
+            raise UserError(
+                f'the column "{name}" holds plain text; make it a conversation first: '
+                '[{"role": "user", "content": ...}]'
+            )
+    return {**row, **{name: place(row[name], block) for name in columns}}
+
+
+def place_dataset(dataset: Any, block: str) -> Any:
+    """Place the artwork in every row of a `datasets.Dataset` or `IterableDataset` (see `place_row`)."""
+    return dataset.map(place_row, fn_kwargs={"block": block})
+
+
+def _first_user(messages: list[Message]) -> int:
+    for index, message in enumerate(messages):
+        if message.get("role") == "user":
+            return index
+    raise UserError("the conversation has no user message, so there is no place for the artwork")
+
+
+def _replace_content(messages: list[Message], content: str | list[dict[str, Any]]) -> list[Message]:
+    index = _first_user(messages)
+    return [*messages[:index], {**messages[index], "content": content}, *messages[index + 1 :]]

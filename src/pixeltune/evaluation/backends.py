@@ -1,0 +1,296 @@
+"""Who answers: a model in this process, or an engine behind an OpenAI-compatible URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from PIL import Image
+
+from pixeltune.data.images import as_urls, attached
+from pixeltune.data.messages import Message
+from pixeltune.data.placement import place, place_image
+from pixeltune.errors import UserError
+from pixeltune.evaluation.soft_prompt import generate as generate_behind
+from pixeltune.evaluation.soft_prompt import is_soft_prompt
+
+Tools = list[dict] | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, or why there is none."""
+
+    text: str
+    """Special tokens kept (``<tool_call>`` is one), end-of-turn removed."""
+    prompt_tokens: int | None = None
+    """The artwork's image tokens and the vectors of a soft prompt included."""
+    completion_tokens: int | None = None
+    latency: float | None = None
+    """Seconds until it was there: of the request to an engine; in this process, of the whole batch."""
+    error: str | None = None
+    """One line if the request failed; then there is no text."""
+
+
+class Backend(Protocol):
+    """Something that answers conversations.
+
+    ``chunk`` conversations are handed over at a time, and as many chunks as it has ``workers`` at once. They
+    may hold pictures (`pixeltune.data.images`), which come behind the artwork.
+    """
+
+    chunk: int
+    workers: int
+
+    def complete(
+        self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
+    ) -> list[Reply]:
+        """Greedy completions."""
+        ...
+
+    def choose(
+        self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
+    ) -> list[Reply]:
+        """Of each conversation's options the one with the highest mean log-probability per token."""
+        ...
+
+
+class InProcess:
+    """A model in this process: text only, looking at a PNG, or wearing a live adapter.
+
+    Args:
+        model: a stock model, or a ``PeftModel``. With an artwork adapter its live picture is used; LoRA and
+            soft prompts generate as PEFT makes them.
+        processor: the model's processor.
+        picture: PIL picture that goes with every request, through the stock processor as an engine would;
+            not for an artwork adapter.
+        chunk: rows in one batch.
+
+    Raises:
+        ValueError: a picture for a model that has a canvas or a soft prompt of its own.
+    """
+
+    workers = 1
+
+    def __init__(self, model: Any, processor: Any, picture: Any = None, chunk: int = 100):
+        self.model, self.processor, self.picture, self.chunk = model, processor, picture, chunk
+        self.block = getattr(model, "art_block", None) if hasattr(model, "peft_config") else None
+        self.soft = is_soft_prompt(model)
+        if self.soft and picture is not None:
+            raise UserError("a soft prompt goes with text alone here: give no picture")
+        if self.block and picture is not None:
+            raise UserError("a model with an artwork adapter looks at its own canvas: give no picture")
+
+    def complete(
+        self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
+    ) -> list[Reply]:
+        import torch
+
+        begin = time.perf_counter()
+        # Left padding puts every completion right behind its prompt; generate insists on it.
+        batch = self._batch(*self._prompts(conversations, tools), "left")
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            generate = partial(generate_behind, self.model) if self.soft else self.model.generate
+            out = generate(**batch.to(self.model.device), max_new_tokens=max_new_tokens, do_sample=False)
+        self.model.train(was_training)
+        tokenizer = self.processor.tokenizer
+        new = out[:, batch["input_ids"].shape[1] :]
+        ends = {tokenizer.eos_token, tokenizer.pad_token, "<|im_end|>", "<|endoftext|>"} - {None}
+        stops = {tokenizer.convert_tokens_to_ids(end) for end in ends}
+        vectors = self.model.active_peft_config.num_virtual_tokens if self.soft else 0
+        seconds = time.perf_counter() - begin
+        return [
+            Reply(_until(text, ends), prompt + vectors, _length(ids, stops), seconds)
+            for text, ids, prompt in zip(
+                tokenizer.batch_decode(new, skip_special_tokens=False),
+                new.tolist(),
+                batch["attention_mask"].sum(1).tolist(),
+                strict=True,
+            )
+        ]
+
+    def choose(
+        self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
+    ) -> list[Reply]:
+        prompts = zip(*self._prompts(conversations, tools), options, strict=True)
+        return [self._choose(text, pictures, offered) for text, pictures, offered in prompts]
+
+    def prompt_lengths(self, conversations: list[list[Message]], tools: list[Tools]) -> list[int]:
+        """Tokens of each prompt, without the artwork's. Needs no model."""
+        texts, pictures = self._texts(conversations, tools), [attached(talk) for talk in conversations]
+        if any(pictures):
+            rows = zip(texts, pictures, strict=True)
+            return [self._batch([text], [own], "right")["input_ids"].shape[1] for text, own in rows]
+        return [len(ids) for ids in self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    def _prompts(
+        self, conversations: list[list[Message]], tools: list[Tools]
+    ) -> tuple[list[str], list[list[Any]]]:
+        """Each conversation as text, and the pictures that go with it, the artwork first.
+
+        Raises:
+            ValueError: pictures for a soft prompt.
+        """
+        pictures, artwork = [attached(messages) for messages in conversations], self.picture
+        if self.soft and any(pictures):
+            raise UserError("a soft prompt goes with text alone here, and the rows have pictures")
+        if self.block and any(pictures):
+            # A processor expands placeholders that are already expanded once more, so the artwork too goes
+            # through it; the adapter shows the model the live one in its place.
+            artwork = Image.fromarray(self.model.get_artwork_image())
+        if artwork is not None:
+            conversations = [image_parts(place_image(messages, "")) for messages in conversations]
+            pictures = [[artwork, *own] for own in pictures]
+        elif self.block:
+            conversations = [place(messages, self.block) for messages in conversations]
+        return self._texts(conversations, tools), pictures
+
+    def _texts(self, conversations: list[list[Message]], tools: list[Tools]) -> list[str]:
+        return [
+            self.processor.apply_chat_template(
+                messages, tools=tool, tokenize=False, add_generation_prompt=True
+            )
+            for messages, tool in zip(conversations, tools, strict=True)
+        ]
+
+    def _batch(self, texts: list[str], pictures: list[list[Any]], side: str) -> Any:
+        # Not one empty list among others: processors take a flat list for those.
+        images = pictures if all(pictures) else [picture for row in pictures for picture in row]
+        given = {"images": images} if images else {}
+        return self.processor(text=texts, padding=True, padding_side=side, return_tensors="pt", **given)
+
+    def _choose(self, prompt: str, pictures: list[Any], options: list[str]) -> Reply:
+        import torch
+
+        begin = time.perf_counter()
+        batch = self._batch([prompt + option for option in options], [pictures] * len(options), "right")
+        first = int(self._batch([prompt], [pictures], "right")["attention_mask"].sum())
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(**batch.to(self.model.device)).logits
+        self.model.train(was_training)
+        # From the right: a soft prompt makes the logits longer than the ids, at the front.
+        ids, said = batch["input_ids"][:, first:], batch["attention_mask"][:, first:].float()
+        chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
+        best = int(((chosen * said).sum(1) / said.sum(1)).argmax())
+        return Reply(options[best], first, int(said[best].sum()), time.perf_counter() - begin)
+
+
+@contextmanager
+def wearing(model: Any, processor: Any, picture: Any, chunk: int = 100) -> Iterator[InProcess]:
+    """`InProcess` with a picture, whose tokens are computed once for all rows: the model wears it meanwhile.
+
+    It computes what `InProcess(model, processor, picture)` does, the stock way, and is that where the model
+    or the picture's size is not one to paint for.
+
+    Args:
+        model: a stock model, left as it was found but for ``requires_grad``.
+        processor: the model's.
+        picture: PIL picture, RGB.
+        chunk: rows in one batch.
+    """
+    import numpy as np
+    import torch
+    from peft import get_peft_model
+
+    from pixeltune.adapter import ArtConfig
+    from pixeltune.adapter.guard import art_layer
+    from pixeltune.model.preprocessing import Preprocessor
+
+    worn = None
+    with suppress(ValueError):
+        Preprocessor(processor).check_size(picture.height, picture.width)
+        worn = get_peft_model(model, ArtConfig(height=picture.height, width=picture.width)).eval()
+    if worn is None:
+        yield InProcess(model, processor, picture, chunk)
+        return
+    try:
+        unit = torch.from_numpy(np.asarray(picture) / np.float32(255)).permute(2, 0, 1)
+        art_layer(worn).canvas().pixels.data.copy_(unit)
+        yield InProcess(worn, processor, chunk=chunk)
+    finally:
+        worn.unload()
+
+
+class OnEngine:
+    """An OpenAI-compatible engine.
+
+    Args:
+        engine: from :mod:`pixeltune.engines.engine`.
+        picture: data URL of an artwork, placed as in training.
+        concurrency: requests at a time.
+    """
+
+    chunk = 1  # every row is an episode of its own
+
+    def __init__(self, engine: Any, picture: str | None = None, concurrency: int = 16):
+        self.engine, self.picture, self.workers = engine, picture, concurrency
+
+    def complete(
+        self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
+    ) -> list[Reply]:
+        return [
+            self._complete(messages, tool, max_new_tokens)
+            for messages, tool in zip(self._placed(conversations), tools, strict=True)
+        ]
+
+    def choose(
+        self, conversations: list[list[Message]], tools: list[Tools], options: list[list[str]]
+    ) -> list[Reply]:
+        rows = zip(self._placed(conversations), tools, options, strict=True)
+        return [self._choose(messages, tool, offered) for messages, tool, offered in rows]
+
+    def _placed(self, conversations: list[list[Message]]) -> Iterable[list[Message]]:
+        sent = (as_urls(messages) for messages in conversations)
+        return (place_image(messages, self.picture) for messages in sent) if self.picture else sent
+
+    def _complete(self, messages: list[Message], tools: Tools, max_new_tokens: int) -> Reply:
+        from pixeltune.engines.engine import EngineError
+
+        try:
+            answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens)
+        except EngineError as error:
+            return Reply("", error=str(error))
+        return Reply(answer.text, answer.prompt_tokens, answer.completion_tokens, answer.latency)
+
+    def _choose(self, messages: list[Message], tools: Tools, options: list[str]) -> Reply:
+        from pixeltune.engines.engine import EngineError
+
+        begin, best = time.perf_counter(), None
+        try:
+            for option in options:
+                scored = self.engine.score(messages, option, tools)
+                mean = sum(scored.logprobs) / len(scored.logprobs)
+                if best is None or mean > best[0]:
+                    best = mean, option, scored
+        except EngineError as error:
+            return Reply("", error=str(error))
+        _, option, scored = best
+        seconds = time.perf_counter() - begin
+        return Reply(option, len(scored.prompt_token_ids), len(scored.token_ids), seconds)
+
+
+def image_parts(messages: list[Message]) -> list[Message]:
+    """The served conversation with the image part as a template wants it."""
+    return [
+        {**message, "content": [{"type": "image"} if "image_url" in part else part for part in content]}
+        if isinstance(content := message["content"], list)
+        else message
+        for message in messages
+    ]
+
+
+def _until(text: str, ends: set[str]) -> str:
+    return text[: min([text.find(end) for end in ends if end in text], default=len(text))]
+
+
+def _length(ids: list[int], stops: set[int]) -> int:
+    """Tokens up to and with the first that ends a turn."""
+    return next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))

@@ -1,0 +1,180 @@
+"""What is compared: a picture, words, examples, weights of PEFT, or nothing, in front of the same rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.data.instruction import read_instruction
+from pixeltune.data.messages import Message
+from pixeltune.errors import UserError
+from pixeltune.picture.files import STARTS
+from pixeltune.tasks.base import find_rows, find_task
+
+SPECS = "off, start, best, few-shot:K, prompt:FILE, adapter:FOLDER, model:NAME or an artwork.png"
+MAX_SHOTS = 64
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way of asking the same frozen model."""
+
+    name: str
+    """As it was given, a path shortened to its last part."""
+    kind: str
+    """off, picture, words, few-shot, adapter or model."""
+    picture: Any = None
+    """PIL picture in front of every request, None for none."""
+    told: tuple[Message, ...] = ()
+    """Messages in front of every request."""
+    best: bool = False
+    """Whether it is told each task's own instruction."""
+    shots: int = 0
+    """Rows of the train split shown as examples."""
+    source: str = ""
+    """Folder of a PEFT adapter, or another name that the engine serves."""
+
+    def head(self, name: str, folder: str | None, seed: int) -> list[Message]:
+        """What stands in front of every request of the task ``name``.
+
+        Args:
+            name: of a task, perhaps with a category.
+            folder: the task's data, None for the hub.
+            seed: of the examples' draw.
+
+        Raises:
+            ValueError: the task has no train split to take examples from, or no answers in it.
+        """
+        if self.best:
+            return [{"role": "system", "content": find_task(name).INSTRUCTION}]
+        if self.shots:
+            rows = find_rows(name, "train", self.shots, seed, folder)
+            if not all(row.get("completion") for row in rows):
+                raise UserError(f"{name} has no reference answers to show: leave {self.name} out")
+            if any(row.get("images") for row in rows):
+                raise UserError(f"{name} asks about pictures, examples are words: leave {self.name} out")
+            return [message for row in rows for message in _example(row)]
+        return list(self.told)
+
+    def data_url(self) -> str | None:
+        """The picture as an engine takes it: the PNG's own bytes do not matter, its pixels do."""
+        if self.picture is None:
+            return None
+        return data_url(encode_png(np.asarray(self.picture), {}))
+
+    def identity(self) -> dict:
+        """What makes it what it is, as JSON: the same identity on the same rows means the same evaluation."""
+        files = sorted(Path(self.source).glob("adapter_*")) if self.kind == "adapter" else []
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest() if files else None
+        pixels = hashlib.sha256(self.picture.tobytes()).hexdigest() if self.picture is not None else None
+        source = self.source if self.kind == "model" else None
+        return {
+            "kind": self.kind,
+            "pixels": pixels,
+            "told": list(self.told),
+            "best": self.best,
+            "shots": self.shots,
+            "weights": digest,
+            "model": source,
+        }
+
+
+def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
+    """What the words of ``--compare`` stand for.
+
+    Args:
+        specs: each one of `SPECS`. "start" is the picture that the first artwork was painted from, as
+            ``start:FILE`` where that was a file.
+        engine: whether an engine answers; then there are no adapters, else no other served names.
+
+    Raises:
+        ValueError: one of them is unknown, cannot be read, or is there twice.
+    """
+    artworks = {spec: Artwork.load(_path(spec)) for spec in specs if _path(spec)}
+    out = [_candidate(spec, artworks, engine) for spec in specs]
+    names = [one.name for one in out]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(
+            f"{', '.join(sorted(twice))} is there twice: give every candidate once, by its own name"
+        )
+    return out
+
+
+def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candidate:
+    kind, _, rest = spec.partition(":")
+    if spec in artworks:
+        return Candidate(Path(_path(spec)).name, "picture", artworks[spec].image)
+    if spec == "off":
+        return Candidate(spec, "off")
+    if spec == "best":
+        return Candidate(spec, "words", best=True)
+    if kind == "start":
+        return Candidate("start", "picture", start_of(next(iter(artworks.values()), None), rest))
+    if kind == "few-shot":
+        if not rest.isdigit() or not 1 <= int(rest) <= MAX_SHOTS:
+            raise UserError(f"{spec!r}: say how many examples, 1 to {MAX_SHOTS}: few-shot:4")
+        return Candidate(spec, "few-shot", shots=int(rest))
+    if kind == "prompt" and rest:
+        return Candidate(f"prompt:{Path(rest).name}", "words", told=tuple(read_instruction(rest)))
+    if kind == "adapter" and rest:
+        return _adapter(rest, engine)
+    if kind == "model" and rest:
+        if not engine:
+            raise UserError(f"{spec!r} is a name on an engine: give its address with --engine")
+        return Candidate(spec, "model", source=rest)
+    raise UserError(f"{spec!r} is nothing to compare: give {SPECS}")
+
+
+def _path(spec: str) -> str | None:
+    """The file of an artwork's spec, None if the spec is of something else."""
+    if spec.startswith("artwork:"):
+        return spec.removeprefix("artwork:")
+    return spec if spec.lower().endswith(".png") and not spec.startswith("start:") else None
+
+
+def start_of(artwork: Artwork | None, file: str) -> Any:
+    """The picture that an artwork was painted from, rendered once more."""
+    if artwork is None:
+        raise UserError("start is the picture an artwork began as: name the artwork as well")
+    start = file or artwork.provenance.start
+    if not file and start not in STARTS:
+        raise UserError(f"the artwork was painted from {start}: say where that is with start:FILE")
+    from PIL import Image
+
+    from pixeltune.picture.canvas import Canvas, start_picture
+
+    seed, made = artwork.provenance.seed, artwork.provenance.training
+    fitted = made.get("backdrop", "#808080"), made.get("fit", "stretch")
+    return Image.fromarray(Canvas(start_picture(start, *artwork.size, seed, *fitted)).to_uint8())
+
+
+def _adapter(folder: str, engine: bool) -> Candidate:
+    if engine:
+        raise UserError("an engine loads adapters itself: serve it there and compare model:NAME")
+    path = Path(folder) / "adapter_config.json"
+    if not path.is_file():
+        raise UserError(f"{folder} is no PEFT adapter: it has no adapter_config.json")
+    try:
+        kind = json.loads(path.read_bytes())["peft_type"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error!r}") from error
+    return Candidate(f"{Path(folder).name} ({kind})", "adapter", source=folder)
+
+
+def _example(row: dict) -> list[Message]:
+    """A row as turns of a conversation; tools of its own are told in the user's words.
+
+    The tools of a request hold for all of it, and an example's are not those of the question asked.
+    """
+    *before, last = row["prompt"]
+    if row.get("tools"):
+        last = {**last, "content": f"Tools on offer: {row['tools']}\n\n{last['content']}"}
+    return [*before, last, *row["completion"]]

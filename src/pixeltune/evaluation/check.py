@@ -1,0 +1,191 @@
+"""Proof that a PNG does what the trained pixels did: in the stock processor, and in a running engine."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from functools import partial
+from typing import Any
+
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.data.placement import PLACEMENT, place_image
+from pixeltune.engines.engine import Engine, NoLogProbs, RequestRefused
+from pixeltune.evaluation import robustness
+from pixeltune.evaluation.agreement import Comparison, after, compare, greedy
+from pixeltune.model.loading import load_model, load_processor, template_sha256
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.tasks.synthetic import calls, sums
+
+MAX_TOKENS = 48  # of an answer that is compared
+
+
+def differences(artwork: Artwork, preprocessor: Preprocessor) -> list[str]:
+    """What stands between this artwork and this model's processor; empty if nothing does.
+
+    The size must be one that the processor leaves alone, its constants those that the artwork was trained
+    with, the chat template the same, and the trained tensor equal to the PNG's bit for bit.
+    """
+    found, height, width = [], *artwork.pixels.shape[:2]
+    try:
+        preprocessor.check_size(height, width)
+    except ValueError as error:
+        return [str(error)]
+    provenance, now = artwork.provenance, preprocessor.constants()
+    for name in sorted(now.keys() | provenance.processor.keys()):
+        was, is_ = provenance.processor.get(name), now.get(name)
+        if was != is_:
+            found.append(f"processor {name}: the artwork was trained with {was}, this model has {is_}")
+    if provenance.template_sha256 not in (None, template_sha256(preprocessor.processor)):
+        found.append("the chat template is not the one the artwork was trained with")
+    if provenance.placement != PLACEMENT:
+        found.append(f"placement {provenance.placement!r}: this version only knows {PLACEMENT!r}")
+    parity = preprocessor.parity(artwork.pixels)
+    if not parity.equal:
+        found.append(f"the stock processor's pixel_values differ from the trained ones by {parity.max_abs:g}")
+    return found
+
+
+def log_probs(
+    model: Any, processor: Any, picture: Any, messages: list[dict], tools: list[dict] | None, said: list[int]
+) -> tuple[list[int], list[float]]:
+    """Prompt token ids, and the model's own log-probability of each token of ``said`` after that prompt.
+
+    Args:
+        model: the stock model.
+        processor: its processor.
+        picture: PIL picture placed in ``messages``, or None.
+        messages: a conversation with an ``image_url`` part where the picture stands.
+        tools: OpenAI tools, or None.
+        said: token ids of the completion.
+    """
+    prompt, table = after(model, processor, picture, messages, tools, said)
+    return prompt, [table[i, token].item() for i, token in enumerate(said)]
+
+
+def meet(url: str, model: str | None) -> tuple[Engine, bool]:
+    """An engine, asked for as much as it can give, and whether that includes log-probs.
+
+    vLLM's extra fields are left out for an engine that refuses them.
+
+    Raises:
+        EngineError: nobody answers at ``url``, or not as an OpenAI-compatible engine does.
+    """
+    hello = [{"role": "user", "content": "hello"}]
+    for extras, logprobs in ((True, True), (True, False), (False, True)):
+        engine = Engine(url, model=model, extras=extras)
+        try:
+            engine.complete(hello, max_tokens=1, logprobs=logprobs)
+        except (RequestRefused, NoLogProbs):
+            continue
+        return engine, logprobs
+    return Engine(url, model=model, extras=False), False
+
+
+def ask_engine(
+    artwork: Artwork, model: Any, processor: Any, engine: Engine, logprobs: bool, prompts: int
+) -> list[Comparison]:
+    """A running engine's greedy answers beside those of the model here.
+
+    Args:
+        logprobs: ask for them.
+        prompts: how many held-out prompts of ``calls`` and ``sums`` to send, each with the artwork.
+
+    Raises:
+        EngineError: the engine refuses or is gone.
+    """
+    rows, found = calls.rows("test", -(-prompts // 2)) + sums.rows("test", prompts // 2), []
+    for row in rows:
+        tools = json.loads(row["tools"]) if "tools" in row else None
+        messages = place_image(row["prompt"], artwork.data_url())
+        asked = partial(engine.complete, messages, tools, max_tokens=MAX_TOKENS, logprobs=logprobs)
+        given = (model, processor, artwork.image, messages, tools)
+        reference = greedy(*given, MAX_TOKENS)
+        comparison = compare(asked(), reference, *given)
+        if tools and comparison.prompt == "other number" and engine.tool_choice == "none":
+            # An engine may leave tools out of the prompt where none may be called (SGLang does).
+            engine.tool_choice = None
+            comparison = compare(asked(), reference, *given)
+        found.append(comparison)
+    return found
+
+
+def verdict(found: list[Comparison], tolerance: float) -> tuple[list[str], bool]:
+    """What the answers of an engine prove, what they cannot, and whether anything differs.
+
+    A greedy answer may differ where two tokens tie: where the model here finds the engine's token less likely
+    than its own by no more than twice the tolerance.
+
+    Args:
+        found: from `ask_engine`.
+        tolerance: largest log-prob gap in nats that passes.
+    """
+    lines, bad, n = [], False, len(found)
+    prompts = [comparison.prompt for comparison in found]
+    if others := sum(prompt in ("other ids", "other number") for prompt in prompts):
+        bad = True
+        lines.append(
+            f"prompt      OTHER tokens in {others} of {n}: another chat template, tools left out, "
+            "or the picture was resized or put elsewhere"
+        )
+    elif None in prompts:
+        lines.append("prompt      this engine does not say what it saw")
+    elif "same number" in prompts:
+        lines.append(f"prompt      as many tokens as here in {n} of {n}; which ones this engine does not say")
+    else:
+        lines.append(f"prompt      the same token ids in {n} of {n}")
+    same = sum(comparison.same for comparison in found)
+    by = ", ".join(sorted({comparison.by for comparison in found}))
+    lines.append(f"greedy      {same} of {n} answers are the same, by {by}")
+    for comparison in found:
+        tie = comparison.margin is not None and comparison.margin <= 2 * tolerance
+        bad |= not comparison.same and not tie
+        if not comparison.same and comparison.margin is not None:
+            lines.append(
+                f"            one differs first at a token that is {comparison.margin:.2e} less likely here"
+                f" than the best{', a tie' if tie else ''}"
+            )
+    gaps = [gap for comparison in found for gap in comparison.gaps]
+    if gaps:
+        above = max(gaps) > tolerance
+        lines.append(
+            f"engine      largest log-prob gap {max(gaps):.2e} over {len(gaps)} tokens, "
+            f"{'ABOVE' if above else 'within'} {tolerance:g}"
+        )
+        bad |= above
+    else:
+        lines.append("engine      gives no log-probs: a picture seen slightly otherwise would stay unseen")
+    return lines, bad
+
+
+def check(arguments: Namespace) -> int:
+    """``pixeltune check``: one line per fact, status 1 if anything differs."""
+    artwork = Artwork.load(arguments.artwork)
+    height, width = artwork.pixels.shape[:2]
+    print(f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded")
+    engine = None
+    if arguments.engine:  # an engine that is not there is reported before anything is loaded
+        engine, logprobs = meet(arguments.engine, arguments.engine_model)
+    task, rows = robustness.plan(artwork, arguments) if arguments.robust else (None, [])
+    processor = load_processor(arguments.model, arguments.revision)
+    preprocessor = Preprocessor(processor)
+    problems = differences(artwork, preprocessor)
+    for problem in problems:
+        print(f"DIFFERS     {problem}")
+    if problems:
+        return 1
+    tokens = preprocessor.tokens(height, width)
+    print(f"size        left alone by {type(processor).__name__}, {tokens} image tokens")
+    print("processor   constants and chat template as in training")
+    print("parity      pixel_values of the PNG equal the trained ones bit for bit")
+    if engine is None and task is None:
+        return 0
+    model = load_model(arguments.model, arguments.revision)
+    if task is not None:
+        robustness.report(artwork, task, rows, model, processor, arguments.output)
+    if engine is None:
+        return 0
+    lines, bad = verdict(
+        ask_engine(artwork, model, processor, engine, logprobs, arguments.prompts), arguments.tolerance
+    )
+    print("\n".join(lines))
+    return int(bad)

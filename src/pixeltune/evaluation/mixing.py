@@ -1,0 +1,132 @@
+"""More from painted artworks without painting: a dial for their strength, and averages of several.
+
+Pixels are averaged in grey levels and rounded once. Nothing says that the result works: `greedy` measures it.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.errors import UserError
+from pixeltune.evaluation.candidates import start_of
+
+SEED = 1000  # of the rows that averages are chosen by
+OWN = ("data", "seed", "steps", "objective", "start", "bound", "licence")  # in which members may differ
+
+
+def dial(artwork: Artwork, start: np.ndarray, strength: float) -> Artwork:
+    """`start + strength (artwork - start)`: 0 is the start picture, 1 the artwork, above 1 exaggerates it.
+
+    Args:
+        artwork: any.
+        start: the picture it was painted from, `(H, W, 3)` uint8.
+        strength: 0 to 4.
+
+    Raises:
+        ValueError: another strength, or pictures of different sizes.
+    """
+    if not 0 <= strength <= 4:
+        raise UserError(f"a strength of {strength} makes no sense: give 0 to 4")
+    if start.shape != artwork.pixels.shape:
+        raise UserError(f"the start picture is {start.shape}, the artwork {artwork.pixels.shape}")
+    levels = start + strength * (artwork.pixels.astype(float) - start)
+    return _made(levels, artwork, {"strength": strength})
+
+
+def average(artworks: Sequence[Artwork]) -> Artwork:
+    """The mean picture. Its provenance is that of the first, with the hashes of all members.
+
+    Raises:
+        ValueError: fewer than two, or they are not for the same model, size and processor.
+    """
+    if len(artworks) < 2:
+        raise UserError("an average needs at least two artworks")
+    first = artworks[0]
+    for other in artworks[1:]:
+        same = {name: getattr(first.provenance, name) for name in OWN}
+        fields = replace(other.provenance, **same, training={}, scores={}, created=None)
+        if fields != replace(first.provenance, training={}, scores={}, created=None):
+            raise UserError("only artworks for the same model, processor and template can be averaged")
+        if other.size != first.size:
+            raise UserError(f"artworks of {first.size} and {other.size} pixels cannot be averaged")
+    levels = np.mean([artwork.pixels.astype(float) for artwork in artworks], axis=0)
+    return _made(levels, first, {"average_of": [artwork.sha256 for artwork in artworks]})
+
+
+def greedy(
+    artworks: Sequence[Artwork], score: Callable[[Artwork], float]
+) -> tuple[Artwork, list[float], float]:
+    """The greedy soup of Wortsman et al. (2022): best first, each next one stays if the average is no worse.
+
+    Returns:
+        The average, the members' scores in the order given, its own score on the same rows.
+
+    Raises:
+        ValueError: no average is as good as the best member.
+    """
+    scores = [score(artwork) for artwork in artworks]
+    order = sorted(range(len(artworks)), key=lambda i: -scores[i])
+    kept, best, soup = [artworks[order[0]]], scores[order[0]], None
+    for i in order[1:]:
+        candidate = average([*kept, artworks[i]])
+        if (reached := score(candidate)) >= best:
+            kept, best, soup = [*kept, artworks[i]], reached, candidate
+    if soup is None:
+        raise UserError(
+            f"no average is as good as the best member ({best:.3f}), number {order[0] + 1}: keep that one"
+        )
+    return soup, scores, best
+
+
+def mix(arguments: Namespace) -> int:
+    """``pixeltune mix``."""
+    artworks = [Artwork.load(path) for path in arguments.artwork]
+    if arguments.strength is not None:
+        if len(artworks) > 1:
+            raise UserError("--strength is a dial of one artwork")
+        start = np.asarray(start_of(artworks[0], arguments.start or ""))
+        made = dial(artworks[0], start, arguments.strength)
+    else:
+        average(artworks)  # what cannot be averaged is refused before a model is loaded
+        made, scores, reached = greedy(artworks, scorer(arguments, artworks[0].provenance.data))
+        for path, score in zip(arguments.artwork, scores, strict=True):
+            print(f"{score:.3f}  {path}")
+        members = len(made.provenance.training["average_of"])
+        print(f"{reached:.3f}  the average of {members}")
+    made.save(arguments.output)
+    print(arguments.output)
+    return 0
+
+
+def scorer(arguments: Namespace, painted_on: str | None) -> Callable[[Artwork], float]:
+    """Mean score of an artwork on held-out rows of a task, by the model in this process."""
+    from pixeltune.evaluation.backends import wearing
+    from pixeltune.evaluation.scoring import score_rows
+    from pixeltune.model.loading import load_model, load_processor
+    from pixeltune.tasks.base import find_task, held_out_rows
+
+    name = arguments.task or painted_on
+    if not name:
+        raise UserError("the artwork does not say what it was painted on: give --task")
+    # Something is chosen by these rows, so they are not those that `pixeltune eval` reports on.
+    task, rows = find_task(name), held_out_rows(name, arguments.rows, SEED, arguments.data)
+    where = arguments.model, arguments.revision
+    model, processor = load_model(*where), load_processor(*where)
+
+    def score(artwork: Artwork) -> float:
+        with wearing(model, processor, artwork.image) as system:
+            return score_rows(task, rows, system).accuracy
+
+    return score
+
+
+def _made(levels: np.ndarray, first: Artwork, how: dict[str, Any]) -> Artwork:
+    pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    provenance = replace(first.provenance, training={**first.provenance.training, **how}, scores={})
+    return Artwork(pixels, provenance)

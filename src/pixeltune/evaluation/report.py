@@ -1,0 +1,175 @@
+"""What an evaluation says: scores, intervals, tests on the same rows, one sentence; as table and markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pixeltune.evaluation.scoring import Result, result
+from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
+
+LEVEL = 0.05
+
+
+def summary(results: dict[str, Result], rows: list[dict], task: Any) -> dict:
+    """One task's part of a report, as JSON.
+
+    Args:
+        results: by candidate, on the same rows.
+        rows: those rows.
+        task: whose ``metrics`` are added, where it has any.
+
+    Returns:
+        ``rows`` (how many), ``systems`` (per candidate accuracy, n, ci95, failed, mean prompt and completion
+        tokens and seconds, ``groups`` where rows have any, ``metrics``), ``tests`` (see :func:`tests`) and
+        ``verdict``.
+    """
+    systems = {}
+    for name, got in results.items():
+        systems[name] = {
+            **got.summary(),
+            **{key: _mean(got.records, key) for key in ("prompt_tokens", "completion_tokens", "latency")},
+        }
+        if any("group" in row for row in rows):
+            systems[name]["groups"] = _groups(got, rows)
+        if hasattr(task, "metrics"):
+            systems[name]["metrics"] = _metrics(got, rows, task)
+    compared = tests(results, reference(results))
+    return {
+        "rows": len(rows),
+        "systems": systems,
+        "tests": compared,
+        "verdict": verdict(systems, compared),
+    }
+
+
+def reference(results: dict[str, Result]) -> str:
+    """The candidate that the others are compared with: the first artwork, else the first."""
+    return next((name for name in results if name.endswith(".png")), next(iter(results)))
+
+
+def tests(results: dict[str, Result], against: str) -> list[dict]:
+    """``against`` compared with every other candidate, row by row, on the rows that both answered.
+
+    McNemar's exact test where every row is right or wrong, else a paired bootstrap; the p values are
+    corrected for their number by Holm's method, over all tests of the list.
+    """
+    out = []
+    for name, other in results.items():
+        if name == against:
+            continue
+        pairs = [
+            (ours["score"], theirs["score"])
+            for ours, theirs in zip(results[against].records, other.records, strict=True)
+            if not ours["error"] and not theirs["error"]
+        ]
+        if not pairs:
+            continue
+        a, b = zip(*pairs, strict=True)
+        binary = set(a) | set(b) <= {0.0, 1.0}
+        difference, low, high, p = bootstrap(a, b)
+        out.append(
+            {
+                "a": against,
+                "b": name,
+                "n": len(pairs),
+                "difference": difference,
+                "ci95": (low, high),
+                "method": "McNemar, exact" if binary else "paired bootstrap",
+                "p": mcnemar(a, b) if binary else p,
+            }
+        )
+    for test, p in zip(out, holm([test["p"] for test in out]), strict=True):
+        test["p_holm"], test["significant"] = p, p < LEVEL
+    return out
+
+
+def verdict(systems: dict[str, dict], compared: Sequence[dict]) -> str:
+    """One sentence; it uses the word "significant" only where a test says so."""
+    failed = sum(system["failed"] for system in systems.values())
+    end = f" Requests that failed and are in no score: {failed}." if failed else ""
+    if not compared:
+        name, one = next(iter(systems.items()))
+        return f"{name}: {one['accuracy']:.1%}; nothing to compare it with.{end}"
+    against = compared[0]["a"]
+    parts = []
+    for test in compared:
+        points = f"{100 * test['difference']:+.1f} points against {test['b']}"
+        if test["significant"]:
+            parts.append(f"{points} (significant, {_p(test['p_holm'])})")
+        else:
+            parts.append(f"{points} (could be chance, {_p(test['p_holm'])})")
+    many = f", corrected for {len(compared)} comparisons" if len(compared) > 1 else ""
+    return f"{against}: {systems[against]['accuracy']:.1%}; {'; '.join(parts)}{many}.{end}"
+
+
+def lines(report: dict) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of one task's table, the same for a terminal and for markdown.
+
+    ``prompt`` and ``answer`` are mean tokens per row, ``p`` is corrected for the number of comparisons.
+    """
+    ps = {test["b"]: test for test in report["tests"]}
+    header = ["system", "score", "95 % interval", "rows", "failed", "prompt", "answer", "p"]
+    cells = []
+    for name, one in report["systems"].items():
+        low, high = one["ci95"]
+        score = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"] if one["n"] else ["-", "-"]
+        tokens = ["-" if one[k] is None else f"{one[k]:.0f}" for k in ("prompt_tokens", "completion_tokens")]
+        p = _p(ps[name]["p_holm"]).removeprefix("p = ").removeprefix("p ") if name in ps else ""
+        cells.append([name, *score, str(one["n"]), str(one["failed"]), *tokens, p])
+        for group, (share, n) in one.get("groups", {}).items():
+            cells.append([f"  {group}", f"{share:.1%}" if n else "-", "", str(n), "", "", "", ""])
+        for metric, value in one.get("metrics", {}).items():
+            cells.append([f"  {metric}", f"{value:.3f}", "", "", "", "", "", ""])
+    return header, cells
+
+
+def markdown(report: dict) -> str:
+    """The whole report as a markdown document."""
+    out = [f"# Evaluation of {report['model']}", ""]
+    for name, part in report["tasks"].items():
+        header, cells = lines(part)
+        out += [f"## {name}, {part['rows']} rows", "", _row(header), _row(["---"] * len(header))]
+        out += [_row([cell.replace("  ", "&nbsp;&nbsp;") for cell in line]) for line in cells]
+        out += ["", part["verdict"], ""]
+    out += [refusal_line(report["refusals"]), "", report["about"], ""]
+    return "\n".join(out)
+
+
+def refusal_line(refusals: dict[str, dict]) -> str:
+    """The share of harmful requests that each candidate refused, in one sentence."""
+    shares = "; ".join(
+        f"{name} {one['harmful']:.0%} of {one['n_harmful']} "
+        f"(and {one['harmless']:.0%} of {one['n_harmless']} harmless)"
+        for name, one in refusals.items()
+    )
+    return f"Plainly harmful requests refused: {shares}."
+
+
+def _metrics(got: Result, rows: list[dict], task: Any) -> dict[str, float]:
+    """A task's own figures over the rows that were answered."""
+    said = [record for record in got.records if not record["error"]]
+    answers = [r["completions"] if hasattr(task, "next_turn") else r["completions"][0] for r in said]
+    return task.metrics([rows[r["row"]] for r in said], answers) if said else {}
+
+
+def _groups(got: Result, rows: list[dict]) -> dict[str, tuple[float, int]]:
+    """Mean score and rows of each group, in the order of their first row."""
+    out = {}
+    for group in dict.fromkeys(row.get("group", "") for row in rows):
+        part = result([r for r in got.records if rows[r["row"]].get("group", "") == group])
+        out[group] = (part.accuracy, part.n)
+    return out
+
+
+def _mean(records: list[dict], key: str) -> float | None:
+    values = [r[key] for r in records if not r["error"]]
+    return sum(values) / len(values) if values and None not in values else None
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

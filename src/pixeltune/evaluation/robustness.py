@@ -1,0 +1,169 @@
+"""What an artwork is worth after a lossy way: its score with the PNG recompressed, resized, noisy, ...
+
+The distortions are Pillow's own, as a picture meets them in the world, and not the ones of training.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.errors import UserError
+from pixeltune.evaluation.backends import wearing
+from pixeltune.evaluation.scoring import Result, score_rows
+from pixeltune.tasks.base import NAMES, find_rows, find_task
+from pixeltune.writing import write_atomically
+
+SEED = 0  # of the rows, and of noise
+Distortion = Callable[[Image.Image], Image.Image]
+
+
+def recompressed(picture: Image.Image, **settings: Any) -> Image.Image:
+    """Saved in a lossy format, with Pillow's settings, and read again."""
+    file = io.BytesIO()
+    picture.save(file, **settings)
+    with Image.open(file) as again:
+        return again.convert("RGB")
+
+
+def resized(picture: Image.Image, factor: float) -> Image.Image:
+    """To `factor` of each side and back, bicubic."""
+    size = [max(1, round(factor * side)) for side in picture.size]
+    return picture.resize(size, Image.Resampling.BICUBIC).resize(picture.size, Image.Resampling.BICUBIC)
+
+
+def noisy(picture: Image.Image, sigma: float) -> Image.Image:
+    """With Gaussian noise of `sigma` grey levels, always the same."""
+    noise = np.random.default_rng(SEED).normal(0, sigma, (picture.height, picture.width, 3))
+    return Image.fromarray((np.asarray(picture) + noise).round().clip(0, 255).astype(np.uint8))
+
+
+def shifted(picture: Image.Image) -> Image.Image:
+    """One pixel to the right and down, the edge repeated."""
+    return Image.fromarray(np.pad(np.asarray(picture), ((1, 0), (1, 0), (0, 0)), mode="edge")[:-1, :-1])
+
+
+def recoloured(picture: Image.Image, colours: int) -> Image.Image:
+    """With a palette of so many colours (median cut), without dithering."""
+    return picture.quantize(colours, dither=Image.Dither.NONE).convert("RGB")
+
+
+DISTORTIONS: dict[str, Distortion] = {
+    "none": lambda picture: picture,
+    **{
+        f"JPEG {quality}, {subsampling}": partial(
+            recompressed, format="JPEG", quality=quality, subsampling=subsampling
+        )
+        for subsampling in ("4:4:4", "4:2:0")
+        for quality in (95, 85, 75, 50, 30)
+    },
+    **{f"WebP {quality}": partial(recompressed, format="WEBP", quality=quality) for quality in (90, 75)},
+    **{f"resized to {factor:g} and back": partial(resized, factor=factor) for factor in (2, 0.9, 0.75, 0.5)},
+    **{f"noise, sigma {sigma}": partial(noisy, sigma=sigma) for sigma in (2, 4, 8)},
+    "shifted by one pixel": shifted,
+    "16 colours": partial(recoloured, colours=16),
+}
+"""By the name that a report uses. Each takes an RGB picture and gives one of the same size."""
+
+
+def psnr(before: Image.Image, after: Image.Image) -> float | None:
+    """Peak signal-to-noise ratio of two RGB pictures in dB, peak 255; None where they are equal."""
+    error = np.mean((np.asarray(before, float) - np.asarray(after, float)) ** 2)
+    return None if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def measure(
+    picture: Image.Image,
+    task: Any,
+    rows: list[dict],
+    model: Any,
+    processor: Any,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, tuple[float | None, Result]]:
+    """PSNR and score of a picture after each of `DISTORTIONS`.
+
+    Args:
+        picture: an artwork's, RGB.
+        task: a module of `pixeltune.tasks`.
+        rows: its rows, the same for all.
+        model: the stock model, which sees the distorted picture as an engine would.
+        processor: its processor.
+        progress: called with (distortions done, all of them).
+    """
+    out = {}
+    for done, (name, distort) in enumerate(DISTORTIONS.items(), start=1):
+        seen = distort(picture)
+        with wearing(model, processor, seen) as system:
+            result = score_rows(task, rows, system)
+        out[name] = psnr(picture, seen), result
+        if progress:
+            progress(done, len(DISTORTIONS))
+    return out
+
+
+def plan(artwork: Artwork, arguments: Namespace) -> tuple[str, list[dict]]:
+    """Name and rows of the task to score on: `--task`, or what the artwork was painted on.
+
+    Raises:
+        ValueError: there is no such task, or its rows cannot be had.
+    """
+    name = arguments.task or artwork.provenance.data
+    if arguments.task is None and (name or "").partition(":")[0] not in NAMES:
+        raise UserError(
+            f"the artwork was painted on {name or 'unknown data'}, which is no task: say with --task what to "
+            f"score it on ({', '.join(NAMES)})"
+        )
+    return name, find_rows(name, "test", arguments.rows, SEED, arguments.data)
+
+
+def report(artwork: Artwork, name: str, rows: list[dict], model: Any, processor: Any, output: str | None):
+    """``pixeltune check --robust``: measure, print a table, write JSON where that is wanted."""
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    with Progress(transient=True) as bar:
+        line = bar.add_task(f"{name}, {len(rows)} rows", total=len(DISTORTIONS))
+        measured = measure(
+            artwork.image,
+            find_task(name),
+            rows,
+            model,
+            processor,
+            lambda done, _: bar.update(line, completed=done),
+        )
+    table = Table(title=f"{name}, {len(rows)} held-out rows")
+    table.add_column("picture sent")
+    for title in ("PSNR", "score", "95 %"):
+        table.add_column(title, justify="right")
+    for distortion, (ratio, result) in measured.items():
+        low, high = result.ci95
+        table.add_row(
+            distortion,
+            "equal" if ratio is None else f"{ratio:.1f} dB",
+            f"{result.accuracy:.1%}",
+            f"{low:.1%} to {high:.1%}",
+        )
+    Console().print(table)
+    if output:
+        found = {
+            "artwork_sha256": artwork.sha256,
+            "task": name,
+            "rows": len(rows),
+            "seed": SEED,
+            "distortions": {
+                distortion: {"psnr_db": ratio, **result.summary()}
+                for distortion, (ratio, result) in measured.items()
+            },
+        }
+        print(write_atomically(Path(output), json.dumps(found, indent=2) + "\n"))

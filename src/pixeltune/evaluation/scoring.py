@@ -1,0 +1,205 @@
+"""How good is it: a task's score for a system, row by row, so that a killed evaluation can go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pixeltune.data.images import as_record, attach
+from pixeltune.data.instruction import tell
+from pixeltune.data.messages import Message
+from pixeltune.errors import RunError, UserError
+from pixeltune.evaluation.backends import Backend
+from pixeltune.evaluation.statistics import interval
+
+FAILURES = 20  # requests in a row: then the engine is taken to be gone
+
+
+@dataclass
+class Result:
+    """A score with its 95 % interval; ``records`` holds what was asked, said and scored per row.
+
+    The score is a mean over the rows that were answered; ``failed`` counts those that were not.
+    """
+
+    accuracy: float
+    n: int
+    ci95: tuple[float, float]
+    failed: int = 0
+    records: list[dict] = field(default_factory=list, repr=False)
+
+    def summary(self) -> dict:
+        """Everything but the records, as JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "records"}
+
+
+def score_rows(
+    task: Any,
+    rows: list[dict],
+    system: Backend,
+    instruction: str | list[Message] = "",
+    progress: Callable[[int, int], None] | None = None,
+    journal: Path | None = None,
+) -> Result:
+    """Score ``system`` on ``rows`` of ``task``.
+
+    Args:
+        task: a module of :mod:`pixeltune.tasks`, or anything with its ``score``, ``MAX_NEW_TOKENS`` and
+            perhaps ``next_turn`` or ``options``.
+        rows: from ``task.rows``.
+        system: who answers.
+        instruction: a system message, or several messages, put in front of every conversation; none if empty.
+        progress: called with (rows done, rows in all) after each chunk.
+        journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
+            already, unless they failed, are not asked again.
+
+    Raises:
+        ValueError: the journal is of other rows.
+        RuntimeError: one request after another failed; what was answered stands in the journal.
+    """
+    head = [{"role": "system", "content": instruction}] if isinstance(instruction, str) else instruction
+    head = head if instruction else []
+    records = _resume(journal, rows) if journal else {}
+    left = [i for i in range(len(rows)) if i not in records]
+    chunks = [left[start : start + system.chunk] for start in range(0, len(left), system.chunk)]
+    if progress:
+        progress(len(records), len(rows))
+    failures = 0
+    for done in _at_once(lambda chunk: _ask(task, rows, chunk, system, head), chunks, system.workers):
+        records |= {record["row"]: record for record in done}
+        if journal:
+            _append(journal, done)
+        for record in done:
+            failures = failures + 1 if record["error"] else 0
+        if failures >= FAILURES:
+            raise RunError(
+                f"{failures} requests failed one after another ({done[-1]['error']}); what was answered is "
+                "kept: mend the engine and give the same command again"
+            )
+        if progress:
+            progress(len(records), len(rows))
+    return result([records[i] for i in range(len(rows))])
+
+
+def result(records: list[dict]) -> Result:
+    """The score of rows that were asked; failed ones count as failed and not as wrong."""
+    scores = [record["score"] for record in records if not record["error"]]
+    mean = sum(scores) / max(1, len(scores))
+    return Result(mean, len(scores), interval(scores), len(records) - len(scores), records)
+
+
+def opening(row: dict, head: list[Message]) -> tuple[list[Message], list[dict] | None]:
+    """The conversation that a row opens with, its own pictures in it, and its tools."""
+    prompt = attach(row["prompt"], row["images"]) if row.get("images") else row["prompt"]
+    prompt = tell(prompt, head) if head else prompt
+    return prompt, json.loads(row["tools"]) if row.get("tools") else None
+
+
+def _ask(task: Any, rows: list[dict], chunk: list[int], system: Backend, head: list[Message]) -> list[dict]:
+    """Records of a chunk of rows, each row's episode played to its end."""
+    openings = [opening(rows[i], head) for i in chunk]
+    conversations, tools = [o[0] for o in openings], [o[1] for o in openings]
+    replies: list[list] = [[] for _ in chunk]
+    if hasattr(task, "options"):
+        chosen = system.choose(conversations, tools, [task.options(rows[i]) for i in chunk])
+        replies = [[reply] for reply in chosen]
+    pending = [] if hasattr(task, "options") else list(range(len(chunk)))
+    while pending:
+        asked, offered = [conversations[i] for i in pending], [tools[i] for i in pending]
+        for i, reply in zip(pending, system.complete(asked, offered, task.MAX_NEW_TOKENS), strict=True):
+            replies[i].append(reply)
+        pending = [i for i in pending if _go_on(task, rows[chunk[i]], conversations, i, replies[i])]
+    return [
+        _record(task, row, i, conversation, said)
+        for i, row, conversation, said in zip(
+            chunk, [rows[i] for i in chunk], conversations, replies, strict=True
+        )
+    ]
+
+
+def _go_on(task: Any, row: dict, conversations: list, i: int, replies: list) -> bool:
+    """Append the next turn of a task of several turns; whether there is one."""
+    if replies[-1].error or not hasattr(task, "next_turn"):
+        return False
+    more = task.next_turn(row, [reply.text for reply in replies])
+    conversations[i] = conversations[i] + (more or [])
+    return bool(more)
+
+
+def _record(task: Any, row: dict, i: int, conversation: list[Message], replies: list) -> dict:
+    texts = [reply.text for reply in replies]
+    error = next((reply.error for reply in replies if reply.error), None)
+    answer = texts if hasattr(task, "next_turn") else texts[0]
+    return {
+        "row": i,
+        "id": str(row.get("id", i)),
+        "prompt": as_record(conversation),
+        "completions": texts,
+        "score": None if error else float(task.score(row, answer)),
+        "prompt_tokens": _total(reply.prompt_tokens for reply in replies),
+        "completion_tokens": _total(reply.completion_tokens for reply in replies),
+        "latency": _total(reply.latency for reply in replies),
+        "error": error,
+    }
+
+
+def _total(counts: Any) -> float | None:
+    """Of an episode; None where nobody counted."""
+    counts = list(counts)
+    return None if None in counts else sum(counts)
+
+
+def _at_once(work: Callable[[Any], Any], items: list, workers: int) -> Iterator[Any]:
+    """``map``, in any order, with that many threads; an interruption drops what has not begun."""
+    if workers == 1:
+        yield from map(work, items)
+        return
+    pool, waiting = ThreadPoolExecutor(workers), iter(items)
+    try:
+        running = {pool.submit(work, item) for item in islice(waiting, workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+                running |= {pool.submit(work, item) for item in islice(waiting, 1)}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _append(journal: Path, records: list[dict]) -> None:
+    with journal.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(record) + "\n" for record in records))
+
+
+def _resume(journal: Path, rows: list[dict]) -> dict[int, dict]:
+    """Answered rows of a journal, by their place; a last line that a kill cut off is removed.
+
+    Raises:
+        ValueError: it is of other rows, or damaged elsewhere.
+    """
+    if not journal.exists():
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return {}
+    whole = journal.read_bytes()
+    lines = whole[: whole.rfind(b"\n") + 1]
+    if len(lines) < len(whole):
+        with journal.open("r+b") as file:
+            file.truncate(len(lines))
+    out = {}
+    for number, line in enumerate(lines.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            i, name = record["row"], record["id"]
+            known = name == str(rows[i].get("id", i)) and "error" in record
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+            known = False
+        if not known:
+            raise UserError(f"{journal}, line {number} is no record of these rows: remove the file")
+        if not record["error"]:
+            out[i] = record
+    return out

@@ -1,0 +1,283 @@
+"""The shared prefix: what several rows of a batch begin with is computed once, exactly.
+
+Every node of a batch's tree (`pixeltune.model.shared_prefix.tree`) goes through the language model once and
+reads the keys and values of the nodes above it; where nodes fork, autograd sums their gradients. The text
+before the artwork does not depend on pixels: it needs no gradient and, while it stays the same, is kept from
+step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.modeling_outputs import MoeModelOutputWithPast
+from transformers.utils import logging
+
+from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
+from pixeltune.model.shared_prefix.tree import Level, Tree, grow
+
+logger = logging.get_logger(__name__)
+
+LAYERS = {"full_attention", "linear_attention"}
+"""Kinds of text layers whose states can be forked."""
+
+EXACT = {
+    "Qwen2_5_VLTextModel",
+    "Qwen3VLTextModel",
+    "Qwen3_5TextModel",
+    "Qwen2VLTextModel",
+    "Qwen3VLMoeTextModel",
+    "Qwen3_5MoeTextModel",
+    "Glm4vTextModel",
+    "Glm4vMoeTextModel",
+    "Qwen2Model",
+    "MistralModel",
+    "LlamaModel",
+}
+"""Text models for which `tests/adapter` compares the tree with the plain pass, in float64."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the backbone hands to its language model, flattened to one axis of tokens.
+
+    Attributes:
+        embeds: `(rows * length, hidden)`.
+        positions: `(rows * length,)`, or `(3 or 4, rows * length)` in families with grid positions.
+        seen: `(rows * length,)` bool, where pictures are; None in families without deep-stack features.
+        deep: deep-stack features, `(pieces of pictures, hidden)` for each of the first layers.
+    """
+
+    embeds: Tensor
+    positions: Tensor
+    seen: Tensor | None
+    deep: list[Tensor]
+
+    def take(self, level: Level) -> dict[str, Any]:
+        """The arguments for one level of a tree."""
+        taken = {
+            "inputs_embeds": self.embeds.index_select(0, level.source.flatten()).view(
+                *level.source.shape, -1
+            ),
+            "position_ids": self.positions[..., level.source],
+        }
+        if self.seen is not None and level.pictures:
+            pieces = self.seen[level.source] & level.valid
+            rank = (self.seen.cumsum(0) - 1)[level.source[pieces]]
+            taken["visual_pos_masks"] = pieces
+            # The tower may lie on another device than the text model (`device_map`).
+            taken["deepstack_visual_embeds"] = [f.index_select(0, rank.to(f.device)) for f in self.deep]
+        return taken
+
+
+class SharedPrefix:
+    """Runs a language model over a tree instead of a batch, and keeps what will not change."""
+
+    def __init__(self, language_model: nn.Module) -> None:
+        """
+        Args:
+            language_model: the text model in the backbone, which takes `inputs_embeds`, `position_ids`,
+                `attention_mask` and `past_key_values`. Its `forward` is wrapped until `remove` is called; a
+                call without `shared_prefix` stays as it is.
+        """
+        self.language_model = language_model
+        self.own = language_model.__dict__.get("forward")  # accelerate's, on a model over several devices
+        self.plain = language_model.forward
+        self.kept: dict[int, tuple[Hashable, Tensor, Cache]] = {}  # by depth: what it depends on, its states
+        config = language_model.config
+        self.kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
+        language_model.forward = self.forward
+
+    def remove(self) -> None:
+        """Give the language model its own forward back."""
+        del self.language_model.forward
+        if self.own is not None:
+            self.language_model.forward = self.own
+
+    def tree(
+        self,
+        input_ids: Tensor,
+        image_token_id: int,
+        image_tokens: int,
+        picture: Callable[[], Hashable],
+        kwargs: dict[str, Any],
+    ) -> Tree | None:
+        """The tree of a batch; None where it is computed plainly, because nothing is shared or the caller
+        wants what only a plain pass gives: all hidden states, attention weights, a cache to go on with.
+
+        Args:
+            input_ids: `(rows, length)` int64.
+            image_token_id: the token that stands for a piece of a picture.
+            image_tokens: how many of them the artwork takes.
+            picture: identifies the picture and what encodes it, see `ArtModel._seen`.
+            kwargs: the other arguments of the backbone.
+        """
+        config, mask = self.language_model.config, kwargs.get("attention_mask")
+        everything = ("output_hidden_states", "output_attentions")
+        if len(input_ids) == 1 or any(kwargs.get(n, getattr(config, n, False)) for n in everything):
+            return None
+        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
+            return None
+        cache = kwargs.get("past_key_values")
+        training = self.language_model.training and torch.is_grad_enabled()
+        if not (self._fills(cache) if cache is not None else training or kwargs.get("use_cache") is False):
+            return None
+        if reason := self._unfit(kwargs):
+            logger.warning_once(f"the artwork is computed for each row, not once for all: {reason}")
+            return None
+        even, picture = "linear_attention" in self.kinds, None if torch.is_grad_enabled() else picture()
+        return grow(input_ids, mask, image_token_id, image_tokens, even, picture)
+
+    def _fills(self, cache: Any) -> bool:
+        """Whether this is the empty cache of a generation that can be filled from a tree."""
+        if torch.is_grad_enabled() or "linear_attention" in self.kinds:
+            return False
+        return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
+
+    def _unfit(self, kwargs: dict[str, Any]) -> str | None:
+        """Why this model, as it is now and as it is called, cannot share a prefix."""
+        model = self.language_model
+        if type(model).__name__ not in EXACT:
+            return f"with {type(model).__name__} it has not been shown to be the same computation"
+        window = getattr(model.config, "sliding_window", None)
+        if window and getattr(model.config, "layer_types", None) is None:
+            return f"{type(model).__name__} attends to a sliding window of {window} tokens"
+        rope = getattr(model.config, "rope_parameters", None) or {}
+        kinds = {part.get("rope_type") for part in (rope, *rope.values()) if isinstance(part, dict)}
+        if kinds & {"dynamic", "longrope"}:
+            return f"positions of kind {', '.join(sorted(kinds))} depend on the length of a row"
+        if other := set(self.kinds) - LAYERS:
+            return f"{type(model).__name__} has layers of kind {', '.join(sorted(other))}"
+        if kwargs.get("output_router_logits", getattr(model.config, "output_router_logits", False)):
+            return "load balancing counts every token; experts are frozen, so set router_aux_loss_coef=0"
+        if model.training and getattr(model.config, "attention_dropout", 0):
+            return "attention_dropout would be drawn once for all; set it to 0"
+        for layer in model.layers:
+            keywords = layer._gradient_checkpointing_func.keywords if layer.gradient_checkpointing else {}
+            if keywords.get("use_reentrant"):
+                return 'set gradient_checkpointing_kwargs={"use_reentrant": False}'
+        return None
+
+    def forward(self, *args: Any, shared_prefix: Tree | None = None, **kwargs: Any) -> Any:
+        """The language model's forward pass; with `shared_prefix`, of each node of that tree once."""
+        if shared_prefix is None:
+            return self.plain(*args, **kwargs)
+        embeds, seen = kwargs.pop("inputs_embeds"), kwargs.pop("visual_pos_masks", None)
+        positions = _positions(kwargs.pop("position_ids", None), kwargs.get("attention_mask"), embeds)
+        batch = _Batch(
+            embeds.flatten(0, 1),
+            positions.flatten(-2),
+            None if seen is None else seen.flatten(),
+            kwargs.pop("deepstack_visual_embeds", None) or [],
+        )
+        fill = kwargs.pop("past_key_values", None)
+        for name in ("input_ids", "attention_mask", "use_cache"):
+            kwargs.pop(name, None)
+
+        hidden, caches = [], []
+        for depth, level in enumerate(shared_prefix.levels):
+            level = level.to(embeds.device)
+            if caches:
+                layers = [layer.fork(level.parent) for layer in caches[-1].layers]
+            else:
+                layers = [
+                    RecurrentCache() if kind == "linear_attention" else KeyValueCache() for kind in self.kinds
+                ]
+            if depth == len(shared_prefix.levels) - 1 and fill is None:
+                for layer in layers:
+                    layer.recording = False
+            states, cache = self._level(depth, level, batch, Cache(layers=layers), kwargs)
+            hidden.append(states.flatten(0, 1))
+            caches.append(cache)
+        if fill is not None:
+            _fill(fill, caches, shared_prefix.where)
+        joined = _spread(torch.cat(hidden), shared_prefix.where)
+        # Some backbones also ask for `router_logits`, here None; this class has all that any asks for.
+        return MoeModelOutputWithPast(last_hidden_state=joined, past_key_values=fill)
+
+    def _level(
+        self, depth: int, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]
+    ) -> tuple[Tensor, Cache]:
+        """The hidden states of one level, and its cache; without a gradient where all is known beforehand."""
+        if level.known is None or any(p.requires_grad for p in self.language_model.parameters()):
+            return self._run(level, batch, cache, kwargs), cache
+        key = (level.known, weights_now(self.language_model), batch.embeds.dtype)
+        if depth not in self.kept or self.kept[depth][0] != key:
+            with torch.no_grad():
+                self.kept[depth] = (key, self._run(level, batch, cache, kwargs), cache)
+        return self.kept[depth][1:]
+
+    def _run(self, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]) -> Tensor:
+        with _checkpointed_with_cache(self.language_model):
+            return self.plain(
+                input_ids=None,
+                attention_mask=None if level.mask is None else level.mask.long(),
+                past_key_values=cache,
+                use_cache=False,
+                **batch.take(level),
+                **kwargs,
+            ).last_hidden_state
+
+
+def weights_now(module: nn.Module) -> Hashable:
+    """Equal as long as nobody writes to the module's weights, canvases apart, or switches autocast."""
+    named = module.named_parameters()
+    weights = tuple((p.data_ptr(), p._version) for name, p in named if "art_canvas." not in name)
+    device = next(module.parameters()).device.type
+    return weights, torch.is_autocast_enabled(device)
+
+
+def _positions(position_ids: Tensor | None, attention_mask: Tensor | None, embeds: Tensor) -> Tensor:
+    """Positions of all tokens, `(rows, length)` or `(3 or 4, rows, length)`.
+
+    Where the backbone left them to its text model they are counted from the first token of a row, so that
+    they do not depend on the padding before it.
+    """
+    rows, length = embeds.shape[:2]
+    if position_ids is not None:
+        return position_ids.expand(*position_ids.shape[:-2], rows, length)
+    if attention_mask is None:
+        return torch.arange(length, device=embeds.device).expand(rows, length)
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def _spread(tokens: Tensor, where: Tensor) -> Tensor:
+    """The tokens of a tree, `(tokens, ...)`, as the rows of its batch, `(rows, length, ...)`.
+
+    A model may lie on several devices (`device_map`), so `where` goes to that of these tokens.
+    """
+    rows = tokens.index_select(0, where.flatten().to(tokens.device))
+    return rows.view(*where.shape, *tokens.shape[1:])
+
+
+def _fill(cache: Cache, caches: list[Cache], where: Tensor) -> None:
+    """Put the keys and values of a tree into an empty cache, where a plain pass would have put them."""
+    for number in range(len(caches[0].layers)):
+        filled = []
+        for part in (0, 1):
+            own = []
+            for level in caches:
+                layer = level.layers[number]
+                states = layer.states[part][:, :, layer.get_seq_length() :]
+                own.append(states.transpose(1, 2).flatten(0, 1))
+            filled.append(_spread(torch.cat(own), where).transpose(1, 2))
+        cache.update(*filled, number)
+
+
+@contextmanager
+def _checkpointed_with_cache(language_model: nn.Module) -> Iterator[None]:
+    """Let gradient checkpointing keep the cache, which can be read again with the same result."""
+    layers = [layer for layer in language_model.layers if layer.gradient_checkpointing]
+    for layer in layers:
+        layer._can_checkpoint_with_cache = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer._can_checkpoint_with_cache

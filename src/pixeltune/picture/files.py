@@ -1,0 +1,151 @@
+"""Picture files that people bring, as starts and masks: read with bounds, turned upright, opaque, fitted."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps
+
+from pixeltune.errors import UserError
+from pixeltune.picture.drawings import NAMES
+
+STARTS = ("grey", "noise", *NAMES)
+"""Starts that need no file, and so nobody's licence."""
+
+FITS = ("crop", "pad", "stretch")
+"""What to do with a file of another shape than the canvas: cut its longer side off evenly, add stripes in the
+colour of the backdrop, or distort it."""
+
+MAX_PIXELS = 50_000_000
+"""Largest picture file read, in pixels; larger ones are refused before they are decoded."""
+
+SAME_SHAPE = 1.05
+"""A file whose ratio of sides differs by less than this factor is stretched without asking."""
+
+# Pillow knows many more, and some of them start other programs.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+# What Pillow raises for damaged files; TypeError and struct.error for damaged EXIF.
+_UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, Image.DecompressionBombError),
+)
+
+
+def read_colour(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 to 255, of a colour such as "#d9c7a3", "teal" or "rgb(10, 20, 30)".
+
+    Raises:
+        ValueError: it is none, or not an opaque one.
+    """
+    try:
+        parts = ImageColor.getrgb(colour)
+    except (ValueError, TypeError, AttributeError):
+        parts = ()
+    if len(parts) != 3:
+        raise UserError(f'{colour!r} is no opaque colour for a backdrop: give "#rrggbb" or a name')
+    return parts
+
+
+def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
+    """A picture file as upright RGB, composited on a colour where it is transparent.
+
+    Sixteen bits are reduced to the upper eight. Colour profiles are not applied: CMYK becomes RGB as Pillow
+    converts it.
+
+    Args:
+        path: PNG, JPEG, WebP, GIF, BMP, TIFF or PPM.
+        role: for messages: "start", "mask", or "row's".
+        backdrop: the colour.
+
+    Raises:
+        ValueError: the file is missing, unreadable, truncated, animated, or larger than `MAX_PIXELS`.
+    """
+    ground = read_colour(backdrop)
+    if not Path(path).is_file():
+        hint = f" ({', '.join(STARTS)} need no file)" if role == "start" else ""
+        if role in ("start", "mask"):
+            hint += (
+                ". To continue from a checkpoint without it, take the settings from there: "
+                "ArtConfig.from_pretrained(checkpoint)"
+            )
+        raise UserError(f"the {role} picture {path!r} is not a file{hint}")
+    try:
+        with Image.open(path, formats=_FORMATS) as file:
+            return opaque(_upright(file), ground)
+    except Image.UnidentifiedImageError as error:
+        raise UserError(
+            f"cannot read the {role} picture {path!r}: it is no PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
+        ) from error
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read the {role} picture {path!r}: {reason}") from error
+
+
+def fit_picture(
+    picture: Image.Image,
+    height: int,
+    width: int,
+    fit: str | None,
+    name: str,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+    backdrop: str = "black",
+) -> Image.Image:
+    """A picture at the size of the canvas; unchanged where it has that size.
+
+    Args:
+        picture: RGB or L.
+        height: of the canvas, in pixels.
+        width: of the canvas, in pixels.
+        fit: one of `FITS`, or None: only the same shape fits.
+        name: of the picture, for messages.
+        resample: Pillow's filter.
+        backdrop: the colour of stripes.
+
+    Raises:
+        ValueError: another shape and no `fit`, or an unknown one.
+    """
+    if fit not in (None, *FITS):
+        raise UserError(f"fit is one of {', '.join(FITS)}, not {fit!r}")
+    if fit is None:
+        ratio = picture.width * height / (picture.height * width)
+        if not 1 / SAME_SHAPE < ratio < SAME_SHAPE:
+            raise UserError(
+                f"{name} is {picture.height}x{picture.width} (height x width), the canvas {height}x{width}: "
+                f"say how it is to fit (--fit crop, pad or stretch), or give --height and --width"
+            )
+    if fit == "crop":
+        return ImageOps.fit(picture, (width, height), resample)
+    if fit == "pad":
+        colour = ImageColor.getcolor(backdrop, picture.mode)
+        return ImageOps.pad(picture, (width, height), resample, color=colour)
+    return picture.resize((width, height), resample)
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    """The decoded picture, turned as its EXIF says.
+
+    Raises:
+        ValueError: it is too large, or several.
+    """
+    if file.width * file.height > MAX_PIXELS:
+        raise UserError(f"it has {file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
+    # Cameras put a preview or a depth map behind the picture (MPO): that is no animation.
+    if getattr(file, "is_animated", False) and file.format != "MPO":
+        raise UserError("it has several frames, and an artwork is one picture: save the frame you mean")
+    return ImageOps.exif_transpose(file)
+
+
+def opaque(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
+    """A picture of any mode as RGB, on `ground` where it is transparent."""
+    if picture.mode.startswith("I;16"):  # convert("RGBA") would clip these to white
+        deep = np.array(picture)
+        clear = picture.info.get("transparency")  # one level that stands for nothing
+        picture = Image.fromarray((deep >> 8).astype(np.uint8))
+        if clear is not None:
+            picture.putalpha(Image.fromarray((deep != clear).astype(np.uint8) * 255))
+    elif picture.mode in ("I", "F"):
+        raise UserError(f"pictures of mode {picture.mode} are not supported: save it with 8 bits")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, (*ground, 255)), picture).convert("RGB")

@@ -1,0 +1,106 @@
+"""gsm8k: grade-school word problems, whose answers are numbers (Cobbe et al., arXiv 2110.14168; MIT).
+
+A row is right when the last answer of the completion, in whatever form, is exactly the reference number
+(:mod:`pixeltune.tasks.parsing.answers`); on reference answers that agrees with upstream, which compares the
+texts behind ``####`` without their commas. Training rows and references are those of ART (arXiv 2606.11854):
+the question asks for ``Answer: <number>``, and the worked solution ends so.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pixeltune.errors import UserError
+from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.parsing import answers
+
+NAME = "gsm8k"
+INSTRUCTION = (
+    "Solve the problem step by step, one short calculation a line. Use every number that matters, and check "
+    "that the last one is what was asked for. End with Answer: and that number, without a unit."
+)
+MAX_NEW_TOKENS = 512
+HUB = ("openai/gsm8k", "main")
+SPLITS = ("train", "validation", "test")
+SUFFIX = "\n\nEnd your response with: Answer: <number>"
+"""What the questions end with in ART's released evaluation code (arXiv 2606.11854)."""
+
+_ANNOTATION = re.compile(r"<<[^<>]{0,200}>>")  # upstream's calculator reads these
+
+score = answers.score
+reward = answers.binary_reward
+shaped_reward = answers.paper_reward
+
+
+def rows(
+    split: str,
+    n: int | None = None,
+    seed: int = 0,
+    *,
+    folder: str | Path | None = None,
+    category: str | None = None,
+) -> list[dict]:
+    """Rows with the question, the worked solution as ``completion``, and the number in ``answer``.
+
+    Args:
+        split: "train", "validation" (one in ten of upstream's training questions) or "test".
+        n: how many; None for all.
+        seed: of the draw.
+        folder: holds ``train.jsonl`` and ``test.jsonl``; None reads the hub.
+        category: there is none.
+
+    Raises:
+        ValueError: for another split, or the data cannot be had or used.
+    """
+    records.check_names(NAME, split, SPLITS, category, ())
+    part = "test" if split == "test" else "train"
+    if folder is None:
+        found = records.from_hub(*HUB, part)
+    else:
+        found = records.from_folder(folder, (f"{part}.jsonl", f"{part}.json"))
+    made = records.unique([_row(record, part, i) for i, record in enumerate(found, start=1)], NAME)
+    return records.sample(held_out(made, split) if part == "train" else made, n, seed)
+
+
+def held_out(made: list[dict], split: str) -> list[dict]:
+    """The training rows that are of ``split``, by their question, wherever in the file it stands."""
+    return records.validation(made, split, lambda row: row["prompt"][0]["content"].removesuffix(SUFFIX))
+
+
+def plain_number(text: str, where: str) -> str:
+    """A reference answer as rows hold it: "1080" for "1,080.0".
+
+    Raises:
+        ValueError: it holds no number; ``where`` names the record.
+    """
+    if (value := answers.number(text)) is None:
+        raise UserError(f"{where}: no number in the answer {text[:80]!r}")
+    return str(value) if value.denominator == 1 else text.strip().replace(",", "")
+
+
+def ask(question: str, where: str) -> list[dict]:
+    """The prompt of a question.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not question.strip():
+        raise UserError(f"{where}: the question is empty")
+    return [{"role": "user", "content": question.strip() + SUFFIX}]
+
+
+def _row(record: dict, part: str, i: int) -> dict:
+    where = f"{NAME} {part}, record {i}"
+    question = records.field(record, "question", str, where)
+    worked, hashes, final = records.field(record, "answer", str, where).rpartition("####")
+    if not hashes:
+        raise UserError(f"{where}: the answer does not end in '#### <number>' but in {final[-40:]!r}")
+    answer = plain_number(final, where)
+    text = f"{_ANNOTATION.sub('', worked).strip()}\nAnswer: {answer}".lstrip()
+    return {
+        "id": f"{part}-{i}",
+        "prompt": ask(question, where),
+        "completion": [{"role": "assistant", "content": text}],
+        "answer": answer,
+    }

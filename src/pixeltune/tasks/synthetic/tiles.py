@@ -1,0 +1,83 @@
+"""tiles: questions about a picture of the user's own, four tiles of one colour each.
+
+Unlike the other tasks of the bundled model this one is about what stands *behind* the artwork: a row is right
+when the completion is the tile's place and its colour in English, and no more. So the artwork has to tell how
+to answer and must leave the user's picture in preprocessor.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pixeltune.tasks.base import draw
+from pixeltune.tasks.visual import class_equality
+from pixeltune.tiny.behaviours import COLOURS
+from pixeltune.tiny.curriculum import PLACES, tile_question
+from pixeltune.tiny.pictures import tiles
+
+NAME = "tiles"
+INSTRUCTION = "Reply in English. Be brief."
+MAX_NEW_TOKENS = 32
+HELD_OUT = 8  # one board in eight belongs to the test split
+
+
+@dataclass(frozen=True)
+class Board:
+    """A picture to be drawn, and which of its tiles is asked about."""
+
+    names: tuple[tuple[str, str], tuple[str, str]]
+    place: str
+    seed: int
+
+    @property
+    def held_out(self) -> bool:
+        return zlib.crc32(repr(self.names).encode()) % HELD_OUT == 0
+
+    @property
+    def colour(self) -> str:
+        row, column = PLACES[self.place]
+        return self.names[row][column]
+
+    def picture(self) -> Image.Image:
+        """256 x 256 pixels, RGB."""
+        rng = np.random.default_rng(self.seed)
+        return Image.fromarray(tiles([list(line) for line in self.names], rng))
+
+
+def board(rng: random.Random) -> Board:
+    """Four colours, the same ones allowed, and a place."""
+    names = [rng.choice(list(COLOURS)) for _ in range(4)]
+    return Board((tuple(names[:2]), tuple(names[2:])), rng.choice(list(PLACES)), rng.getrandbits(32))
+
+
+def rows(split: str, n: int, seed: int = 0) -> list[dict]:
+    """``n`` rows of ``split`` ("train" or "test"), each with one picture in ``images``; no four colours in
+    the same order are in both.
+
+    Raises:
+        ValueError: for another split.
+    """
+    return [
+        {
+            "prompt": [{"role": "user", "content": tile_question(item.place)}],
+            "images": [item.picture()],
+            "completion": [{"role": "assistant", "content": f"{item.place} {item.colour}"}],
+            "answer": f"{item.place} {item.colour}",
+        }
+        for item in draw(NAME, board, split, n, seed)
+    ]
+
+
+def score(row: dict, text: str) -> float:
+    """1.0 if the completion is the place and the colour, else 0.0."""
+    return class_equality([text], [row["answer"]])[0]
+
+
+def reward(completions: list, answer: list[str], **_) -> list[float]:
+    """:func:`score` of every completion, in TRL's signature."""
+    return class_equality(completions, answer)

@@ -1,0 +1,220 @@
+"""What happens around training steps."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from pixeltune.adapter.guard import art_layer
+from pixeltune.errors import UserError
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.training.trackers import log_picture
+from pixeltune.writing import write_atomically
+
+
+def log_beside(log: Callable[[dict], None], control: Any, values: dict[str, float]) -> None:
+    """Log values of a callback's own at the end of a step, without losing the step's entry.
+
+    Logging clears `control.should_log`, and the trainer's own entry, with the loss, is still to come.
+
+    Args:
+        log: a trainer's.
+        control: the callback's `TrainerControl`.
+        values: by name.
+    """
+    due = control.should_log
+    log(values)
+    control.should_log = due
+
+
+class SnapshotCallback(TrainerCallback):
+    """Save the picture as `folder/step-000123.png` every `every` steps, before the first, after the last."""
+
+    def __init__(self, every: int, folder: str | Path, trainer: Any = None) -> None:
+        """
+        Args:
+            every: optimiser steps between two snapshots.
+            folder: for the files; made if it is not there.
+            trainer: its trackers (`report_to`) get the snapshots too. None: files only.
+
+        Raises:
+            ValueError: `every` is not positive.
+        """
+        if every < 1:
+            raise UserError(f"a snapshot every {every} steps makes no sense, give 1 or more")
+        self.every = every
+        self.folder = Path(folder)
+        self.trainer = trainer
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step == 0:
+            self._save(model, 0)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        last = state.global_step >= state.max_steps
+        if state.is_world_process_zero and (last or state.global_step % self.every == 0):
+            self._save(model, state.global_step)
+
+    def _save(self, model: Any, step: int) -> None:
+        pixels, png = art_layer(model).canvas().to_uint8(), io.BytesIO()
+        Image.fromarray(pixels).save(png, format="PNG")
+        write_atomically(self.folder / f"step-{step:06d}.png", png.getvalue())
+        if self.trainer is not None:
+            log_picture(self.trainer.callback_handler.callbacks, pixels, step)
+
+
+class HeldOutScore(TrainerCallback):
+    """Score the live artwork on held-out rows every `every` steps and at the end: `held_out_score`.
+
+    What was said to the first `SAMPLES` of them is kept as `folder/step-000123.json`, and what the start
+    picture made of these as `folder/step-000000.json`.
+    """
+
+    SAMPLES = 6
+
+    def __init__(
+        self,
+        task: ModuleType,
+        rows: list[dict],
+        system: InProcess,
+        every: int,
+        log: Callable,
+        folder: Path,
+        name: str = "held_out_score",
+    ) -> None:
+        """
+        Args:
+            task: a module of `pixeltune.tasks`.
+            rows: its held-out rows.
+            system: the model that wears the artwork.
+            every: steps between scores, at least 1.
+            log: the trainer's `log`, which passes the score on to whatever `report_to` names.
+            folder: where samples go.
+            name: under which it is logged.
+        """
+        self.task, self.rows, self.system, self.every, self.log = task, rows, system, every, log
+        self.folder, self.name = folder, name
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step == 0:
+            self._keep(0, score_rows(self.task, self.rows[: self.SAMPLES], self.system).records)
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        last = state.global_step >= state.max_steps
+        if state.is_world_process_zero and (last or state.global_step % self.every == 0):
+            result = score_rows(self.task, self.rows, self.system)
+            log_beside(self.log, control, {self.name: result.accuracy})
+            self._keep(state.global_step, result.records[: self.SAMPLES])
+
+    def _keep(self, step: int, records: list[dict]) -> None:
+        said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
+        write_atomically(self.folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
+
+
+class Clock(TrainerCallback, ExportableState):
+    """Write into each entry of the log history how long the run had taken: `seconds`.
+
+    Wall time of the training loop with whatever callbacks do in it. It is a part of checkpoints, so that a
+    resumed run goes on counting where its checkpoint was saved.
+    """
+
+    before = 0.0  # seconds, of earlier sessions
+    begin: float | None = None
+
+    def state(self) -> dict:
+        """What a checkpoint holds."""
+        return {"args": {}, "attributes": {"before": self.seconds()}}
+
+    def seconds(self) -> float:
+        """So far, in all sessions."""
+        return self.before + (0.0 if self.begin is None else time.monotonic() - self.begin)
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        # Checkpoints of older versions hold no clock.
+        held = state.stateful_callbacks.setdefault("Clock", self.state())
+        self.before, self.begin = held["attributes"]["before"], time.monotonic()
+
+    def on_log(self, args, state, control, **kwargs) -> None:
+        state.log_history[-1]["seconds"] = round(self.seconds(), 3)
+
+
+class TurnBudget(TrainerCallback):
+    """Let the calls that an episode may make, one after another, grow from 1 to the trainer's own limit.
+
+    Short episodes first: while a model still fails at the first call, long ones only cost time.
+    """
+
+    def __init__(self, trainer: Any, steps: int) -> None:
+        """
+        Args:
+            trainer: TRL's GRPO trainer; its `max_tool_calling_iterations` is the last budget.
+            steps: after how many the budget is all of that.
+
+        Raises:
+            ValueError: there is no limit to grow to.
+        """
+        if not trainer.args.max_tool_calling_iterations:
+            raise UserError("--turn_budget_steps needs a budget to grow to: --max_tool_calling_iterations")
+        self.trainer, self.steps = trainer, steps
+        self.last = trainer.args.max_tool_calling_iterations
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        share = min(1.0, state.global_step / self.steps)
+        self.trainer.max_tool_calling_iterations = 1 + int(share * (self.last - 1))
+
+
+class PixelProgress(TrainerCallback):
+    """A progress bar with the newest loss, reward and held-out score."""
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self.shown: dict[str, str] = {}
+        shown = state.is_world_process_zero
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="painting", disable=not shown)
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
+        for name in ("loss", "reward", "held_out_score"):
+            if (logs or {}).get(name) is not None:  # TRL logs no reward where every episode was left out
+                self.shown[name] = f"{float(logs[name]):.3f}"
+        self.bar.set_postfix(self.shown)
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        self.bar.close()
+
+
+class StopSignal(TrainerCallback):
+    """SIGINT and SIGTERM end training after the running step, with a checkpoint to resume from."""
+
+    stopped = False
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
+            self._before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.stopped = True
+        for known, handler in self._before.items():
+            signal.signal(known, handler)  # a second Ctrl-C ends it at once
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if self.stopped:
+            control.should_training_stop = control.should_save = True
+
+    def on_train_end(self, args, state, control, **kwargs) -> None:
+        for known, handler in getattr(self, "_before", {}).items():
+            signal.signal(known, handler)

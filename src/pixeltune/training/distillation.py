@@ -1,0 +1,66 @@
+"""Distilling words into a picture: the teacher is the same frozen model, told in words what to do."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+from pixeltune.data.instruction import tell
+from pixeltune.data.messages import Message
+from pixeltune.data.placement import place
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # TRL announces that experimental trainers may change
+    from trl.experimental.sdft import SDFTConfig, SDFTTrainer
+
+
+class DistillationTrainer(SDFTTrainer):
+    """TRL's self-distillation, generating with the teacher where the teacher is the base model.
+
+    TRL 1.16 disables the adapter for the teacher's logits, but not for completions that are generated from
+    the teacher's prompt (`generate_from_teacher`): those would come from the student, told in words. And it
+    wants the student's prompt inside the teacher's, which for us holds the artwork.
+    """
+
+    def __init__(self, model: Any, args: SDFTConfig, **kwargs: Any) -> None:
+        args.teacher_prompt_template = "{privileged_context}"  # the config's own check has passed by now
+        super().__init__(model, args, **kwargs)
+
+    def _generate(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+        if not self.generate_from_teacher:
+            return super()._generate(prompt_ids)
+        with self._get_teacher_context_for_self_distillation():
+            return super()._generate(prompt_ids)
+
+
+def teacher_rows(rows: list[dict], instruction: list[Message], block: str, processor: Any) -> list[dict]:
+    """What the student reads (`prompt`, with the artwork) and the teacher (`privileged_context`, with words).
+
+    Both are rendered texts, so that each row can have its own `tools`.
+
+    Args:
+        rows: with a conversational `prompt`, perhaps `tools` as a JSON string.
+        instruction: from `read_instruction`.
+        block: the artwork's placeholder text.
+        processor: whose chat template is rendered.
+    """
+    out = []
+    for row in rows:
+        tools = json.loads(row["tools"]) if row.get("tools") else None
+        student, teacher = (
+            processor.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+            for messages in (place(row["prompt"], block), tell(row["prompt"], instruction))
+        )
+        out.append({"prompt": student, "privileged_context": teacher})
+    return out
+
+
+def prompt_tokens(rows: list[dict], tokenizer: Any) -> dict[str, float]:
+    """Mean prompt tokens per request of `teacher_rows`: with the artwork, with words, and what is saved."""
+    texts = ([row[name] for row in rows] for name in ("prompt", "privileged_context"))
+    student, teacher = (sum(map(len, tokenizer(text)["input_ids"])) / len(rows) for text in texts)
+    return {"artwork": round(student, 1), "words": round(teacher, 1), "saved": round(teacher - student, 1)}
+
+
+__all__ = ["DistillationTrainer", "SDFTConfig", "prompt_tokens", "teacher_rows"]

@@ -1,0 +1,147 @@
+"""What can be optimised: TRL's trainers, unmodified, with the rows they learn from and pixel defaults."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trl import (
+    DPOConfig,
+    DPOTrainer,
+    GRPOConfig,
+    GRPOTrainer,
+    KTOConfig,
+    KTOTrainer,
+    RLOOConfig,
+    RLOOTrainer,
+    SFTConfig,
+    SFTTrainer,
+)
+
+from pixeltune.errors import UserError
+from pixeltune.training.distillation import DistillationTrainer, SDFTConfig
+
+# TRL's defaults are made for weights. A pixel lives in [0, 1], its gradient is 1e-7 and smaller: Adam needs
+# a rate of a few grey levels a step and an epsilon far below the gradients. Weight decay would fade to black.
+PIXEL_DEFAULTS = {
+    "learning_rate": 0.02,
+    "lr_scheduler_type": "cosine",
+    "adam_epsilon": 1e-16,
+    "weight_decay": 0.0,
+    "max_steps": 100,
+    "save_steps": 50,
+    "save_total_limit": 2,
+    "logging_steps": 5,
+    "gradient_checkpointing": False,  # costs a second forward; switch on when memory is short
+}
+# Of mixtures of experts TRL also trains how evenly the experts are used: pixels are not there for that.
+FROZEN_ROUTER = {"router_aux_loss_coef": 0.0}
+# TRL's max_length of 1024 counts image tokens and would cut answers off.
+OFFLINE = {"max_length": None, "per_device_train_batch_size": 32, **FROZEN_ROUTER}
+# Eight questions a step, eight completions each. Answers longer than this are cut and score nothing.
+ONLINE = {
+    "per_device_train_batch_size": 64,
+    "num_generations": 8,
+    "max_completion_length": 256,
+} | FROZEN_ROUTER
+# Forward KL on the teacher's completions, over the whole vocabulary. TRL cuts longer prompts on the left.
+DISTILLED = {
+    "per_device_train_batch_size": 32,
+    "num_generations": 1,
+    "generate_from_teacher": True,
+    "distillation_alpha": 0.0,  # 0.0: forward KL, 1.0: reverse, between: Jensen-Shannon
+    "distillation_mode": "full_logits",
+    "max_prompt_length": None,
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A TRL trainer with its config class, what its rows hold, and defaults on top of `PIXEL_DEFAULTS`.
+
+    `signal` is what it learns from: good "completions", good and bad ones in "contrast", "rewards" of its
+    own, or a "teacher".
+    """
+
+    trainer: type
+    config: type
+    signal: Literal["completions", "contrast", "rewards", "teacher"]
+    columns: tuple[str, ...]
+    defaults: dict[str, Any]
+
+
+OBJECTIVES = {
+    "sft": Objective(SFTTrainer, SFTConfig, "completions", ("prompt", "completion"), OFFLINE),
+    "dpo": Objective(DPOTrainer, DPOConfig, "contrast", ("prompt", "chosen", "rejected"), OFFLINE),
+    "kto": Objective(KTOTrainer, KTOConfig, "contrast", ("prompt", "completion", "label"), OFFLINE),
+    "grpo": Objective(GRPOTrainer, GRPOConfig, "rewards", ("prompt",), ONLINE),
+    "rloo": Objective(RLOOTrainer, RLOOConfig, "rewards", ("prompt",), ONLINE),
+    "distill": Objective(DistillationTrainer, SDFTConfig, "teacher", ("prompt",), DISTILLED),
+}
+
+
+def contrast(
+    rows: list[dict], said: Sequence[str], scores: Sequence[float], objective: Objective, seed: int
+) -> list:
+    """Rows of preferences or labels: reference completions are good, the model's own wrong answers are bad.
+
+    Args:
+        rows: with `prompt` and `completion`.
+        said: what the model answered to each.
+        scores: of those answers; below 1.0 is wrong.
+        objective: decides between pairs (`chosen`, `rejected`) and single completions with a `label`.
+        seed: of the order of labelled rows; KTO takes them in sequence.
+
+    Raises:
+        ValueError: the model was never wrong.
+    """
+    out = []
+    for row, answer, score in zip(rows, said, scores, strict=True):
+        if score >= 1.0:
+            continue
+        bad = [{"role": "assistant", "content": answer}]
+        rest = {name: value for name, value in row.items() if name != "completion"}
+        if "rejected" in objective.columns:
+            out.append({**rest, "chosen": row["completion"], "rejected": bad})
+        else:
+            out.append({**rest, "completion": row["completion"], "label": True})
+            out.append({**rest, "completion": bad, "label": False})
+    if not out:
+        raise UserError(
+            "the model answers every row rightly, so there is nothing it should rather not have said: take "
+            "a harder task, or rows of your own with --data"
+        )
+    if "label" in objective.columns:
+        random.Random(seed).shuffle(out)
+    return out
+
+
+def rendered(rows: list[dict], processor: Any, environment: bool = False) -> list[dict]:
+    """Rows whose prompts are texts if any has `tools`: TRL's online trainers show every row the same tools.
+
+    With an `environment` prompts stay messages, because TRL adds that one's tools itself. `tools` and
+    `completion` go away; every other column goes on to the reward and to the environment's `reset`.
+    """
+    as_text = not environment and any(row.get("tools") for row in rows)
+    out = []
+    for row in rows:
+        rest = {name: value for name, value in row.items() if name not in ("tools", "completion")}
+        if as_text:
+            tools = json.loads(row["tools"]) if row.get("tools") else None
+            rest["prompt"] = processor.apply_chat_template(
+                row["prompt"], tools=tools, tokenize=False, add_generation_prompt=True
+            )
+        out.append(rest)
+    return out
+
+
+def declare_context_length(model: Any) -> None:
+    """Put the language model's `max_position_embeddings` on the whole model's configuration.
+
+    TRL 1.16's tool loop reads it there unless its processing class is a multimodal processor; with the
+    artwork as text it is a tokenizer (`_tool_call_loop` in trl/trainer/grpo_trainer.py).
+    """
+    model.config.max_position_embeddings = model.config.get_text_config().max_position_embeddings

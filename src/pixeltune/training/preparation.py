@@ -1,0 +1,224 @@
+"""What a painting needs before the model loads: rows, rewards, an instruction, a checkpoint.
+
+Whatever is wrong with them is said here, before any long work starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from transformers import TrainingArguments
+
+from pixeltune.adapter.guard import UNSCALED_FLOAT16
+from pixeltune.data import rows as row_files
+from pixeltune.data.instruction import read_instruction
+from pixeltune.errors import UserError
+from pixeltune.lookup import find_object
+from pixeltune.model.loading import public_name
+from pixeltune.picture.canvas import paintable_mask, start_picture
+from pixeltune.picture.style import Term, read_style
+from pixeltune.tasks.base import find_rows, find_task, held_out_rows
+from pixeltune.training.arguments import ArtArguments
+from pixeltune.training.objectives import OBJECTIVES
+from pixeltune.training.styling import check_weight
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What arguments stand for."""
+
+    task: ModuleType | None
+    """None where the rows are the user's own."""
+    train_rows: list[dict]
+    held_out: list[dict]
+    rewards: dict[str, Any]
+    """The trainer's ``reward_funcs`` and ``environment_factory``, where it takes any."""
+    instruction: list[dict]
+    """What a teacher is told, empty where there is none."""
+    checkpoint: str | None
+    """The folder to resume from."""
+    style: Term | None
+    pictures: bool
+    """Whether rows have pictures of their own."""
+
+
+def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Preparation:
+    """Read and look up what arguments name.
+
+    Raises:
+        ValueError: one of them cannot be used, or not with this objective.
+    """
+    objective = OBJECTIVES[verb]
+    use_vllm = getattr(config, "use_vllm", False)
+    if use_vllm and config.vllm_mode != "colocate":
+        raise UserError(
+            "TRL's vllm_mode=server pushes weights, and here are none to push: start vLLM as it is and "
+            "name it with --rollouts http://host:8000/v1"
+        )
+    if use_vllm and arguments.rollouts:
+        raise UserError("give either use_vllm (an engine in this process) or --rollouts (running engines)")
+    check_models(arguments, use_vllm)
+    if objective.signal != "rewards" and (arguments.rollouts or arguments.refill_rounds):
+        raise UserError(
+            f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
+        )
+    if arguments.device_map and config.world_size > 1:
+        raise UserError(
+            "--device_map shares a model out among the devices of one process: start a single one, without "
+            "torchrun or accelerate launch"
+        )
+    if arguments.dtype == "float16" and not config.fp16:
+        raise UserError(UNSCALED_FLOAT16)
+    # A file that cannot be read is reported now; whether it fits, when the size is known.
+    start_picture(arguments.start, 32, 32, backdrop=arguments.backdrop)
+    style = None
+    if arguments.style:
+        style = read_style(arguments.style)
+        check_weight(arguments.style_schedule, arguments.style_floor)
+    if arguments.mask:
+        paintable_mask(arguments.mask, 32, 32)
+    checkpoint = find_checkpoint(config)
+    task, train_rows, held_out = read_rows(verb, arguments, config.seed)
+    if objective.signal == "contrast" and hasattr(task, "next_turn"):
+        raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
+    pictures = has_pictures(verb, train_rows, arguments)
+    rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
+    instruction = find_instruction(verb, task, arguments)
+    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint, style, pictures)
+
+
+def check_models(arguments: ArtArguments, use_vllm: bool) -> None:
+    """
+    Raises:
+        ValueError: several models cannot be told apart, or an engine would write for only one of them.
+    """
+    names = [public_name(name) for name in (arguments.model, *arguments.also)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(
+            f"--model and --also name {', '.join(twice)} more than once: give folders other names"
+        )
+    if arguments.also and (use_vllm or arguments.rollouts):
+        raise UserError(
+            "an engine serves one model, and --also wants completions of several: leave out --rollouts"
+        )
+
+
+def read_rows(
+    verb: str, arguments: ArtArguments, seed: int
+) -> tuple[ModuleType | None, list[dict], list[dict]]:
+    """The task (None for a file) with training rows and held-out rows.
+
+    Raises:
+        ValueError: the task is unknown, or the file cannot be used.
+    """
+    name, folder = arguments.task, arguments.data
+    if name is None:
+        return None, row_files.read(folder, OBJECTIVES[verb].columns), []
+    train_rows = find_rows(name, "train", arguments.train_rows, seed, folder)
+    missing = [column for column in OBJECTIVES[verb].columns if column not in train_rows[0]]
+    if missing and OBJECTIVES[verb].signal == "completions":
+        raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
+    held_out = held_out_rows(name, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
+    return find_task(name), train_rows, held_out
+
+
+def has_pictures(verb: str, rows: list[dict], arguments: ArtArguments) -> bool:
+    """Whether rows have pictures of their own.
+
+    Raises:
+        ValueError: they have, and TRL 1.16 would lose something on the way.
+    """
+    if not any(row.get("images") for row in rows):
+        return False
+    if OBJECTIVES[verb].signal == "teacher":
+        raise UserError("distill takes rows of text, and these have images: use sft on good completions")
+    if arguments.refill_rounds:
+        raise UserError("--refill_rounds exchanges questions, not their images: leave it out")
+    if any(row.get("tools") for row in rows):
+        # Its vision collators render prompts without, its online trainers take one set for all rows:
+        # https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/sft_trainer.py
+        raise UserError(
+            "rows with images and tools: TRL would leave the tools out of the prompt. Write them into the "
+            "system message"
+        )
+    return True
+
+
+def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+    """The trainer's ``reward_funcs`` where it learns from rewards, else nothing.
+
+    Raises:
+        ValueError: a reward is missing or not wanted.
+    """
+    if OBJECTIVES[verb].signal != "rewards":
+        if arguments.reward:
+            raise UserError(f"{verb} does not use --reward; grpo and rloo do")
+        return {}
+    reward = getattr(task, "reward", None)
+    if arguments.reward:
+        reward = find_object(arguments.reward, "reward")
+    if reward is None:
+        what = f"the task {arguments.task} has no reward" if task else "rows of your own have no reward"
+        raise UserError(f"{what}: name one with --reward package.module:function")
+    return {"reward_funcs": reward}
+
+
+def find_environment(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+    """The trainer's ``environment_factory`` where there is one, else nothing.
+
+    Raises:
+        ValueError: the verb has no use for it.
+    """
+    environment = getattr(task, "Environment", None) if OBJECTIVES[verb].signal == "rewards" else None
+    if arguments.environment:
+        environment = find_object(arguments.environment, "environment")
+    if environment is None:
+        return {}
+    if verb != "grpo":
+        raise UserError(f"{verb} plays no episodes with tools, in TRL 1.16 only grpo does")
+    if arguments.rollouts or arguments.refill_rounds:
+        raise UserError("episodes with tools are played in this process, without --rollouts, --refill_rounds")
+    return {"environment_factory": environment}
+
+
+def find_instruction(verb: str, task: ModuleType | None, arguments: ArtArguments) -> list[dict]:
+    """What a teacher is told, empty where there is no teacher.
+
+    Raises:
+        ValueError: an instruction is missing, cannot be read, or is not wanted.
+    """
+    if OBJECTIVES[verb].signal != "teacher":
+        if arguments.instruction:
+            raise UserError(f"{verb} does not use --instruction; distill does")
+        return []
+    if not arguments.instruction:
+        raise UserError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")
+    if arguments.instruction == "best" and task is not None:
+        return [{"role": "system", "content": task.INSTRUCTION}]
+    return read_instruction(arguments.instruction)
+
+
+def find_checkpoint(config: TrainingArguments) -> str | None:
+    """The checkpoint to resume from: a folder, or with "true" the newest whole one in ``output_dir``.
+
+    A run that is killed while it saves leaves a folder without ``trainer_state.json``, which is written last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    wanted = str(config.resume_from_checkpoint)
+    if wanted.lower() in ("none", "false"):
+        return None
+    folders = [Path(wanted)]
+    if wanted.lower() == "true":
+        folders = sorted(
+            Path(config.output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1])
+        )
+    whole = [str(folder) for folder in folders if (folder / "trainer_state.json").is_file()]
+    if not whole:
+        place = config.output_dir if wanted.lower() == "true" else wanted
+        raise UserError(f"no checkpoint in {place} to resume from")
+    return whole[-1]

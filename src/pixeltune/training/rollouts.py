@@ -1,0 +1,210 @@
+"""Completions from an engine: the live picture travels with every request, weights never do.
+
+An online trainer of TRL that uses vLLM asks its ``vllm_generation`` for two things: to synchronise weights,
+and to generate. Here the weights are frozen, so there is nothing to synchronise, and the policy of the
+current step is one PNG. :func:`ask_engines` puts any OpenAI-compatible servers in that place;
+:func:`show_live_picture` keeps TRL's own colocated vLLM and hands it the picture.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import count, repeat
+from typing import Any
+
+from PIL import Image
+from trl import RLOOTrainer
+
+from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.data.images import as_urls, attach
+from pixeltune.data.messages import Message
+from pixeltune.data.placement import place_image
+from pixeltune.engines.engine import Completion, Engine, EngineError
+from pixeltune.errors import UserError
+
+# vLLM would otherwise sample as the model's generation_config.json says.
+PLAIN_SAMPLING = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+CONCURRENCY = 16  # requests at a time, for each engine
+
+Conversation = tuple[list[Message], list[dict] | None]
+"""Messages without the artwork, and tools."""
+
+
+class EngineRollouts:
+    """Stands in ``trainer.vllm_generation``: sampled completions of engines that serve the base model."""
+
+    def __init__(
+        self,
+        trainer: Any,
+        engines: Sequence[Engine],
+        conversations: Mapping[tuple[int, ...], Conversation],
+    ) -> None:
+        """
+        Args:
+            trainer: whose live picture and length of completions count.
+            engines: share the questions between them; one that fails is stepped over.
+            conversations: what to send for the token ids of a prompt.
+        """
+        self.trainer, self.engines, self.conversations = trainer, list(engines), conversations
+        self.logprobs: dict[tuple[int, ...], float] = {}
+        """Of prompt and completion: the engine's sum over the completion, for the completions of a step."""
+
+    def sync_weights(self) -> None:
+        """Nothing to do, the weights are frozen; TRL calls it when a step asks first."""
+        self.logprobs.clear()
+
+    def generate(
+        self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None
+    ) -> tuple[list[list[int]], list[list[int]], list[list[list[float]]], None]:
+        """Completions in TRL's shape; unseeded, because seeds can bring vLLM 0.32 down on a CPU.
+
+        Args:
+            prompts: token ids; each question stands there ``num_generations`` times in a row.
+            images: for each prompt its pictures, the artwork's stand-in first, None where rows have none of
+                their own. The live picture is sent in place of the stand-in.
+            num_generations: answers wanted for each question, one request for all of them.
+            profiler: a context to generate in.
+
+        Returns:
+            Prompt ids, completion ids (end-of-turn token included), log-probs with one entry per token in a
+            list of its own, None.
+
+        Raises:
+            EngineError: no engine answers, or one tokenizes a prompt otherwise than it is trained on.
+        """
+        url = data_url(encode_png(self.trainer.model.get_artwork_image(), {}))
+        questions = [tuple(prompt) for prompt in prompts[::num_generations]]
+        own = [shown[1:] for shown in images[::num_generations]] if images else [[]] * len(questions)
+        pool = ThreadPoolExecutor(CONCURRENCY * len(self.engines))
+        try:
+            with profiler or nullcontext():
+                work = pool.map(self._group, count(), questions, own, repeat(url), repeat(num_generations))
+                groups = list(work)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        answers = [answer for group in groups for answer in group]
+        for prompt, answer in zip(prompts, answers, strict=True):
+            self.logprobs[(*prompt, *answer.token_ids)] = sum(answer.logprobs)
+        logprobs = [[[value] for value in answer.logprobs] for answer in answers]
+        return prompts, [answer.token_ids for answer in answers], logprobs, None
+
+    def _group(
+        self, number: int, prompt: tuple[int, ...], own: list[Image.Image], url: str, n: int
+    ) -> list[Completion]:
+        if prompt not in self.conversations:
+            raise EngineError(
+                "a prompt that is not among the training rows, such as a later turn of a tool loop: leave "
+                "out --rollouts and generate in this process"
+            )
+        messages, tools = self.conversations[prompt]
+        messages = as_urls(attach(messages, own)) if own else messages
+        kwargs = getattr(self.trainer.args, "chat_template_kwargs", None)  # such as enable_thinking
+        sampling = {**PLAIN_SAMPLING, **({"chat_template_kwargs": kwargs} if kwargs else {})}
+        failures = []
+        for turn in range(len(self.engines)):
+            engine = self.engines[(number + turn) % len(self.engines)]
+            try:
+                answers = engine.sample(
+                    place_image(messages, url),
+                    tools,
+                    n=n,
+                    max_tokens=self.trainer.args.max_completion_length,
+                    temperature=1.0,
+                    logprobs=True,
+                    sampling=sampling,
+                )
+            except EngineError as error:
+                failures.append(str(error))
+                continue
+            if len(answers) != n:
+                raise EngineError(f"{engine.url} returned {len(answers)} answers where {n} were asked for")
+            if answers[0].token_ids is None or answers[0].prompt_token_ids is None:
+                raise EngineError(f"{engine.url} returned no token ids: use vLLM")
+            if answers[0].prompt_token_ids != list(prompt):
+                raise EngineError(
+                    f"{engine.url} makes {len(answers[0].prompt_token_ids)} tokens of a prompt that has "
+                    f"{len(prompt)} in training: serve the same model with its own chat template"
+                )
+            return answers
+        raise EngineError("; ".join(failures))
+
+
+def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], texts: Sequence[Any]) -> None:
+    """Let a GRPO or RLOO trainer of TRL take its completions from engines.
+
+    GRPO then logs the gap between its own log-probs and the engine's and corrects for it, as it does for its
+    own vLLM (``vllm_importance_sampling_*`` in its config). RLOO corrects for none, there as here; its gap is
+    logged by :func:`log_gap`.
+
+    Args:
+        trainer: built without ``use_vllm``.
+        engines: serving the frozen base model.
+        rows: the training rows, without the artwork: ``prompt`` messages and perhaps ``tools``.
+        texts: the prompts that the trainer was given for them, with the artwork's block.
+
+    Raises:
+        ValueError: the trainer samples in a way whose log-probs an engine does not report.
+    """
+    args = trainer.args
+    plain = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0}
+    for name, value in plain.items():
+        if getattr(args, name) != value:
+            raise UserError(
+                f"{name}={getattr(args, name)}: an engine reports log-probs before such a change; with "
+                f"--rollouts leave it at {value}"
+            )
+    # The assignments below are what TRL 1.16 does at the end of GRPOTrainer.__init__ with use_vllm:
+    # https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py
+    ids = [tuple(prompt) for prompt in trainer._tokenize_prompts(list(texts))[0]]
+    talks = [(row["prompt"], json.loads(row["tools"]) if row.get("tools") else None) for row in rows]
+    trainer.vllm_generation = EngineRollouts(trainer, engines, dict(zip(ids, talks, strict=True)))
+    trainer.use_vllm, trainer._last_loaded_step = True, -1
+    if isinstance(trainer, RLOOTrainer):
+        log_gap(trainer)
+
+
+def log_gap(trainer: Any) -> None:
+    """Log the largest and the mean gap, over the completions of a step, between the trainer's log-prob of a
+    whole completion and the engine's: ``sampling/sequence_logp_difference/max`` and ``/mean``, in nats.
+    """
+    score = trainer._generate_and_score_completions  # RLOO in TRL 1.16 has no hook after scoring
+
+    def score_and_compare(batch: list[dict[str, Any]]) -> dict[str, Any]:
+        out, said = score(batch), trainer.vllm_generation.logprobs
+        gaps = []
+        for logprob, *row in zip(
+            out["old_logps"].tolist(),
+            *(out[f"{part}_{kind}"] for part in ("prompt", "completion") for kind in ("ids", "mask")),
+            strict=True,
+        ):
+            prompt, prompt_mask, completion, mask = row
+            if mask.any():  # else it was cut off, and mask_truncated_completions leaves it out
+                ids = (*prompt[prompt_mask.bool()].tolist(), *completion[mask.bool()].tolist())
+                gaps.append(abs(logprob - said[ids]))
+        mode = "train" if trainer.model.training else "eval"
+        trainer._metrics[mode]["sampling/sequence_logp_difference/max"].append(max(gaps, default=0.0))
+        trainer._metrics[mode]["sampling/sequence_logp_difference/mean"].append(sum(gaps) / max(1, len(gaps)))
+        return out
+
+    trainer._generate_and_score_completions = score_and_compare
+
+
+def show_live_picture(trainer: Any) -> None:
+    """Make TRL's colocated vLLM look at the live picture. Without this it would see none: the rows are text.
+
+    Two assignments; nothing else needs resetting, because a changed picture has another hash and unchanged
+    weights keep the prefix cache valid. Tested with a stand-in for vLLM, not yet on a GPU.
+    """
+    generation = trainer.vllm_generation
+    generate = generation.generate
+
+    def with_picture(prompts: list, images: Any, *rest: Any, **options: Any) -> tuple:
+        picture = Image.fromarray(trainer.model.get_artwork_image())
+        own = [shown[1:] for shown in images] if images else [[]] * len(prompts)
+        return generate(prompts, [[picture, *rows] for rows in own], *rest, **options)
+
+    generation.sync_weights = lambda: None  # the weights are frozen
+    generation.generate = with_picture

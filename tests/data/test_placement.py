@@ -1,0 +1,136 @@
+import copy
+import subprocess
+import sys
+
+import pytest
+from datasets import Dataset
+from PIL import Image
+
+import families
+from pixeltune.data.placement import place, place_dataset, place_image, place_row
+from pixeltune.model.preprocessing import Preprocessor
+
+USER = {"role": "user", "content": "How many?"}
+SYSTEM = {"role": "system", "content": "Be brief."}
+CALL = {"type": "function", "function": {"name": "count", "arguments": {"of": "apples"}}}
+TOOLS = [
+    {"type": "function", "function": {"name": "count", "parameters": {"type": "object", "properties": {}}}}
+]
+CONVERSATIONS = {
+    "one turn": [USER],
+    "system": [SYSTEM, USER],
+    "turns": [
+        SYSTEM,
+        USER,
+        {"role": "assistant", "content": "Three."},
+        {"role": "user", "content": "Of what?"},
+    ],
+    "calls": [
+        USER,
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "content": "3"},
+    ],
+    "parts": [
+        SYSTEM,
+        {"role": "user", "content": [{"type": "text", "text": "How "}, {"type": "text", "text": "many?"}]},
+    ],
+    "spaces": [{"role": "user", "content": "\n  How many?  "}],
+}
+
+
+@pytest.fixture(scope="module", params=families.FAMILIES)
+def processor(request):
+    return families.make_processor(request.param)
+
+
+@pytest.mark.parametrize("tools", [None, TOOLS], ids=["no tools", "tools"])
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_training_rows_and_served_messages_have_the_same_tokens(processor, name, tools):
+    preprocessor = Preprocessor(processor)
+    height, width = preprocessor.size_for_tokens(64)
+    row = place(CONVERSATIONS[name], preprocessor.block(height, width))
+    trained = processor.tokenizer.apply_chat_template(
+        row, tools=tools, add_generation_prompt=True, return_dict=True
+    )
+    picture = Image.new("RGB", (width, height))
+    request = place_image(CONVERSATIONS[name], "data:...")
+    for message in request:  # what an engine does with image_url parts
+        if isinstance(message["content"], list):
+            message["content"] = [
+                {"type": "image", "image": picture} if part["type"] == "image_url" else part
+                for part in message["content"]
+            ]
+    served = processor.apply_chat_template(
+        request, tools=tools, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    assert trained["input_ids"] == served["input_ids"][0].tolist()
+    assert trained["input_ids"].count(preprocessor.image_token_id) == 64
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_arguments_are_not_modified(name):
+    messages = copy.deepcopy(CONVERSATIONS[name])
+    place(messages, "[art]")
+    place_image(messages, "data:...")
+    assert messages == CONVERSATIONS[name]
+
+
+def test_only_the_first_user_message_changes():
+    placed = place(CONVERSATIONS["turns"], "[art]")
+    assert placed[1]["content"] == "[art]How many?"
+    assert placed[0] == SYSTEM
+    assert placed[2:] == CONVERSATIONS["turns"][2:]
+
+
+def test_the_users_own_pictures_come_after_the_artwork():
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}]
+    assert place(messages, "[art]")[0]["content"][0] == {"type": "text", "text": "[art]"}
+    assert place_image(messages, "u")[0]["content"][0] == {"type": "image_url", "image_url": {"url": "u"}}
+
+
+@pytest.mark.parametrize("function", [place, place_image])
+def test_without_a_user_message_there_is_no_place(function):
+    with pytest.raises(ValueError, match="no user message"):
+        function([SYSTEM], "x")
+
+
+@pytest.mark.parametrize("name", ["one turn", "parts"])
+def test_placing_twice_is_an_error(name):
+    with pytest.raises(ValueError, match="already"):
+        place(place(CONVERSATIONS[name], "[art]"), "[art]")
+
+
+@pytest.mark.parametrize(
+    ("row", "placed"),
+    [
+        ({"prompt": [USER], "completion": [{"role": "assistant", "content": "3"}], "tools": "t"}, ["prompt"]),
+        ({"prompt": [USER], "chosen": [{"role": "assistant", "content": "3"}], "rejected": []}, ["prompt"]),
+        ({"prompt": [USER], "answer": 3}, ["prompt"]),
+        ({"messages": [SYSTEM, USER], "chat_template_kwargs": {}}, ["messages"]),
+        ({"chosen": [USER], "rejected": [USER]}, ["chosen", "rejected"]),
+    ],
+)
+def test_rows_of_every_kind(row, placed):
+    result = place_row(row, "[art]")
+    for name, value in row.items():
+        assert result[name] == (place(value, "[art]") if name in placed else value)
+
+
+def test_rows_without_a_conversation_are_refused():
+    with pytest.raises(ValueError, match="plain text"):
+        place_row({"prompt": "How many?", "completion": "3"}, "[art]")
+    with pytest.raises(ValueError, match="column"):
+        place_row({"text": "How many?"}, "[art]")
+
+
+def test_datasets_keep_their_other_columns():
+    dataset = Dataset.from_list([{**row, "label": True} for row in families.rows(3)])
+    placed = place_dataset(dataset, "[art]")
+    assert placed.column_names == dataset.column_names
+    assert all(row["prompt"][0]["content"].startswith("[art]") for row in placed)
+    assert placed["completion"] == dataset["completion"]
+
+
+def test_importing_it_needs_neither_torch_nor_transformers():
+    code = "import sys, pixeltune.data.placement; assert not {'torch', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pixeltune.evaluation.report import lines, markdown, reference, summary, verdict
+from pixeltune.evaluation.scoring import result
+
+ROWS = [{"prompt": [], "group": "easy" if i < 60 else "hard"} for i in range(100)]
+TASK = SimpleNamespace(metrics=lambda rows, answers: {"longest": max(map(len, answers))})
+
+
+def _result(right: set[int], failed: frozenset = frozenset(), part: float = 1.0):
+    return result(
+        [
+            {
+                "row": i,
+                "completions": ["" if i in failed else "word " * (i % 7)],
+                "score": None if i in failed else part * (i in right),
+                "prompt_tokens": None if i in failed else 70,
+                "completion_tokens": None if i in failed else i % 7,
+                "latency": None if i in failed else 0.1,
+                "error": "HTTP 500" if i in failed else None,
+            }
+            for i in range(100)
+        ]
+    )
+
+
+ALL = set(range(100))
+
+
+def test_a_report_says_significant_where_it_is_and_only_there():
+    report = summary(
+        {"off": _result(set()), "a.png": _result(ALL - {1}), "best": _result(ALL - {2, 3})}, ROWS, TASK
+    )
+    assert [(t["a"], t["b"], t["significant"]) for t in report["tests"]] == [
+        ("a.png", "off", True),
+        ("a.png", "best", False),
+    ]
+    text = report["verdict"]
+    assert text.startswith("a.png: 99.0%; +99.0 points against off (significant, p < 0.001); +1.0 points")
+    assert text.count("significant") == 1
+    assert "could be chance, p = 1.00), corrected for 2 comparisons" in text
+
+
+def test_without_a_difference_the_word_is_not_there():
+    report = summary({"off": _result({1, 2}), "best": _result({2, 3})}, ROWS, TASK)
+    assert "significant" not in report["verdict"]
+    assert report["tests"][0]["method"] == "McNemar, exact"
+
+
+def test_several_comparisons_are_paid_for():
+    lucky = _result(set(range(7)))  # 7 to 1 against all others: p = 0.07 alone, 0.016 at 7 to 0
+    others = {f"{i}": _result(set()) for i in range(4)}
+    alone = summary({"a.png": lucky, "0": others["0"]}, ROWS, TASK)
+    assert alone["tests"][0]["significant"]
+    report = summary({"a.png": lucky, **others}, ROWS, TASK)
+    assert not any(test["significant"] for test in report["tests"])
+    assert report["tests"][0]["p_holm"] == pytest.approx(4 * report["tests"][0]["p"])
+
+
+def test_failed_requests_are_shown_and_not_scored():
+    report = summary({"off": _result({1}, frozenset({5, 6})), "a.png": _result(ALL)}, ROWS, TASK)
+    assert report["systems"]["off"] | {"ci95": None} == {
+        "accuracy": 1 / 98,
+        "n": 98,
+        "ci95": None,
+        "failed": 2,
+        "prompt_tokens": 70,
+        "completion_tokens": pytest.approx(sum(i % 7 for i in ALL - {5, 6}) / 98),
+        "latency": pytest.approx(0.1),
+        "groups": {"easy": (1 / 58, 58), "hard": (0.0, 40)},
+        "metrics": {"longest": 30},
+    }
+    assert report["tests"][0]["n"] == 98
+    assert report["verdict"].endswith("Requests that failed and are in no score: 2.")
+
+
+def test_parts_of_a_point_get_a_bootstrap():
+    report = summary({"off": _result(set()), "a.png": _result(ALL, part=0.5)}, ROWS, TASK)
+    (test,) = report["tests"]
+    assert (test["method"], test["difference"], test["significant"]) == ("paired bootstrap", 0.5, True)
+
+
+def test_one_system_alone_is_compared_with_nothing():
+    report = summary({"off": _result({4})}, ROWS, TASK)
+    assert report["verdict"] == "off: 1.0%; nothing to compare it with."
+    assert reference({"off": None, "b.png": None, "a.png": None}) == "b.png"
+    assert verdict(report["systems"], []) == report["verdict"]
+
+
+def test_table_and_markdown_show_the_same():
+    part = summary({"off": _result(set(), frozenset(ALL)), "a|b.png": _result(ALL)}, ROWS, TASK)
+    header, cells = lines(part)
+    assert {len(line) for line in cells} == {len(header)}
+    assert cells[0][:5] == ["off", "-", "-", "0", "100"]
+    text = markdown({"model": "tiny", "tasks": {"calls": part}, "refusals": {}, "about": "A line."})
+    assert "| a\\|b.png | 100.0% | 96.3% to 100.0% | 100 | 0 | 70 | 3 |" in text
+    assert part["verdict"] in text
