@@ -9,9 +9,10 @@ from pixeltune.cli.main import main
 def test_the_demo_writes_its_report_and_fails_when_the_ceiling_is_missed(bundled, tmp_path, capsys):
     """One step paints nothing useful for sums: everything is written, and the exit status says so."""
     out = tmp_path / "demo"
-    assert main(["demo", "--output", str(out), "--rows", "8", "--steps", "1"]) == 1
+    assert main(["demo", "--output_dir", str(out), "--rows", "8", "--steps", "1"]) == 1
     report = json.loads((out / "report.json").read_text())
-    assert set(report) == {"tasks", "pixels_equal", "base_weights_unchanged", "seconds"}
+    assert set(report) == {"tasks", "pixels_equal", "base_weights_unchanged", "seconds", "passed"}
+    assert report["passed"] is False
     assert report["pixels_equal"] is True
     assert report["base_weights_unchanged"] is True
     assert set(report["tasks"]) == {"calls", "sums"}

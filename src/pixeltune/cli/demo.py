@@ -1,109 +1,25 @@
-"""``pixeltune demo``: paint an artwork for calls and one for sums, show that they work, keep the PNGs."""
+"""``pixeltune demo``."""
 
 from __future__ import annotations
 
-import json
-import time
-from argparse import Namespace
-from dataclasses import replace
-from pathlib import Path
+from argparse import ArgumentParser, Namespace
 
-import datasets
-import transformers
-from PIL import Image
-from rich.console import Console
-from rich.table import Table
-
-from pixeltune import tiny
-from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import InProcess
-from pixeltune.evaluation.check import differences
-from pixeltune.evaluation.scoring import score_rows
-from pixeltune.model.loading import load_model, load_processor, weights_sha256
-from pixeltune.model.preprocessing import Preprocessor
-from pixeltune.picture.canvas import Canvas, start_picture
-from pixeltune.tasks.base import find_task
-from pixeltune.training.paint import ArtArguments, paint, parse
-from pixeltune.writing import write_atomically
 
-STEPS = {"calls": 40, "sums": 40}
-SERVE = """\
-vllm serve {model} --served-model-name tiny --dtype float32
-art = "data:image/png;base64," + base64.b64encode(open("{out}/sums.png", "rb").read()).decode()
-openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="-").chat.completions.create(model="tiny", \
-messages=[{{"role": "user", "content": [{{"type": "image_url", "image_url": {{"url": art}}}}, \
-{{"type": "text", "text": "What is 48 + 37?"}}]}}])"""
-COLUMNS = {"off": "no picture", "start": "start picture", "artwork": "artwork", "ceiling": "instruction"}
+HELP = "paint two artworks for the bundled model and show that they work"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--output_dir", default="runs/demo", help="folder to write to")
+    parser.add_argument("--rows", type=int, default=200, help="held-out rows per task")
+    parser.add_argument("--steps", type=int, help="optimiser steps per artwork, if not the demo's own")
+    parser.add_argument("--seed", type=int, default=42, help="of the training rows' order")
 
 
 def run(arguments: Namespace) -> int:
-    """Paint, evaluate, report. Status 1 if an artwork misses 95 % of its ceiling or anything else differs."""
     if arguments.rows < 1 or (arguments.steps is not None and arguments.steps < 1):
         raise UserError("--rows and --steps must be at least 1")
-    datasets.disable_progress_bars()  # a dozen bars of half a second each would bury the two that matter
-    transformers.utils.logging.disable_progress_bar()
-    console, out = Console(), Path(arguments.output)
-    report = measure(out, arguments.rows, arguments.steps, arguments.seed, console)
-    write_atomically(out / "report.json", json.dumps(report, indent=2) + "\n")
-    _print(console, report, out)
-    scores = report["tasks"].values()
-    reached = all(score["artwork"]["accuracy"] >= 0.95 * score["ceiling"]["accuracy"] for score in scores)
-    return int(not (reached and report["pixels_equal"] and report["base_weights_unchanged"]))
+    from pixeltune.tiny.demo import demo
 
-
-def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -> dict:
-    """Paint one artwork per task into ``out``, score each four ways on ``n`` held-out rows, and report."""
-    started = time.perf_counter()
-    model, processor = load_model("tiny"), load_processor("tiny")
-    before = weights_sha256(model)
-    report: dict = {"tasks": {}, "pixels_equal": True, "base_weights_unchanged": True}
-    for name, usual in STEPS.items():
-        task = find_task(name)
-        console.print(f"[bold]{name}[/bold]: painting, then {n} held-out rows four ways")
-        flags = f"--task {name} --train_rows 1000 --per_device_train_batch_size 16 --score_steps 0 "
-        flags += f"--save_strategy no --learning_rate 0.06 --seed {seed} --max_steps {steps or usual}"
-        artwork = _paint(*parse("sft", [*flags.split(), "--output_dir", str(out / "training" / name)]))
-        start = Image.fromarray(Canvas(start_picture("grey", *artwork.size)).to_uint8())
-        rows, scores = task.rows("test", n), {}
-        for key, picture, instruction in (
-            ("off", None, ""),
-            ("start", start, ""),
-            ("artwork", artwork.image, ""),
-            ("ceiling", None, task.INSTRUCTION),
-        ):
-            scores[key] = score_rows(task, rows, InProcess(model, processor, picture), instruction).summary()
-        artwork = Artwork(artwork.pixels, replace(artwork.provenance, scores=scores))
-        artwork.save(out / f"{name}.png")
-        report["tasks"][name] = scores
-        report["pixels_equal"] &= not differences(Artwork.load(out / f"{name}.png"), Preprocessor(processor))
-    report["base_weights_unchanged"] = weights_sha256(model) == before
-    report["seconds"] = round(time.perf_counter() - started, 1)
-    return report
-
-
-def _paint(painting: ArtArguments, config) -> Artwork:
-    artwork, _, finished = paint("sft", painting, config)
-    if not finished:
-        raise KeyboardInterrupt
-    return artwork
-
-
-def _print(console: Console, report: dict, out: Path) -> None:
-    n = next(iter(report["tasks"].values()))["off"]["n"]
-    table = Table(title=f"right answers on {n} held-out rows, Wilson 95 % interval")
-    table.add_column("task")
-    for title in COLUMNS.values():
-        table.add_column(title, justify="right")
-    for name, scores in report["tasks"].items():
-        cells = [
-            f"{scores[key]['accuracy']:.1%} ({scores[key]['ci95'][0]:.0%}-{scores[key]['ci95'][1]:.0%})"
-            for key in COLUMNS
-        ]
-        table.add_row(name, *cells)
-    console.print(table)
-    console.print(
-        f"PNG equals the trained pixels: {report['pixels_equal']}, base weights unchanged: "
-        f"{report['base_weights_unchanged']}, {report['seconds']:.0f} s. Written to {out}/\n\nServe it:"
-    )
-    print(SERVE.format(model=tiny.PATH, out=out))
+    report = demo(arguments.output_dir, rows=arguments.rows, steps=arguments.steps, seed=arguments.seed)
+    return int(not report["passed"])

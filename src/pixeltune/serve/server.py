@@ -9,6 +9,7 @@ import socket
 
 import uvicorn
 
+from pixeltune.errors import UserError
 from pixeltune.serve.gateway import Gateway
 from pixeltune.serve.keys import Keys
 from pixeltune.serve.protocol import BoundedProtocol
@@ -23,13 +24,9 @@ log = logging.getLogger("pixeltune.serve")
 MAX_CONNECTIONS = 16_384
 
 
-def parser() -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `pixeltune serve`."""
     limits = Limits()
-    parser = argparse.ArgumentParser(
-        prog="pixeltune serve",
-        description="a gateway in front of an engine: every PNG of a folder is a model name",
-    )
     parser.add_argument(
         "--gallery", required=True, help="folder of artworks; team/calls.png is the model team/calls"
     )
@@ -45,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=int, default=8080, help="port to listen on (default 8080; 0: any free one)"
     )
-    parser.add_argument("--api-keys", help="JSON file of callers (docs/serving.md); none: anybody may ask")
+    parser.add_argument("--api_keys", help="JSON file of callers (docs/serving.md); none: anybody may ask")
     parser.add_argument(
         "--alias",
         action="append",
@@ -54,15 +51,15 @@ def parser() -> argparse.ArgumentParser:
         help="an artwork's base model and the name under which the engines serve it, where they differ",
     )
     parser.add_argument(
-        "--upstream-key-env",
+        "--upstream_key_env",
         default="PIXELTUNE_UPSTREAM_KEY",
         help="environment variable with the engines' API key (default PIXELTUNE_UPSTREAM_KEY)",
     )
     parser.add_argument(
-        "--max-body", type=int, default=limits.body, help="bytes of a request (default 32 MiB)"
+        "--max_body", type=int, default=limits.body, help="bytes of a request (default 32 MiB)"
     )
     parser.add_argument(
-        "--max-concurrency", type=int, default=1024, help="requests at one engine at a time (default 1024)"
+        "--max_concurrency", type=int, default=1024, help="requests at one engine at a time (default 1024)"
     )
     parser.add_argument(
         "--timeout",
@@ -80,24 +77,22 @@ def parser() -> argparse.ArgumentParser:
         "--drain", type=int, default=60, help="seconds that SIGTERM leaves to requests (default 60)"
     )
     parser.add_argument("--cache", type=int, default=512, help="MiB of artworks in memory (default 512)")
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    return parser
+    parser.add_argument("--log_level", default="info", choices=("debug", "info", "warning", "error"))
 
 
-def run(argv: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """`pixeltune serve`: until SIGTERM or SIGINT, then lets running requests end.
 
     Raises:
         ValueError: an option is wrong; nothing has been started.
         OSError: the address is taken.
     """
-    arguments = parser().parse_args(argv)
     for name in ("max_body", "max_concurrency", "timeout", "pause", "cache"):
         if not getattr(arguments, name) > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be positive")
+            raise UserError(f"--{name.replace('_', '-')} must be positive")
     aliases = dict(alias.partition("=")[::2] for alias in arguments.alias)
     if not all(aliases) or not all(aliases.values()):
-        raise ValueError("--alias takes BASE=SERVED, such as Qwen/Qwen3.5-0.8B=qwen")
+        raise UserError("--alias takes BASE=SERVED, such as Qwen/Qwen3.5-0.8B=qwen")
     gateway = Gateway(
         Shelf(arguments.gallery, arguments.cache * 2**20),
         Upstreams(

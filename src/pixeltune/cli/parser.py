@@ -1,0 +1,44 @@
+"""The one style of parser that all verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that shows defaults, takes no abbreviations, and guesses what a typo meant."""
+
+    def __init__(self, prog: str, description: str):
+        formatter = argparse.ArgumentDefaultsHelpFormatter
+        super().__init__(prog, description=description, formatter_class=formatter, allow_abbrev=False)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace=None):
+        given, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"there is no {unknown[0]}{suggestion(unknown[0], known)}")
+        return given
+
+    def error(self, message: str) -> NoReturn:
+        """One line on stderr and status 2: argparse's usage of two dozen flags hides what is wrong."""
+        print(f"{self.prog}: {message}. Options: {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean ...?)" if one of the known words is near, else nothing."""
+    near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def with_underscores(argv: Sequence[str]) -> list[str]:
+    """``--batch-size 4`` as ``--batch_size 4``: flags have underscores, as TRL's, and are taken either way."""
+    return [
+        name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
+        for word in argv
+        for name, equals, value in [word.partition("=")]
+    ]
