@@ -3,10 +3,61 @@
 The method is ART, Art-based Reinforcement Training (arXiv 2606.11854): the gradient of any training
 loss flows through the untouched model into the pixels of one image, the artwork. The finished PNG is
 sent with every request to an unmodified engine and works like an adapter.
+
+The names below are imported when they are first used, so that importing the package costs nothing.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pixeltune.model.compat.torchvision_cpu import declare_before_import
 
+if TYPE_CHECKING:
+    from pixeltune.adapter import ArtConfig
+    from pixeltune.artwork.artwork import Artwork
+    from pixeltune.data.placement import place_dataset
+    from pixeltune.engines.client import with_artwork
+    from pixeltune.errors import UserError
+    from pixeltune.evaluation.evaluate import evaluate
+    from pixeltune.model.loading import load_model, load_processor
+    from pixeltune.model.preprocessing import Preprocessor
+    from pixeltune.training.paint import paint
+
 __version__ = "0.1.0"
+__all__ = [
+    "ArtConfig",
+    "Artwork",
+    "Preprocessor",
+    "UserError",
+    "evaluate",
+    "load_model",
+    "load_processor",
+    "paint",
+    "place_dataset",
+    "with_artwork",
+]
+
+_HOMES = {
+    "ArtConfig": "pixeltune.adapter",
+    "Artwork": "pixeltune.artwork.artwork",
+    "Preprocessor": "pixeltune.model.preprocessing",
+    "UserError": "pixeltune.errors",
+    "evaluate": "pixeltune.evaluation.evaluate",
+    "load_model": "pixeltune.model.loading",
+    "load_processor": "pixeltune.model.loading",
+    "paint": "pixeltune.training.paint",
+    "place_dataset": "pixeltune.data.placement",
+    "with_artwork": "pixeltune.engines.client",
+}
 
 declare_before_import()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pixeltune' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -36,7 +36,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def with_underscores(argv: Sequence[str]) -> list[str]:
-    """``--batch-size 4`` as ``--batch_size 4``: flags have underscores, as TRL's, and are taken either way."""
+    """``--batch-size 4`` as ``--batch_size 4``: flags have underscores, as TRL's, but need not."""
     return [
         name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
         for word in argv

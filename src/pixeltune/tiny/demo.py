@@ -46,7 +46,7 @@ def demo(output_dir: str | Path, *, rows: int = 200, steps: int | None = None, s
 
     Returns:
         The report, as it is written to ``report.json``. ``passed``: every artwork reaches 95 % of what
-        the best instruction elicits, its PNG equals the trained pixels, and the base weights are what they were.
+        the best instruction elicits, its PNG equals the trained pixels, the base weights are what they were.
     """
     datasets.disable_progress_bars()  # a dozen bars of half a second each would bury the two that matter
     transformers.utils.logging.disable_progress_bar()
