@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import chain
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_an_unknown_verb_is_called_unknown(capsys):
     assert "there is no verb 'evla' (did you mean eval?)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [v for v in sum(VERBS.values(), []) if v not in cli.train.HELP])
+@pytest.mark.parametrize("verb", [v for v in chain.from_iterable(VERBS.values()) if v not in cli.train.HELP])
 def test_an_unknown_flag_is_told_which_one_is_near(verb, capsys):
     with pytest.raises(SystemExit) as end:
         main([verb, "--hepl"])
