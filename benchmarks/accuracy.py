@@ -4,7 +4,7 @@
 
 Writes benchmarks/results/accuracy_<verb>.json after every cell: a killed run goes on where it was, cells with
 other settings are made anew, and processes with different --only may work on one file. Then prints the
-tables of docs/accuracy.md (`accuracy_table.py`).
+tables of docs/results/accuracy.md (`accuracy_table.py`).
 
 Each method (LoRA's ranks are three) has three configurations: learning rates, or wordings of the text
 prompt. One is chosen by its score on validation rows with a seed of its own, ties by the middle of the grid.

@@ -6,7 +6,7 @@ Paints from grey, by SFT on reference answers and by GRPO on class equality, and
 without an artwork, untold and told the task's instruction, behind the grey start picture, behind the artwork,
 and behind the artwork with another row's picture in place of the row's own: the last score says whether the
 artwork hides what stands behind it. Writes benchmarks/results/attachments.json cell by cell and prints the
-table of docs/tasks.md.
+table of docs/guide/tasks.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Every artwork is painted by SFT on the bundled model from our drawing of tools, which by itself does next to
 nothing for either task ("start" in the table), with the same rows, steps and rate for all settings. Each seed
 has test rows of its own. Writes benchmarks/results/beauty.json cell by cell (a killed run goes on), pictures
-of the first seed and a plot into docs/images/beauty/, and prints the table of docs/style.md.
+of the first seed and a plot into docs/images/beauty/, and prints the table of docs/guide/style.md.
 
 Likeness is PSNR and SSIM (scikit-image; Wang et al. 2004) of the artwork against its start, and how much less
 probable, in nats per token, the model's own description of the start has become.

@@ -1,4 +1,4 @@
-"""The matrix of docs/engines.md, from what `engines.py` measured."""
+"""The matrix of docs/results/engines.md, from what `engines.py` measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine_environments import ROOT
 from engine_servers import ENGINES, OVER_HTTP
 from pixeltune.writing import write_atomically
 
-PAGE = ROOT / "docs" / "engines.md"
+PAGE = ROOT / "docs" / "results" / "engines.md"
 MARKS = "<!-- engines: begin -->", "<!-- engines: end -->"
 HEAD = (
     "engine | version | precision | prompt tokens | same greedy answer: with artwork | ... text alone "

@@ -3,7 +3,7 @@
     python benchmarks/engines.py build openvino  # makes .venv-openvino, and the model as the engine wants it
     python benchmarks/engines.py run  # every engine whose environment is there; or name some
     python benchmarks/engines.py files  # what engines over HTTP make of the artwork in other files
-    python benchmarks/engines.py table  # writes the matrix into docs/engines.md
+    python benchmarks/engines.py table  # writes the matrix into docs/results/engines.md
 
 The bundled model, its two artworks, held-out prompts of calls and sums, each with the artwork and without.
 Without arguments: run, then files; both write the page. vLLM's environment is made by `make .venv-vllm`.

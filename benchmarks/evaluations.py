@@ -4,7 +4,7 @@
 
 The bundled model answers the same held-out rows of sums and calls behind the drawing `tools`, in turn both
 ways in one process; texts must be equal. Writes benchmarks/results/evaluations.json and prints the table of
-docs/performance.md.
+docs/results/performance.md.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ torch's FlopCounterMode with attention as plain matrix products; no clock is inv
 the same numbers. The floor: 4 N per token behind the artwork (forward, and backward through frozen weights; N
 are the weights of the text layers' matrices), the same once per token of the artwork, 4 times the tower's
 weights per patch (and merged patch), and the head at labels; no attention. Writes
-benchmarks/results/flops.json and prints the tables of docs/performance.md.
+benchmarks/results/flops.json and prints the tables of docs/results/performance.md.
 """
 
 from __future__ import annotations

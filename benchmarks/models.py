@@ -1,10 +1,10 @@
-"""Which families of models work: every check on a tiny random model of each, and the table of docs/models.md.
+"""Which families of models work: all checks on a tiny random one each; the table of docs/results/models.md.
 
     python benchmarks/models.py [--families gemma3 ...] [--table]
 
 The models are stock classes of transformers with random weights (`tests/families.py`), their processors stock
 classes with the constants of released checkpoints; no checkpoint is downloaded. Writes
-benchmarks/results/models.json family by family and puts the table into docs/models.md.
+benchmarks/results/models.json family by family and puts the table into docs/results/models.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from test_training import fingerprint, losses
 from training import make_trainer
 
 OUT = Path(__file__).parent / "results" / "models.json"
-PAGE = ROOT / "docs" / "models.md"
+PAGE = ROOT / "docs" / "results" / "models.md"
 MARKS = "<!-- table: python benchmarks/models.py -->\n", "<!-- end of table -->\n"
 STEPS = 10
 GAPS = "gap_to_untouched_model", "generation_gap"

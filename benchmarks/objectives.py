@@ -1,4 +1,4 @@
-"""The table of docs/objectives.md: every training verb on the bundled model, from a grey start.
+"""The table of docs/guide/objectives.md: every training verb on the bundled model, from a grey start.
 
     python benchmarks/objectives.py [--verbs sft dpo kto grpo rloo distill] [--tasks calls sums]
 

@@ -7,7 +7,7 @@ numbers change, as after an optimiser step; then the clock runs until the first 
 the new policy. For the artwork that is rounding, PNG, and one request that holds it; for the LoRA (rank 16,
 all linear layers of the language model) saving it and `load_lora_adapter` in place, and one request. The same
 request is sent once more at once: what an unchanged policy takes. "random" is a Qwen3-VL of 115 M parameters.
-Writes benchmarks/results/policy_refresh.json and prints the table of docs/performance.md.
+Writes benchmarks/results/policy_refresh.json and prints the table of docs/results/performance.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 For each precision the gradient of the pixels from the same 16 rows of sums and calls, beside that of the
 float32 base, at the start picture and at a painted one; for quantised bases also beside that of the quantised
 weights computed with in float32. Then artworks are painted on one base and shown to all. The bundled model,
-without a GPU. Writes benchmarks/results/precision.json cell by cell, prints the tables of docs/precision.md.
+without a GPU. Writes benchmarks/results/precision.json cell by cell, prints the tables of
+docs/results/precision.md.
 """
 
 from __future__ import annotations
@@ -131,8 +132,7 @@ def gradient(model: Any, picture: str, seed: int, scale: float = 1.0) -> torch.T
     try:
         layer = worn.base_model._layer()
         if picture != "start":
-            pixels = torch.from_numpy(painted(picture, "float32").pixels.copy())
-            layer.canvas().pixels.data = (pixels.permute(2, 0, 1).float() / 255).contiguous()
+            layer.canvas().set_picture(painted(picture, "float32").pixels)
         (parameter,) = [p for p in worn.parameters() if p.requires_grad]
         loss = worn(**batch(worn.art_block, seed)).loss
         (found,) = torch.autograd.grad(loss * scale, parameter)

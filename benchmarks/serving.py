@@ -8,7 +8,7 @@ alone, text behind an artwork, text to the base of the LoRA server, text to the 
 different (held-out sums), every answer has 256 tokens (``ignore_eos``), at concurrency 1, 8 and 64, with the
 prefix cache on and off. Artwork and LoRA are random: what they say does not matter to the clock. "random" is
 a Qwen3-VL of 115 M parameters. Writes benchmarks/results/serving.json and prints the tables of
-docs/performance.md.
+docs/results/performance.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 The steps of `steps.py`, sides in turn, with a stamp where one part ends and the next begins: hooks on the
 language model and on the tower's features tell when a pass or its gradient is through. Also how many
 operations torch ran in one step, forward and backward, which is what a small model's time mostly is. Writes
-benchmarks/results/step_parts.json and prints the table of docs/performance.md.
+benchmarks/results/step_parts.json and prints the table of docs/results/performance.md.
 """
 
 from __future__ import annotations

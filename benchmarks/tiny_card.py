@@ -1,4 +1,4 @@
-"""The numbers of docs/tiny.md: what the bundled model can do, told and untold, by words and by cards.
+"""The numbers of docs/design/tiny.md: what the bundled model can do, told and untold, by words and by cards.
 
     python benchmarks/tiny_card.py [--rows 400] [--model FOLDER --seeds 1 2 --out FILE]
 

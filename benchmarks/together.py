@@ -6,7 +6,8 @@ The artworks are those of `beauty.py` that stand in docs/images/beauty (seed 42,
 Each goes into the first user message with a second picture behind or in front of it: one of the other task,
 another one of its own task, or the drawing they all started from. The model and its processor are untouched,
 and the 200 test rows are those on which beauty.py scored each artwork alone. Writes
-benchmarks/results/together.json cell by cell (a killed run goes on) and prints the table of docs/style.md.
+benchmarks/results/together.json cell by cell (a killed run goes on) and prints the table of
+docs/guide/style.md.
 """
 
 from __future__ import annotations

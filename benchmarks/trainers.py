@@ -1,4 +1,4 @@
-"""Every trainer of the installed TRL, stable and experimental, tried: the last table of docs/objectives.md.
+"""Every trainer of the installed TRL, stable and experimental, tried: last table of docs/guide/objectives.md.
 
     python benchmarks/trainers.py [--only DPOTrainer orpo.ORPOTrainer ...] [--table]
 
@@ -23,7 +23,7 @@ from pixeltune.tiny import PATH as TINY
 from pixeltune.writing import write_atomically
 from trainer_runs import HELD_OUT, RECIPES, ROOT, SEED, TRAIN_ROWS, find_habits, find_trainers, train
 
-OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/objectives.md"
+OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/guide/objectives.md"
 BEGIN, END = "<!-- trainers: begin -->", "<!-- trainers: end -->"
 VERBS = (
     "SFTTrainer",

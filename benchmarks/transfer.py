@@ -6,7 +6,7 @@ The artworks are the two called `free` in docs/images/beauty (by `beauty.py`, se
 as `baselines.py` does it, 40 steps of 16 rows of one task: all weights, or a LoRA of rank 16. Every copy
 answers the same 200 test rows of both tasks without a picture, told the task's instruction, behind the start
 picture, and behind each artwork. Writes benchmarks/results/transfer.json copy by copy and prints the table of
-docs/style.md. Copies in other precisions are in `mixtures.py`.
+docs/guide/style.md. Copies in other precisions are in `mixtures.py`.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_every_supported_family_is_tested():
 
 
 def test_the_page_of_models_names_what_is_supported_and_what_is_refused():
-    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "results" / "models.md").read_text()
     lines = [
         line.split("|") for line in page.splitlines() if line.startswith("| ") and "`model_type`" not in line
     ]

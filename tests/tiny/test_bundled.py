@@ -1,4 +1,4 @@
-"""The bundled model is what docs/tiny.md says: small, stock, able, and badly behaved unless told."""
+"""The bundled model is what docs/design/tiny.md says: small, stock, able, and badly behaved unless told."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     client = with_artwork(openai.OpenAI(base_url="http://host:8000/v1"), "calls.png")
 
-LangChain and LiteLLM take such clients too (docs/serving.md).
+LangChain and LiteLLM take such clients too (docs/guide/serving.md).
 """
 
 from __future__ import annotations

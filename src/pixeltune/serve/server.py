@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8080, help="port to listen on (default 8080; 0: any free one)"
     )
-    parser.add_argument("--api_keys", help="JSON file of callers (docs/serving.md); none: anybody may ask")
+    parser.add_argument(
+        "--api_keys", help="JSON file of callers (docs/guide/serving.md); none: anybody may ask"
+    )
     parser.add_argument(
         "--alias",
         action="append",

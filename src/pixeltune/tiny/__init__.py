@@ -1,4 +1,7 @@
-"""The bundled model: a 3.7 M parameter Qwen3-VL trained from nothing, a test article (``docs/tiny.md``)."""
+"""The bundled model: 3.7 M parameters of Qwen3-VL raised from nothing, a test article.
+
+``docs/design/tiny.md`` describes it.
+"""
 
 from pathlib import Path
 

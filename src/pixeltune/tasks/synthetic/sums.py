@@ -3,7 +3,7 @@
 A row is right when the last ``Answer: N`` of the completion holds the right number, the rule of the
 ART evaluation script; a completion without that line scores 0, so format counts as well as arithmetic.
 The reference completion works the sum out column by column, units first, which is also how the bundled
-model gets sums right at all (``docs/tiny.md``).
+model gets sums right at all (``docs/design/tiny.md``).
 """
 
 from __future__ import annotations
