@@ -1,13 +1,16 @@
 """Both checks are active in an unmodified trainer that is only given ``peft_config=``."""
 
+import importlib
 import warnings
 
 import pytest
 import torch
 from datasets import Dataset
 from transformers import Trainer, TrainingArguments
+from transformers.trainer import DEFAULT_CALLBACKS
 
-from pixeltune.adapter import ArtConfig
+import pixeltune.adapter
+from pixeltune.adapter import ArtConfig, guard
 from training import make_trainer
 
 
@@ -90,3 +93,18 @@ def test_a_gradient_that_is_not_finite_stops_the_training_before_the_pixels_are_
     with pytest.raises(RuntimeError, match="not finite in step 2"):
         trainer.train()
     assert all(p.isfinite().all() for p in trainer.model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("module", [guard, pixeltune.adapter])
+def test_loading_the_module_again_adds_nothing(module):
+    before = list(DEFAULT_CALLBACKS)
+    kept = dict(vars(module))
+    try:
+        importlib.reload(module)
+        pixeltune.adapter.guard.watch_every_trainer()
+        names = [callback.__qualname__ for callback in DEFAULT_CALLBACKS]
+        assert names.count("NoOpGuard") == names.count("PixelOptimizerCheck") == 1
+        assert len(DEFAULT_CALLBACKS) == len(before)
+    finally:
+        vars(module).update(kept)
+        DEFAULT_CALLBACKS[:] = before

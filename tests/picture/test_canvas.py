@@ -242,3 +242,39 @@ def test_mask_white_is_paintable(tmp_path):
     assert mask.dtype == torch.bool
     assert mask[:, :8].all()
     assert not mask[:, 8:].any()
+
+
+def test_a_finished_picture_is_put_onto_the_canvas_exactly():
+    levels = np.random.default_rng(2).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    canvas = noisy(Canvas(start_picture("noise", 8, 6)))
+    parameter = canvas.paint.pixels
+    canvas.set_picture(levels)
+    assert np.array_equal(canvas.to_uint8(), levels)
+    assert canvas.paint.pixels is parameter
+    canvas.paint.pixels.data = canvas.paint.pixels.data.to(torch.bfloat16)
+    canvas.set_picture(levels)
+    assert parameter.dtype == torch.float32
+    assert np.array_equal(canvas.to_uint8(), levels)
+
+
+@pytest.mark.parametrize("spec", ["fourier", "low-rank:2", "grid:2", "subspace:9"])
+def test_a_canvas_of_fewer_numbers_refuses_a_finished_picture(spec):
+    canvas = Canvas(start_picture("grey", 8, 8), parametrisation=spec)
+    with pytest.raises(ValueError, match='as the start, or use parametrisation="pixels"'):
+        canvas.set_picture(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_picture_that_does_not_fit_is_refused_and_leaves_the_canvas_alone():
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    mask[0] = False
+    for settings, level in (({"bound": 8 / 255}, 137), ({"mask": mask}, 129)):
+        canvas = Canvas(start_picture("grey", 8, 8), **settings)
+        with pytest.raises(ValueError, match="leaves this canvas's bound or mask"):
+            canvas.set_picture(np.full((8, 8, 3), level, np.uint8))
+        assert (canvas.to_uint8() == 128).all()
+    canvas = Canvas(start_picture("grey", 8, 8), bound=8 / 255)
+    canvas.set_picture(np.full((8, 8, 3), 136, np.uint8))
+    for wrong in (np.zeros((8, 9, 3), np.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)):
+        with pytest.raises(ValueError, match=r"takes \(8, 8, 3\) uint8"):
+            canvas.set_picture(wrong)
+    assert (canvas.to_uint8() == 136).all()

@@ -13,6 +13,7 @@ from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.guard import watch_every_trainer
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.model import ArtModel
+from pixeltune.adapter.processors import use_processor
 
 # peft.utils.register_peft_method accepts only names of PEFT's own PeftType enum, so write its tables.
 PEFT_TYPE_TO_CONFIG_MAPPING["ART"] = ArtConfig
@@ -21,4 +22,4 @@ PEFT_TYPE_TO_PREFIX_MAPPING["ART"] = ArtModel.prefix
 
 watch_every_trainer()
 
-__all__ = ["ArtConfig", "ArtLayer", "ArtModel"]
+__all__ = ["ArtConfig", "ArtLayer", "ArtModel", "use_processor"]

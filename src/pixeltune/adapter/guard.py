@@ -19,7 +19,8 @@ from pixeltune.model.loading import keep_differentiable
 
 UNSCALED_FLOAT16 = (
     "a float16 base loses pixel gradients: below 6e-8 they are zero, and most are not far above (see "
-    "docs/precision.md). Use bfloat16 (--dtype bfloat16), or let the loss be scaled (--fp16 true, on a GPU)"
+    "docs/results/precision.md). Use bfloat16 (--dtype bfloat16), or let the loss be scaled (--fp16 true, on "
+    "a GPU)"
 )
 
 
@@ -148,5 +149,13 @@ def art_layer(model: Any) -> ArtLayer:
 
 
 def watch_every_trainer() -> None:
-    """Add both checks to the callbacks that every trainer starts with."""
-    DEFAULT_CALLBACKS.extend([PixelOptimizerCheck, NoOpGuard])
+    """Add both checks to the callbacks that every trainer starts with; once, however often it is called.
+
+    They are known by name: when this module is loaded again, its classes are others.
+    """
+    ours = [PixelOptimizerCheck, NoOpGuard]
+    names = {(one.__module__, one.__qualname__) for one in ours}
+    DEFAULT_CALLBACKS[:] = [
+        one for one in DEFAULT_CALLBACKS if (one.__module__, getattr(one, "__qualname__", None)) not in names
+    ]
+    DEFAULT_CALLBACKS.extend(ours)

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
+from pixeltune.adapter.processors import Processors
 from pixeltune.adapter.rows import arrange, pictures_per_row
 from pixeltune.errors import UserError
+from pixeltune.model.compat.transformers_insides import commit_of
 from pixeltune.model.families import encode_pictures, rearrange, text_model, token_types, vision_tower
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.model.shared_prefix.prefix import SharedPrefix, weights_now
@@ -64,6 +66,8 @@ class ArtModel(BaseTuner):
         backbone, tower = vision_tower(self.model)
         name = next(name for name, module in self.model.named_modules() if module is backbone)
         peft_config.target_modules = rf"(.*\.)?{re.escape(f'{name}.{tower}' if name else tower)}"
+        if peft_config.processor is None and peft_config.revision is None:
+            peft_config.revision = commit_of(self.model)  # so that a saved adapter says which processor
         peft_config.resolve_size(self._preprocessor(peft_config))
         return peft_config
 
@@ -186,12 +190,8 @@ class ArtModel(BaseTuner):
         return self._preprocessor(config).piece_ids(config.height, config.width)
 
     def _preprocessor(self, config: ArtConfig) -> Preprocessor:
-        """The processor's view, loaded once per processor."""
-        name = config.processor or self.model.name_or_path or config.base_model_name_or_path
-        preprocessors = self.__dict__.setdefault("_sights", {})
-        if name not in preprocessors:
-            preprocessors[name] = _load_preprocessor(name, None if config.processor else config.revision)
-        return preprocessors[name]
+        """The processor's view, handed over (`use_processor`) or loaded once."""
+        return self.__dict__.setdefault("_processors", Processors()).of(self.model, config)
 
     def _check_merge_allowed(self) -> None:
         raise UserError(
@@ -208,24 +208,6 @@ class ArtModel(BaseTuner):
         self._prefix.remove()
         del self.model.generate
         return super()._unload_and_optionally_merge(merge=False, **kwargs)
-
-
-def _load_preprocessor(name: str, revision: str | None) -> Preprocessor:
-    from transformers import AutoProcessor
-
-    if not name:
-        raise UserError(
-            "this model does not know where it was loaded from: set ArtConfig(processor=...) to the "
-            "path or hub name of its processor"
-        )
-    try:
-        processor = AutoProcessor.from_pretrained(name, **({"revision": revision} if revision else {}))
-    except Exception as error:
-        raise UserError(
-            f"cannot load the processor of {name!r} ({error}). Set ArtConfig(processor=...) to the path "
-            "or hub name of the model's processor"
-        ) from error
-    return Preprocessor(processor)
 
 
 def _by_name(method: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -136,6 +136,32 @@ class Canvas(nn.Module):
             self.pixels.copy_(torch.minimum(torch.maximum(self.pixels, _unit(low)), _unit(high)))
 
     @torch.no_grad()
+    def set_picture(self, levels: np.ndarray) -> None:
+        """Put a finished picture onto the canvas; `to_uint8` gives it back.
+
+        Args:
+            levels: `(H, W, 3)` uint8.
+
+        Raises:
+            ValueError: another shape or dtype, a picture outside of the bound or the mask, or a
+                parametrisation that is not "pixels": most pictures cannot be made from fewer numbers.
+        """
+        expected = (*self.start.shape[1:], 3)
+        if levels.dtype != np.uint8 or levels.shape != expected:
+            raise UserError(f"this canvas takes {expected} uint8, not {levels.shape} {levels.dtype}")
+        if not isinstance(self.paint, Pixels):
+            raise UserError(
+                f"a canvas of {type(self.paint).__name__} cannot hold any picture: give it as the start, or "
+                'use parametrisation="pixels"'
+            )
+        given = torch.from_numpy(levels.copy()).permute(2, 0, 1).float().to(self.start.device)
+        low, high = self._box()
+        if not ((given >= low) & (given <= high)).all():
+            raise UserError("the picture leaves this canvas's bound or mask: give a canvas without them")
+        self.project()  # to float32, should somebody have cast it
+        self.paint.pixels.copy_(_unit(given))
+
+    @torch.no_grad()
     def start_image(self) -> Tensor:
         """The start picture as `(3, H, W)` float32 in [0, 1], on the 8-bit grid, without gradient."""
         return _unit(self.start.float())
