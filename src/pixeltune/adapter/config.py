@@ -7,16 +7,15 @@ from pathlib import Path
 
 from peft.config import PeftConfig
 
+from pixeltune.adapter.settings import ArtworkSettings
 from pixeltune.errors import UserError
 from pixeltune.model.preprocessing import Preprocessor
-from pixeltune.picture import parametrisations
-from pixeltune.picture.augment import distortions
 from pixeltune.picture.canvas import Canvas, cells_mask, paintable_mask, start_picture
-from pixeltune.picture.files import FITS, STARTS, read_colour
+from pixeltune.picture.files import STARTS
 
 
 @dataclass
-class ArtConfig(PeftConfig):
+class ArtConfig(ArtworkSettings, PeftConfig):
     """Train one picture, the artwork, in front of a frozen model (ART, arXiv 2606.11854).
 
     Use it like a `LoraConfig`: `get_peft_model(model, ArtConfig())`, or `peft_config=ArtConfig()` in a TRL
@@ -24,61 +23,10 @@ class ArtConfig(PeftConfig):
     `pixeltune.data.placement`).
     """
 
-    image_tokens: int | None = field(
-        default=None,
-        metadata={
-            "help": "Budget: image tokens the artwork takes in each request. Default 64; the nearest size "
-            "that the processor does not resize is used."
-        },
-    )
-    height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of image_tokens."})
-    width: int | None = field(default=None, metadata={"help": "Width in pixels, instead of image_tokens."})
-    start: str = field(
-        default="grey",
-        metadata={"help": f"First picture: {', '.join(STARTS)} or the path of a picture."},
-    )
-    backdrop: str = field(
-        default="#808080",
-        metadata={"help": "Colour behind the transparent parts of a start picture, and beside a padded one."},
-    )
-    fit: str | None = field(
-        default=None,
-        metadata={
-            "help": "How a start or mask of another shape than the canvas becomes one: crop, pad or stretch. "
-            "Not given: it is refused."
-        },
-    )
-    bound: int | None = field(
-        default=None,
-        metadata={"help": "Largest change of any pixel from the start picture, in grey levels (1 to 255)."},
-    )
-    mask: str | None = field(
-        default=None, metadata={"help": "Path of a picture, white where the artwork may be painted."}
-    )
-    cells: int | None = field(
-        default=None,
-        metadata={
-            "help": "Paint only so many token cells (squares of pixels that become one image token each), "
-            "drawn from seed, in place of a mask; all others stay the start picture."
-        },
-    )
-    parametrisation: str = field(
-        default="pixels",
-        metadata={"help": f"What the optimiser moves: {parametrisations.SPECS}."},
-    )
     seed: int = field(
         default=0,
         metadata={
             "help": 'Seed of start="noise", of cells, of robust, of what is random in a parametrisation.'
-        },
-    )
-    robust: str = field(
-        default="none",
-        metadata={
-            "help": "Train against what may happen to the picture on its way: none, light, heavy, or some of "
-            "jpeg,resize,noise,shift,brightness (as strong as in heavy). One draw per optimiser step, from "
-            "seed; only passes with a gradient see it. In GRPO and RLOO completions, and old log-probs where "
-            "they are kept, come from the clean picture: the distorted pass is a policy that has moved."
         },
     )
     processor: str | None = field(
@@ -96,21 +44,9 @@ class ArtConfig(PeftConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        PeftConfig.__post_init__(self)
+        ArtworkSettings.__post_init__(self)
         self.peft_type = "ART"
-        if (self.height is None) != (self.width is None):
-            raise UserError("give both height and width, or neither and image_tokens instead")
-        if self.bound is not None and not 1 <= self.bound <= 255:
-            raise UserError(f"bound is in grey levels, 1 to 255, not {self.bound}")
-        if self.cells is not None and self.mask is not None:
-            raise UserError("give a mask or a number of cells: both say what may be painted")
-        if self.cells is not None and self.cells < 1:
-            raise UserError(f"paint 1 or more cells, not {self.cells}")
-        read_colour(self.backdrop)
-        if self.fit not in (None, *FITS):
-            raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
-        parametrisations.read_spec(self.parametrisation)
-        distortions(self.robust, self.seed)
 
     def resolve_size(self, preprocessor: Preprocessor) -> tuple[int, int]:
         """Height and width in pixels for this processor; also fills `height`, `width` and `image_tokens`.

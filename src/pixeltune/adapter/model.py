@@ -12,6 +12,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTuner
 from torch import Tensor, nn
 
+from pixeltune.adapter.checkpoint import canvas_state, loaded_state, saved_key
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.processors import Processors
@@ -62,6 +63,24 @@ class ArtModel(BaseTuner):
                 kwargs = self._with_artwork(kwargs, encoded=kwargs.get("pixel_values") is not None)
         return type(self.model).generate(self.model, **kwargs)
 
+    # What PEFT saves and loads; see `pixeltune.adapter.checkpoint`.
+
+    @classmethod
+    def _get_adapter_state_dict(
+        cls, model: nn.Module, config: ArtConfig, adapter_name: str, state_dict: dict, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        return canvas_state(model, adapter_name, state_dict)
+
+    @classmethod
+    def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
+        return saved_key(key, adapter_name)
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls, model: nn.Module, config: ArtConfig, adapter_name: str, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return loaded_state(model, adapter_name, state_dict)
+
     def _prepare_adapter_config(self, peft_config: ArtConfig, model_config: dict) -> ArtConfig:
         backbone, tower = vision_tower(self.model)
         name = next(name for name, module in self.model.named_modules() if module is backbone)
@@ -81,16 +100,18 @@ class ArtModel(BaseTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        if not isinstance(target, ArtLayer):
-            layer = ArtLayer(target)
-            layer.train(target.training)
-            self._replace_module(parent, target_name, layer, target)
-            target = layer
-            self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
-            self._prefix = SharedPrefix(text_model(parent))
-            # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
-            self.model.generate = self.generate
-        target.update_layer(adapter_name, peft_config)
+        _check_name(adapter_name)
+        if isinstance(target, ArtLayer):
+            target.update_layer(adapter_name, peft_config)
+            return
+        layer = ArtLayer(target)
+        layer.train(target.training)
+        layer.update_layer(adapter_name, peft_config)  # first, so that a refused one leaves the model alone
+        self._replace_module(parent, target_name, layer, target)
+        self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
+        self._prefix = SharedPrefix(text_model(parent))
+        # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
+        self.model.generate = self.generate
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
@@ -208,6 +229,15 @@ class ArtModel(BaseTuner):
         self._prefix.remove()
         del self.model.generate
         return super()._unload_and_optionally_merge(merge=False, **kwargs)
+
+
+def _check_name(adapter_name: str) -> None:
+    """Canvases lie in a `ModuleDict`, as all of PEFT's adapters do, which cannot hold every name."""
+    if not adapter_name or "." in adapter_name or hasattr(nn.ModuleDict, adapter_name):
+        raise UserError(
+            f"an adapter cannot be called {adapter_name!r}: give it a name without dots that is no method of "
+            f"torch.nn.ModuleDict, for example {'art_' + adapter_name.replace('.', '_')!r}"
+        )
 
 
 def _by_name(method: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""What an artwork is, said once: for PEFT's config, for the command line, for Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pixeltune.errors import UserError
+from pixeltune.picture import parametrisations
+from pixeltune.picture.augment import distortions
+from pixeltune.picture.files import FITS, STARTS, read_colour
+
+
+@dataclass
+class ArtworkSettings:
+    """Size, start and freedom of an artwork.
+
+    Raises:
+        UserError: settings that contradict each other, or are out of range. Whether files can be read, and
+            whether the size is one to paint, is found out later.
+    """
+
+    image_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Budget: image tokens the artwork takes in each request. Default 64; the nearest size "
+            "that the processor does not resize is used."
+        },
+    )
+    height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of image_tokens."})
+    width: int | None = field(default=None, metadata={"help": "Width in pixels, instead of image_tokens."})
+    start: str = field(
+        default="grey",
+        metadata={"help": f"First picture: {', '.join(STARTS)} or the path of a picture."},
+    )
+    backdrop: str = field(
+        default="#808080",
+        metadata={"help": "Colour behind the transparent parts of a start picture, and beside a padded one."},
+    )
+    fit: str | None = field(
+        default=None,
+        metadata={
+            "help": "How a start or mask of another shape than the canvas becomes one: crop, pad or stretch. "
+            "Not given: it is refused."
+        },
+    )
+    bound: int | None = field(
+        default=None,
+        metadata={"help": "Largest change of any pixel from the start picture, in grey levels (1 to 255)."},
+    )
+    mask: str | None = field(
+        default=None, metadata={"help": "Path of a picture, white where the artwork may be painted."}
+    )
+    cells: int | None = field(
+        default=None,
+        metadata={
+            "help": "Paint only so many token cells (squares of pixels that become one image token each), "
+            "drawn from seed, in place of a mask; all others stay the start picture."
+        },
+    )
+    parametrisation: str = field(
+        default="pixels",
+        metadata={"help": f"What the optimiser moves: {parametrisations.SPECS}."},
+    )
+    robust: str = field(
+        default="none",
+        metadata={
+            "help": "Train against what may happen to the picture on its way: none, light, heavy, or some of "
+            "jpeg,resize,noise,shift,brightness (as strong as in heavy). One draw per optimiser step, from "
+            "seed; only passes with a gradient see it. In GRPO and RLOO completions, and old log-probs where "
+            "they are kept, come from the clean picture: the distorted pass is a policy that has moved."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if (self.height is None) != (self.width is None):
+            raise UserError("give both height and width, or neither and image_tokens instead")
+        if self.bound is not None and not 1 <= self.bound <= 255:
+            raise UserError(f"bound is in grey levels, 1 to 255, not {self.bound}")
+        if self.cells is not None and self.mask is not None:
+            raise UserError("--cells and --mask both say what may be painted: give one")
+        if self.cells is not None and self.cells < 1:
+            raise UserError(f"--cells must be at least 1: paint 1 or more cells, not {self.cells}")
+        read_colour(self.backdrop)
+        if self.fit not in (None, *FITS):
+            raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
+        parametrisations.read_spec(self.parametrisation)
+        distortions(self.robust, 0)
