@@ -1,5 +1,7 @@
 """The artwork file: round trips, one clear line for everything that is not an artwork, and a fuzz test."""
 
+import asyncio
+import base64
 import io
 import json
 import os
@@ -8,15 +10,16 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from pixeltune.artwork.artwork import Artwork, ArtworkError, Provenance
-from pixeltune.artwork.png import MAX_FILE_BYTES, SIGNATURE
+from pixeltune.artwork.png import MAX_FILE_BYTES, SIGNATURE, read_texts
 
 PROVENANCE = Provenance(
     base_model="tiny",
@@ -202,6 +205,29 @@ BAD = {
     "iTXt bomb": (with_chunk(PNG, b"iTXt", b"pixeltune\0\1\0\0\0" + BOMB), "text chunk exceeds"),
     "text not compressed": (with_chunk(PNG, b"zTXt", b"k\0\0xxxx"), "corrupt PNG text"),
     "text cut": (with_chunk(PNG, b"iTXt", b"k\0\1"), "corrupt PNG text"),
+    "many texts": (
+        PNG[:33] + 5 * chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(2**20))) + PNG[33:],
+        "text chunks exceed 4 MiB",
+    ),
+    "iCCP bomb": (with_chunk(PNG, b"iCCP", b"p\0\0" + BOMB), "engines cannot open this PNG .Decompressed"),
+    "iCCP bomb behind": (
+        PNG[:-12] + chunk(b"iCCP", b"p\0\0" + BOMB) + PNG[-12:],
+        "engines cannot open this PNG .Decompressed",
+    ),
+    "iCCP of unknown compression": (
+        with_chunk(PNG, b"iCCP", b"p\0\1x"),
+        "cannot open this PNG .a damaged chunk",
+    ),
+    "iCCP cut": (with_chunk(PNG, b"iCCP", b"p"), "engines cannot open this PNG"),
+    "gAMA cut": (with_chunk(PNG, b"gAMA", b"\0"), "engines cannot open this PNG .Truncated gAMA"),
+    "gAMA behind, cut": (PNG[:-12] + chunk(b"gAMA", b"\0") + PNG[-12:], "Truncated gAMA chunk"),
+    "cHRM cut": (with_chunk(PNG, b"cHRM", b"\0\0\0"), "engines cannot open this PNG"),
+    "sRGB empty": (with_chunk(PNG, b"sRGB", b""), "engines cannot open this PNG .Truncated sRGB"),
+    "pHYs cut": (with_chunk(PNG, b"pHYs", b"\0"), "engines cannot open this PNG .Truncated pHYs"),
+    "zTXt of unknown compression": (
+        with_chunk(PNG, b"zTXt", b"k\0\1" + SHORT),
+        "cannot open this PNG .a damaged chunk",
+    ),
     "no provenance": (without_text(PNG), "without pixeltune provenance"),
     "two records": (with_chunk(PNG, b"tEXt", b"pixeltune\0{}"), "several provenance"),
     "bad json": (with_record(PNG, "{"), "not valid JSON"),
@@ -259,6 +285,74 @@ def test_global_pillow_switches_do_not_weaken_it(monkeypatch):
     for data, expected in BAD.values():
         with pytest.raises(ArtworkError, match=expected):
             Artwork.load(data)
+
+
+def profile() -> bytes:
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+HARMLESS = {
+    "gamma": (b"gAMA", struct.pack(">I", 45455)),
+    "primaries": (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)),
+    "sRGB": (b"sRGB", b"\0"),
+    "resolution": (b"pHYs", struct.pack(">IIB", 2835, 2835, 1)),
+    "time": (b"tIME", struct.pack(">HBBBBB", 2026, 1, 2, 3, 4, 5)),
+    "background": (b"bKGD", bytes(6)),
+    "profile": (b"iCCP", b"p\0\0" + zlib.compress(profile())),
+    "text": (b"iTXt", b"Comment\0\0\0\0\0" + "ä".encode()),
+    "private": (b"vpAg", bytes(9)),
+}
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_engines_pass_over_is_passed_over(name, behind):
+    """The file's own bytes show an engine the painted pixels, and so do those that are sent in its place."""
+    at = len(PNG) - 12 if behind else 33
+    data = PNG[:at] + chunk(*HARMLESS[name]) + PNG[at:]
+    artwork = Artwork.load(data)
+    for sent in (data, base64.b64decode(artwork.data_url().partition(",")[2])):
+        with Image.open(io.BytesIO(sent)) as image:
+            image.load()
+            assert np.array_equal(np.array(image.convert("RGB")), painted().pixels)
+
+
+def test_a_reported_picture_that_engines_cannot_open_is_refused_everywhere(capsys):
+    """From python-pillow/Pillow#2445: all is right but a colour profile that inflates to 190 MiB."""
+    from pixeltune.cli.main import main
+    from pixeltune.serve.shelf import Shelf
+
+    path = Path(__file__).parents[1] / "fixtures" / "cases" / "png" / "iccp-bomb.png"
+    with pytest.raises(ValueError, match="too large"), Image.open(path) as image:
+        image.load()
+    with pytest.raises(ArtworkError, match=r"engines cannot open this PNG .Decompressed data too large"):
+        Artwork.load(path)
+    assert main(["show", str(path)]) != 0
+    assert "engines cannot open" in "".join(capsys.readouterr())
+    shelf = Shelf(path.parent)
+
+    async def asked():
+        await shelf.refresh()
+        await shelf.picture("iccp-bomb")
+
+    with pytest.raises(ArtworkError, match="engines cannot open"):
+        asyncio.run(asked())
+
+
+def test_pillows_switches_are_left_as_they_were(monkeypatch):
+    monkeypatch.setattr("PIL.ImageFile.LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr("PIL.PngImagePlugin.MAX_TEXT_CHUNK", 2**30)
+    with pytest.raises(ArtworkError, match="Decompressed data too large"):
+        Artwork.load(BAD["iCCP bomb"][0])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+    assert PngImagePlugin.MAX_TEXT_CHUNK == 2**30
+
+
+def test_a_glance_inflates_no_more_than_loading_does():
+    with pytest.raises(ArtworkError, match="text chunks exceed 4 MiB"):
+        read_texts(io.BytesIO(BAD["many texts"][0]))
 
 
 def load(data: bytes) -> Artwork | None:

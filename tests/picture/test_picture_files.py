@@ -1,12 +1,18 @@
 import io
 import random
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational
 
+from pixeltune.data.images import opened
 from pixeltune.picture import files as pictures
+from pixeltune.picture.canvas import paintable_mask
 from pixeltune.picture.files import fit_picture, read_colour, read_picture
 
 RANDOM = np.random.default_rng(0).integers(0, 256, (24, 16, 3), dtype=np.uint8)
@@ -205,3 +211,91 @@ def test_colours():
     for wrong in ("#80808080", "greyish", "", "808080", None, 128):
         with pytest.raises(ValueError, match="is no opaque colour"):
             read_colour(wrong)
+
+
+CASES = Path(__file__).parents[1] / "fixtures" / "cases" / "png"
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def keyed_png(levels: np.ndarray, depth: int, key: bytes, interlaced: bool = False) -> bytes:
+    """A PNG of `(H, W)` grey or `(H, W, 3)` colour levels with a tRNS chunk, as PNG's standard writes it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = b""
+    for x, y, dx, dy in PASSES if interlaced else [(0, 0, 1, 1)]:
+        for row in levels[y::dy, x::dx]:
+            if row.size:
+                bits = "".join(f"{level:0{depth}b}" for level in row.flatten().tolist())
+                bits += "0" * (-len(bits) % 8)
+                rows += b"\0" + int(bits, 2).to_bytes(len(bits) // 8)
+    size, colour = levels.shape[1::-1], 2 if levels.ndim == 3 else 0
+    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlaced)
+    chunks = chunk(b"IHDR", header) + chunk(b"tRNS", key) + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
+@pytest.mark.parametrize(("depth", "colours"), [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (8, 3), (16, 3)])
+def test_a_transparent_level_is_compared_at_the_files_own_depth(depth, colours, interlaced, tmp_path):
+    """For several keys; the neighbours that differ by one level, even in the lowest bit of 16, stay."""
+    random, top, path = np.random.default_rng(depth), 2**depth - 1, tmp_path / "key.png"
+    for key in sorted({0, 1, top // 3, top // 2, top - 1, top}):
+        near = [max(0, key - 1), key, min(top, key + 1)]
+        shape = (9, 11) if colours == 1 else (9, 11, 3)
+        levels = random.choice(near, size=shape)
+        levels[0, :3] = key
+        path.write_bytes(keyed_png(levels, depth, struct.pack(">H", key) * colours, interlaced))
+        shown, clear = read(path, "#ff0080"), levels == key
+        clear = clear if colours == 1 else clear.all(-1)
+        assert (shown[clear] == (255, 0, 128)).all(), key
+        scaled = levels >> 8 if depth == 16 else levels * 255 // top
+        expected = scaled if colours == 3 else np.repeat(scaled[:, :, None], 3, axis=2)
+        assert np.array_equal(shown[~clear], expected[~clear]), key
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_only_the_lowest_bits_of_a_key_count(depth, tmp_path):
+    levels = np.array([[0, 1], [2, 3]])
+    (tmp_path / "a.png").write_bytes(keyed_png(levels, depth, struct.pack(">H", (1 << depth) + 1)))
+    assert (read(tmp_path / "a.png", "red") == (255, 0, 0)).all(-1).tolist() == [
+        [False, True],
+        [False, False],
+    ]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palettes_of_every_depth_show_the_backdrop(bits, tmp_path):
+    indices = np.array([[0, 1], [1, 0]], dtype=np.uint8)
+    palette = Image.fromarray(indices, "P")
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    for clear in (0, 1, bytes([255, 128])):
+        palette.save(tmp_path / "a.png", transparency=clear, bits=bits)
+        shown = read(tmp_path / "a.png", "black")
+        if clear == bytes([255, 128]):
+            assert shown[0].tolist() == [[255, 0, 0], [0, 128, 0]]
+        else:
+            assert (shown[indices == clear] == 0).all()
+            assert (shown[indices != clear].sum(-1) == 255).all()
+
+
+@pytest.mark.parametrize("name", ["grey1-mid", "grey2-mid", "grey2-white", "grey4-mid", "rgb8", "rgb16"])
+def test_the_transparent_half_of_reported_files_is_the_backdrop(name):
+    """As a start, as a mask (where it is not painted), and as a row's picture, from a path or from Pillow."""
+    path = CASES / f"{name}.png"
+    clear = (read(path, "#ff0080") == (255, 0, 128)).all(-1)
+    assert clear.mean() == 0.5
+    with Image.open(path) as picture:
+        for _ in range(2):  # the picture is not changed by looking at it
+            assert ((np.array(opened(picture)) == 255).all(-1) == clear).all()
+    assert ((np.array(opened(str(path))) == 255).all(-1) == clear).all()
+    assert not paintable_mask(str(path), 8, 8)[torch.from_numpy(clear)].any()
+
+
+def test_a_key_and_exif_go_together(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    stored = Image.fromarray(np.array([[0, 100], [200, 250]], dtype=np.uint8))
+    stored.save(tmp_path / "a.png", exif=exif, transparency=100)
+    assert read(tmp_path / "a.png", "red").tolist() == [[[250] * 3, [200] * 3], [[255, 0, 0], [0] * 3]]

@@ -9,12 +9,14 @@ header and picture data (https://www.w3.org/TR/png-3/).
 import base64
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from pixeltune.errors import UserError
 
@@ -22,6 +24,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 16 * 2**20
 MAX_TEXT_BYTES = 2**20
+MAX_TEXTS_BYTES = 4 * MAX_TEXT_BYTES  # of all text chunks together, inflated
 
 MODES = {0: "greyscale", 2: "RGB", 3: "palette", 4: "greyscale with alpha", 6: "RGB with alpha"}
 REFUSED = {
@@ -33,6 +36,7 @@ REFUSED = {
     b"PLTE": "has a palette",
 }
 RESAVE = "save it as plain 8-bit RGB"
+_SWITCHES = threading.Lock()  # of Pillow, which are the process's
 
 
 class ArtworkError(UserError):
@@ -43,7 +47,8 @@ def decode_png(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
     """Pixels, uint8 (H, W, 3), and text chunks, keyword to values, of PNG bytes.
 
     Raises ArtworkError for everything that is not a complete, undamaged, still 8-bit RGB PNG within
-    MAX_FILE_BYTES, MAX_PIXELS and MAX_TEXT_BYTES (each text chunk, inflated).
+    MAX_FILE_BYTES, MAX_PIXELS, MAX_TEXT_BYTES (each text chunk, inflated) and MAX_TEXTS_BYTES, and for what
+    stock Pillow, with which engines decode, refuses or sees otherwise.
     """
     if len(data) > MAX_FILE_BYTES:
         raise ArtworkError(f"file is larger than {MAX_FILE_BYTES // 2**20} MiB: not an artwork")
@@ -62,11 +67,12 @@ def decode_png(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
         elif kind in REFUSED:
             raise ArtworkError(f"picture {REFUSED[kind]}: {RESAVE}")
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            keyword, value = _text(kind, body)
-            texts.setdefault(keyword, []).append(value)
+            _add_text(texts, kind, body)
         elif kind[0] & 0x20 == 0 and kind != b"IEND":  # upper case: critical, must be understood
             raise ArtworkError(f"PNG has an unknown critical chunk {kind.decode('ascii')}: {RESAVE}")
-    return _pixels(header, b"".join(picture), width, height), texts
+    pixels = _pixels(header, b"".join(picture), width, height)
+    _check_engine(data, pixels)
+    return pixels, texts
 
 
 def read_texts(file: BinaryIO) -> dict[str, list[str]]:
@@ -91,8 +97,7 @@ def read_texts(file: BinaryIO) -> dict[str, list[str]]:
         if len(checksum) < 4 or zlib.crc32(body, zlib.crc32(kind)) != int.from_bytes(checksum):
             raise ArtworkError("corrupt or truncated PNG: fetch the file again")
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            keyword, value = _text(kind, body)
-            texts.setdefault(keyword, []).append(value)
+            _add_text(texts, kind, body)
 
 
 def encode_png(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
@@ -149,6 +154,13 @@ def _size(body: bytes) -> tuple[int, int]:
     return width, height
 
 
+def _add_text(texts: dict[str, list[str]], kind: bytes, body: bytes) -> None:
+    keyword, value = _text(kind, body)
+    texts.setdefault(keyword, []).append(value)
+    if sum(len(one) for values in texts.values() for one in values) > MAX_TEXTS_BYTES:
+        raise ArtworkError(f"PNG text chunks exceed {MAX_TEXTS_BYTES // 2**20} MiB: not an artwork")
+
+
 def _text(kind: bytes, body: bytes) -> tuple[str, str]:
     """(keyword, value) of a text chunk, inflating at most MAX_TEXT_BYTES."""
     keyword, nul, rest = body.partition(b"\0")
@@ -197,6 +209,46 @@ def _pixels(header: bytes, picture: bytes, width: int, height: int) -> np.ndarra
             return np.array(image, dtype=np.uint8)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, ... for damaged data
         raise ArtworkError(f"corrupt PNG ({error}): fetch the file again") from None
+
+
+def _check_engine(data: bytes, pixels: np.ndarray) -> None:
+    """Decode the file's own bytes as an engine does: opened, loaded and converted by Pillow as it is shipped.
+
+    What was decoded above has lost every chunk that an artwork has no use for (colour profiles, gamma, ...),
+    and one of those may be enough for an engine to refuse the request.
+    """
+    with _stock_pillow():
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                image.load()
+                seen = np.array(image.convert("RGB"))
+        except Exception as error:  # see `_pixels`
+            unknown = isinstance(error, Image.UnidentifiedImageError)  # whose text is an address in memory
+            reason = "a damaged chunk" if unknown else " ".join(str(error).split()) or type(error).__name__
+            raise ArtworkError(
+                f"engines cannot open this PNG ({reason}): use the original file, with nothing added to it"
+            ) from None
+    if not np.array_equal(seen, pixels):
+        raise ArtworkError(f"engines see other pixels in this PNG than are stored: {RESAVE}")
+
+
+@contextmanager
+def _stock_pillow() -> Iterator[None]:
+    """Pillow with the limits of another process that has changed none of its switches."""
+    limits = {
+        (ImageFile, "LOAD_TRUNCATED_IMAGES"): False,
+        (PngImagePlugin, "MAX_TEXT_CHUNK"): 2**20,
+        (PngImagePlugin, "MAX_TEXT_MEMORY"): 2**26,
+    }
+    with _SWITCHES:
+        before = {(module, name): getattr(module, name) for module, name in limits}
+        try:
+            for (module, name), value in limits.items():
+                setattr(module, name, value)
+            yield
+        finally:
+            for (module, name), value in before.items():
+                setattr(module, name, value)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

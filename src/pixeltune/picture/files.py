@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 from pathlib import Path
 
@@ -73,7 +75,8 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
         raise UserError(f"the {role} picture {path!r} is not a file{hint}")
     try:
         with Image.open(path, formats=_FORMATS) as file:
-            return opaque(_upright(file), ground)
+            _check(file)
+            return opaque(ImageOps.exif_transpose(_with_alpha(file)), ground)
     except Image.UnidentifiedImageError as error:
         raise UserError(
             f"cannot read the {role} picture {path!r}: it is no PNG, JPEG, WebP, GIF, BMP, TIFF or PPM"
@@ -123,9 +126,22 @@ def fit_picture(
     return picture.resize((width, height), resample)
 
 
-def _upright(file: Image.Image) -> Image.Image:
-    """The decoded picture, turned as its EXIF says.
+def opaque(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
+    """A picture of any mode as RGB, on `ground` where it is transparent.
 
+    Of a PNG with a key colour that was loaded before, Pillow has forgotten the depth: give it freshly opened.
+    """
+    picture = _with_alpha(picture)
+    if picture.mode.startswith("I;16"):  # convert("RGBA") would clip these to white
+        picture = Image.fromarray((np.array(picture) >> 8).astype(np.uint8))
+    elif picture.mode in ("I", "F"):
+        raise UserError(f"pictures of mode {picture.mode} are not supported: save it with 8 bits")
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, (*ground, 255)), picture).convert("RGB")
+
+
+def _check(file: Image.Image) -> None:
+    """
     Raises:
         ValueError: it is too large, or several.
     """
@@ -134,18 +150,56 @@ def _upright(file: Image.Image) -> Image.Image:
     # Cameras put a preview or a depth map behind the picture (MPO): that is no animation.
     if getattr(file, "is_animated", False) and file.format != "MPO":
         raise UserError("it has several frames, and an artwork is one picture: save the frame you mean")
-    return ImageOps.exif_transpose(file)
 
 
-def opaque(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
-    """A picture of any mode as RGB, on `ground` where it is transparent."""
-    if picture.mode.startswith("I;16"):  # convert("RGBA") would clip these to white
-        deep = np.array(picture)
-        clear = picture.info.get("transparency")  # one level that stands for nothing
-        picture = Image.fromarray((deep >> 8).astype(np.uint8))
-        if clear is not None:
-            picture.putalpha(Image.fromarray((deep != clear).astype(np.uint8) * 255))
-    elif picture.mode in ("I", "F"):
-        raise UserError(f"pictures of mode {picture.mode} are not supported: save it with 8 bits")
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, (*ground, 255)), picture).convert("RGB")
+def _with_alpha(picture: Image.Image) -> Image.Image:
+    """A picture whose transparency is one level or colour (tRNS of a PNG) as one with an alpha channel.
+
+    Pillow compares the key with pixels that it has brought to 8 bits, so that in files of another depth it
+    finds none, or others (https://github.com/python-pillow/Pillow/issues/9281). Here it is compared at the
+    depth of the file, of which the key's lowest bits count (https://www.w3.org/TR/png-3/#11tRNS).
+    """
+    key, stored = picture.info.get("transparency"), picture.mode
+    if key is None or isinstance(key, bytes) or picture.mode not in ("1", "L", "I;16", "RGB"):
+        return picture  # of palettes Pillow is right
+    if picture.format == "PNG" and picture.tile:
+        picture, stored, levels = _stored_levels(picture)
+    elif picture.mode == "I;16":
+        levels = np.array(picture)
+    else:
+        return picture
+    key = 1 if stored == "1" and key else key  # there Pillow says 255
+    clear = levels == (np.array(key) & (2 ** _depth(stored) - 1))
+    clear = clear.all(-1) if clear.ndim == 3 else clear
+    shown = (levels >> max(0, _depth(stored) - 8)) * (255 // (2 ** min(8, _depth(stored)) - 1))
+    out = Image.fromarray(shown.astype(np.uint8)).convert("RGB")
+    out.info = {name: value for name, value in picture.info.items() if name != "transparency"}
+    out.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
+    return out
+
+
+def _stored_levels(picture: Image.Image) -> tuple[Image.Image, str, np.ndarray]:
+    """Of a PNG that is not decoded yet a copy that is, and its levels as they are stored.
+
+    Returns:
+        The copy; Pillow's name of the storage ("1", "L;2", "L;4", "L", "I;16B", "RGB", "RGB;16B"); int64
+        `(H, W)` or `(H, W, 3)`.
+    """
+    at, stored = picture.fp.tell(), str(picture.tile[0].args)
+    picture.fp.seek(0)
+    data = picture.fp.read()
+    picture.fp.seek(at)
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as copy:
+        levels = np.array(copy).astype(np.int64)
+    if _depth(stored) < 8:
+        levels //= 1 if stored == "1" else 255 // (2 ** _depth(stored) - 1)
+    if stored == "RGB;16B":  # of which Pillow gives the upper bytes; read as little-endian, the lower ones
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as again:
+            again.tile = [again.tile[0]._replace(args="RGB;16L")]
+            levels = levels * 256 + np.array(again)
+    return copy, stored, levels
+
+
+def _depth(stored: str) -> int:
+    """Bits of a level, from Pillow's name of how it is stored."""
+    return int(re.sub(r"\D", "", stored) or 8)
