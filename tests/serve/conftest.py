@@ -1,4 +1,4 @@
-"""A gallery, a stand-in for an engine, and the gateway in front of it."""
+"""A folder of artworks, a stand-in for an engine, and the gateway in front of it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def engine() -> Iterator[StubEngine]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery: art, team-a/one, team-b/two, foreign (for another base), both (for either), broken."""
-    folder = tmp_path_factory.mktemp("gallery")
+    """Artworks: art, team-a/one, team-b/two, foreign (for another base), both (for either), broken."""
+    folder = tmp_path_factory.mktemp("artworks")
     make_artwork(0).save(folder / "art.png")
     make_artwork(1).save(folder / "team-a" / "one.png")
     make_artwork(2).save(folder / "team-b" / "two.png")

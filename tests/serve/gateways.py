@@ -53,7 +53,7 @@ class Served:
 @contextmanager
 def gateway(folder: Path, *flags: object, log: Path) -> Iterator[Served]:
     """`pixeltune serve` as a process of its own, on a free port."""
-    command = [sys.executable, "-m", "pixeltune.cli.main", "serve", "--gallery", folder, "--port", 0, *flags]
+    command = [sys.executable, "-m", "pixeltune.cli.main", "serve", "--artworks", folder, "--port", 0, *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command], stderr=output, env={**os.environ, "OMP_NUM_THREADS": "1"}

@@ -15,8 +15,8 @@ import openai
 import pytest
 
 from gateways import curl, gateway, make_artwork, wait
-from pixeltune.serve.forward import Forward
 from pixeltune.serve.gateway import Gateway
+from pixeltune.serve.proxy import Proxy
 from pixeltune.serve.reply import Limits
 from pixeltune.serve.shelf import Shelf
 from pixeltune.serve.upstreams import Upstreams
@@ -286,7 +286,7 @@ def test_all_bodies_together_are_bounded(engine, folder, tmp_path):
         await forward({"headers": []}, receive, send)
 
     async def run(gateway):
-        await asyncio.gather(*(ask(Forward(gateway, "completions")) for _ in range(3)))
+        await asyncio.gather(*(ask(Proxy(gateway, "completions")) for _ in range(3)))
         assert gateway.held == 0
 
     asyncio.run(run(Gateway(Shelf(folder), Upstreams(["http://x"]), limits=Limits(held=100))))

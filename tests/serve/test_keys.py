@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pixeltune.serve.keys import ANYBODY, Keys
+from pixeltune.serve.keys import ANYBODY, ApiKeys
 
 
 def write(path, entries):
@@ -18,7 +18,7 @@ def entry(name="a", key="secret", models=("team-a/*", "base")):
 
 
 def test_the_owner_of_a_key(tmp_path):
-    keys = Keys(write(tmp_path / "keys.json", [entry(), entry("b", "other", ["*"])]))
+    keys = ApiKeys(write(tmp_path / "keys.json", [entry(), entry("b", "other", ["*"])]))
     assert keys.caller("Bearer secret").name == "a"
     assert keys.caller("bearer  other").name == "b"
     for wrong in (
@@ -35,7 +35,7 @@ def test_the_owner_of_a_key(tmp_path):
 
 
 def test_models_by_pattern(tmp_path):
-    a = Keys(write(tmp_path / "keys.json", [entry()])).caller("Bearer secret")
+    a = ApiKeys(write(tmp_path / "keys.json", [entry()])).caller("Bearer secret")
     assert a.may_use("team-a/one")
     assert a.may_use("base")
     assert not a.may_use("team-b/one")
@@ -66,9 +66,9 @@ def test_models_by_pattern(tmp_path):
 )
 def test_a_wrong_file_is_an_error_before_anything_starts(tmp_path, entries):
     with pytest.raises(ValueError, match=r"keys\.json"):
-        Keys(write(tmp_path / "keys.json", entries))
+        ApiKeys(write(tmp_path / "keys.json", entries))
 
 
 def test_no_file_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="cannot read"):
-        Keys(tmp_path / "keys.json")
+        ApiKeys(tmp_path / "keys.json")

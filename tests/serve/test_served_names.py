@@ -23,7 +23,7 @@ IDS = {"return_token_ids": True, "skip_special_tokens": False}
 
 @pytest.fixture(scope="module")
 def served(vllm_url, painted, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gallery")
+    folder = tmp_path_factory.mktemp("artworks")
     for name, artwork in painted.items():
         artwork.save(folder / f"{name}.png")
     with gateway(folder, "--upstream", vllm_url, log=folder / "log.jsonl") as served:
@@ -43,19 +43,19 @@ def by_hand(vllm_url):
 def requests(task, count):
     for row in task.rows("test", count, seed=9):
         tools = {"tools": json.loads(row["tools"]), "tool_choice": "none"} if "tools" in row else {}
-        yield row["prompt"], {"max_tokens": task.MAX_NEW_TOKENS, "temperature": 0.0, **tools}
+        yield row["prompt"], {"max_tokens": task.max_new_tokens, "temperature": 0.0, **tools}
 
 
 def ask(client, model, messages, options, **extra):
     return client.chat.completions.create(model=model, messages=messages, extra_body=IDS, **options, **extra)
 
 
-@pytest.mark.parametrize("task", [calls, sums], ids=lambda task: task.NAME)
+@pytest.mark.parametrize("task", [calls.TASK, sums.TASK], ids=lambda task: task.name)
 def test_names_give_the_tokens_of_pictures_sent_by_hand(by_name, by_hand, painted, served, task):
     """Log-probs too; from the second request on the picture itself is not sent, only its name."""
-    url = painted[task.NAME].data_url()
+    url = painted[task.name].data_url()
     for messages, options in requests(task, 12):
-        named = ask(by_name, task.NAME, messages, options, logprobs=True)
+        named = ask(by_name, task.name, messages, options, logprobs=True)
         sent = ask(by_hand, "tiny", place_image(messages, url), options, logprobs=True)
         assert named.prompt_token_ids == sent.prompt_token_ids
         assert named.choices[0].token_ids == sent.choices[0].token_ids
@@ -169,8 +169,8 @@ def test_vllm_refuses_a_name_it_does_not_know(by_hand):
 def test_our_own_evaluation_through_the_gateway(served, vllm_url, painted):
     """By name through the gateway, and with the picture by hand: the same completions, many at a time."""
     rows = calls.rows("test", 30, seed=9)
-    named = score_rows(calls, rows, OnEngine(Engine(served.url, "calls"), None))
-    sent = score_rows(calls, rows, OnEngine(Engine(vllm_url), painted["calls"].data_url()))
+    named = score_rows(calls.TASK, rows, OnEngine(Engine(served.url, "calls"), None))
+    sent = score_rows(calls.TASK, rows, OnEngine(Engine(vllm_url), painted["calls"].data_url()))
     assert [r["completions"] for r in named.records] == [r["completions"] for r in sent.records]
     assert named.accuracy > 0.7
 

@@ -1,6 +1,7 @@
-"""The process: starting, bounds on connections, a gallery that changes, orderly and disorderly ends."""
+"""The process: starting, bounds on connections, a folder that changes, orderly and disorderly ends."""
 
 import concurrent.futures
+import inspect
 import json
 import signal
 import socket
@@ -15,7 +16,8 @@ import uvicorn
 
 from gateways import gateway, make_artwork, wait
 from pixeltune.cli.main import main
-from pixeltune.serve import protocol, server
+from pixeltune.serve import protocol
+from pixeltune.serve.server import serve
 
 HEAVY = ("torch", "transformers", "openai", "pydantic", "datasets", "huggingface_hub")
 
@@ -38,7 +40,7 @@ def test_it_is_ready_in_a_second_of_computing(engine, folder, tmp_path):
 
 def test_ten_thousand_artworks(tmp_path):
     """Listed in seconds, in little memory. They share pixels; each has its own file."""
-    folder = tmp_path / "gallery"
+    folder = tmp_path / "artworks"
     png = make_artwork(0).png()
     for number in range(100):
         (folder / f"team-{number}").mkdir(parents=True)
@@ -75,8 +77,8 @@ def ask(served, model="art", **options):
     return client.chat.completions.create(model=model, messages=said, **options)
 
 
-def test_the_gallery_may_change_while_it_runs(engine, tmp_path):
-    folder = tmp_path / "gallery"
+def test_the_folder_may_change_while_it_runs(engine, tmp_path):
+    folder = tmp_path / "artworks"
     make_artwork(0).save(folder / "art.png")
     with gateway(folder, "--upstream", engine.url, log=tmp_path / "log") as served:
         assert ask(served).choices[0].message.seen
@@ -143,15 +145,28 @@ def test_who_does_not_finish_a_request_is_sent_away(monkeypatch, said):
     thread.join(10)
 
 
+def test_flags_and_keyword_arguments_have_the_same_defaults(monkeypatch):
+    """`pixeltune serve` is a thin layer: without flags it calls `serve` with its own defaults."""
+    monkeypatch.delenv("PIXELTUNE_UPSTREAM_KEY", raising=False)
+    called = []
+    monkeypatch.setattr("pixeltune.serve.server.serve", lambda *given, **named: called.append((given, named)))
+    assert main(["serve", "--artworks", "folder", "--upstream", "http://x"]) == 0
+    ((given, named),) = called
+    assert given == (["http://x"], "folder")
+    own = {n: p.default for n, p in inspect.signature(serve).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert named == own | {"aliases": {}}
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--gallery", "/nowhere", "--upstream", "http://x"], "--gallery"),
-        (["--gallery", ".", "--upstream", "x"], "--upstream"),
-        (["--gallery", ".", "--upstream", "http://x", "--api-keys", "/nowhere"], "API keys"),
-        (["--gallery", ".", "--upstream", "http://x", "--alias", "x"], "--alias"),
-        (["--gallery", ".", "--upstream", "http://x", "--timeout", "0"], "--timeout"),
-        (["--gallery", ".", "--upstream", "http://x", "--host", "203.0.113.1"], "address"),
+        (["--artworks", "/nowhere", "--upstream", "http://x"], "--artworks"),
+        (["--artworks", ".", "--upstream", "x"], "--upstream"),
+        (["--artworks", ".", "--upstream", "http://x", "--api-keys", "/nowhere"], "API keys"),
+        (["--artworks", ".", "--upstream", "http://x", "--alias", "x"], "--alias"),
+        (["--artworks", ".", "--upstream", "http://x", "--timeout", "0"], "--timeout"),
+        (["--artworks", ".", "--upstream", "http://x", "--host", "203.0.113.1"], "--host"),
+        (["--artworks", ".", "--upstream", "http://x", "--port", "99999"], "--port"),
     ],
 )
 def test_wrong_options_are_errors_before_anything_starts(capsys, flags, words):
@@ -164,13 +179,13 @@ def test_wrong_options_are_errors_before_anything_starts(capsys, flags, words):
 def test_a_taken_port_is_an_error(capsys, folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert main(["serve", "--gallery", str(folder), "--upstream", "http://x", "--port", port]) == 1
+        assert main(["serve", "--artworks", str(folder), "--upstream", "http://x", "--port", port]) == 1
     assert "in use" in capsys.readouterr().err
 
 
 def test_it_listens_on_this_machine_alone_unless_told(served):
     assert served.root.startswith("http://127.0.0.1:")
-    assert server.parser().get_default("host") == "127.0.0.1"
+    assert inspect.signature(serve).parameters["host"].default == "127.0.0.1"
 
 
 def test_sigterm_lets_running_requests_end(engine, folder, tmp_path):

@@ -12,9 +12,9 @@ from pixeltune.serve.shelf import Shelf
 
 @pytest.fixture
 def folder(tmp_path):
-    make_artwork(0).save(tmp_path / "gallery" / "art.png")
-    make_artwork(1).save(tmp_path / "gallery" / "team" / "one.png")
-    return tmp_path / "gallery"
+    make_artwork(0).save(tmp_path / "artworks" / "art.png")
+    make_artwork(1).save(tmp_path / "artworks" / "team" / "one.png")
+    return tmp_path / "artworks"
 
 
 def refreshed(folder, **options):
@@ -46,7 +46,7 @@ def test_the_file_itself_is_sent(folder):
 @pytest.mark.parametrize(
     "name", ["../secret", "/etc/passwd", "team/../art", "art.png", "", ".", "art\0", "ART"]
 )
-def test_names_cannot_leave_the_gallery(folder, name):
+def test_names_cannot_leave_the_folder(folder, name):
     make_artwork(5).save(folder.parent / "secret.png")
     with pytest.raises(KeyError):
         take(refreshed(folder), name)
@@ -145,5 +145,5 @@ def test_many_requests_read_a_file_once(folder, monkeypatch):
 
 
 def test_no_folder_is_an_error():
-    with pytest.raises(ValueError, match="--gallery"):
+    with pytest.raises(ValueError, match="--artworks"):
         Shelf("/nowhere/at/all")

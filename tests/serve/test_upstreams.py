@@ -112,8 +112,8 @@ def test_passwords_in_addresses_are_not_shown():
 
 def test_engines_go_and_come_back(tmp_path):
     """Two engines of one base and one of another. Whoever holds the picture dies, and no request fails."""
-    make_artwork(0).save(tmp_path / "gallery" / "art.png")
-    make_artwork(1, base="another").save(tmp_path / "gallery" / "foreign.png")
+    make_artwork(0).save(tmp_path / "artworks" / "art.png")
+    make_artwork(1, base="another").save(tmp_path / "artworks" / "foreign.png")
     with contextlib.ExitStack() as stack:
         twins = [StubEngine(), StubEngine()]
         running = {twin: twin.running() for twin in twins}
@@ -122,7 +122,7 @@ def test_engines_go_and_come_back(tmp_path):
             stack.push(context)
         third = stack.enter_context(StubEngine(("another",)).running())
         flags = [flag for engine in (*twins, third) for flag in ("--upstream", engine.url)]
-        served = stack.enter_context(gateway(tmp_path / "gallery", *flags, log=tmp_path / "log"))
+        served = stack.enter_context(gateway(tmp_path / "artworks", *flags, log=tmp_path / "log"))
         client = openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
 
         def ask(model="art"):

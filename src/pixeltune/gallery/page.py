@@ -206,7 +206,7 @@ def _commands(run: Run) -> list[tuple[str, str]]:
             "By name, through the gateway",
             f"vllm serve {folder if model == 'tiny' else shlex.quote(model)}\n"
             f"mkdir -p artworks && cp artwork.png artworks/{name}.png\n"
-            "pixeltune serve --upstream http://localhost:8000/v1 --gallery artworks/\n"
+            "pixeltune serve --upstream http://localhost:8000/v1 --artworks artworks/\n"
             "curl localhost:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n"
             f"     -d '{body}'",
         ),

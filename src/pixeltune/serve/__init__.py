@@ -1,7 +1,7 @@
 """A thin gateway in front of any OpenAI-compatible engine: every PNG of a folder is a model name.
 
-`forward` is the way of a request and `reply` the way back; `gateway` what requests share: `keys` who may
-ask, `shelf` the folder of artworks, `upstreams` the engines, `bodies` what is changed in a request, `records`
-logs and metrics. `server` is the process, `routes` its paths, `protocol` its bounds on connections,
-`description` its OpenAPI. Neither torch nor transformers is imported here.
+`proxy` is the way of a request and `reply` the way back; `gateway` what requests share: `keys` who may
+ask, `shelf` the folder of artworks, `upstreams` the engines, `bodies` what is changed in a request,
+`telemetry` logs and metrics. `server` is the process, `routes` its paths, `protocol` its bounds on
+connections, `description` its OpenAPI. Neither torch nor transformers is imported here.
 """

@@ -11,10 +11,10 @@ import aiohttp
 from pixeltune.artwork.artwork import ArtworkError
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
-from pixeltune.serve.keys import ANYBODY, Caller, Keys
-from pixeltune.serve.records import Metrics
+from pixeltune.serve.keys import ANYBODY, ApiKeys, Caller
 from pixeltune.serve.reply import Limits, Note
 from pixeltune.serve.shelf import Picture, Shelf
+from pixeltune.serve.telemetry import Metrics
 from pixeltune.serve.upstreams import CONNECT_TIMEOUT, KEEP_ALIVE, Upstream, Upstreams
 
 log = logging.getLogger("pixeltune.serve")
@@ -36,7 +36,7 @@ class Gateway:
     """All that requests share. `start` before the first one, `stop` after the last."""
 
     def __init__(
-        self, shelf: Shelf, upstreams: Upstreams, keys: Keys | None = None, limits: Limits | None = None
+        self, shelf: Shelf, upstreams: Upstreams, keys: ApiKeys | None = None, limits: Limits | None = None
     ) -> None:
         self.shelf, self.upstreams, self.keys = shelf, upstreams, keys
         self.limits, self.metrics = limits or Limits(), Metrics()

@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from pixeltune.errors import UserError
+
 MAX_FILE_BYTES = 2**20
 
 
@@ -32,13 +34,13 @@ class Caller:
 ANYBODY = Caller("anybody", ("*",))
 
 
-class Keys:
+class ApiKeys:
     """The callers of a JSON file: `[{"name": "team-a", "sha256": "...", "models": ["team-a/*", "base"]}]`.
 
     The file holds no key, only SHA-256 sums of keys (`printf %s "$KEY" | sha256sum`).
 
     Raises:
-        ValueError: the file cannot be read or says something else.
+        UserError: the file cannot be read or says something else.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -47,23 +49,23 @@ class Keys:
             with open(path, "rb") as file:
                 entries = json.loads(file.read(MAX_FILE_BYTES))
         except (OSError, ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: cannot read the API keys ({error})") from None
+            raise UserError(f"{path}: cannot read the API keys ({error})") from None
         if not isinstance(entries, list) or not entries:
-            raise ValueError(f'{path}: must be a list of {{"name", "sha256", "models"}}, at least one')
+            raise UserError(f'{path}: must be a list of {{"name", "sha256", "models"}}, at least one')
         for entry in entries:
             if not isinstance(entry, dict) or entry.keys() != {"name", "sha256", "models"}:
-                raise ValueError(f'{path}: every entry has "name", "sha256" and "models", and nothing else')
+                raise UserError(f'{path}: every entry has "name", "sha256" and "models", and nothing else')
             name, digest, models = entry["name"], entry["sha256"], entry["models"]
             if not isinstance(name, str) or not name:
-                raise ValueError(f"{path}: a name must be a text: {name!r}")
+                raise UserError(f"{path}: a name must be a text: {name!r}")
             if not isinstance(models, list) or not all(isinstance(model, str) for model in models):
-                raise ValueError(f'{path}: "models" of {name!r} must be a list of names or patterns')
+                raise UserError(f'{path}: "models" of {name!r} must be a list of names or patterns')
             try:
                 digest = bytes.fromhex(digest)
             except (TypeError, ValueError):
                 digest = b""
             if len(digest) != 32:
-                raise ValueError(
+                raise UserError(
                     f'{path}: "sha256" of {name!r} must be 64 hex digits: of the key, not the key'
                 )
             self._callers.append((digest, Caller(name, tuple(models))))

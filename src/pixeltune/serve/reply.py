@@ -11,7 +11,7 @@ import aiohttp
 from starlette.types import Message, Send
 
 from pixeltune.serve.bodies import RequestError
-from pixeltune.serve.records import one_line, usage
+from pixeltune.serve.telemetry import one_line, usage
 
 UNREAD = (401, 408, 413, 415, 429)  # refused perhaps before the body was read: the rest of it is not wanted
 MAX_ANSWER = 64 * 2**20  # bytes of an answer that is not a stream
@@ -53,7 +53,7 @@ class Note:
     problem: str = ""
 
 
-class Reply:
+class ClientReply:
     """The answer to one client, with a bound on how long it may take to read it."""
 
     def __init__(self, send: Send, note: Note, patience: float) -> None:

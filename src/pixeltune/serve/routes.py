@@ -17,17 +17,17 @@ from starlette.routing import Route
 from pixeltune import __version__
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.description import describe
-from pixeltune.serve.forward import Forward
 from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK, Gateway, no_such_model
+from pixeltune.serve.proxy import Proxy
 
 log = logging.getLogger("pixeltune.serve")
 
-REFRESH_SECONDS = 1.0  # between two looks at the gallery
+REFRESH_SECONDS = 1.0  # between two looks at the artworks
 FIRST_LOOK_SECONDS = 1.0  # that engines have to answer before requests are taken without them
 
 
 def application(gateway: Gateway) -> Starlette:
-    """The ASGI application; it looks after gallery and engines while it runs."""
+    """The ASGI application; it looks after artworks and engines while it runs."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -106,8 +106,7 @@ def application(gateway: Gateway) -> Starlette:
         return Response(error.body(), error.status, headers, "application/json")
 
     posts = [
-        Route(f"/v1/{path}", Forward(gateway, path), methods=["POST"])
-        for path in (*TAKES_ARTWORK, *PASSED_ON)
+        Route(f"/v1/{path}", Proxy(gateway, path), methods=["POST"]) for path in (*TAKES_ARTWORK, *PASSED_ON)
     ]
     gets = {
         "/v1/models": list_models,
@@ -130,4 +129,4 @@ async def _keep_current(gateway: Gateway) -> None:
         try:
             await gateway.shelf.refresh()
         except OSError as error:  # the folder is away for a moment: what is known stays
-            log.error("gallery cannot be read", extra={"reason": str(error)})
+            log.error("artworks cannot be read", extra={"reason": str(error)})

@@ -1,122 +1,94 @@
-"""The process: `pixeltune serve`."""
+"""The gateway as a process: `serve` runs until it is told to end."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import socket
+from collections.abc import Mapping, Sequence
 
 import uvicorn
 
 from pixeltune.errors import UserError
 from pixeltune.serve.gateway import Gateway
-from pixeltune.serve.keys import Keys
+from pixeltune.serve.keys import ApiKeys
 from pixeltune.serve.protocol import BoundedProtocol
-from pixeltune.serve.records import log_to_stderr
 from pixeltune.serve.reply import Limits
 from pixeltune.serve.routes import application
 from pixeltune.serve.shelf import Shelf
+from pixeltune.serve.telemetry import log_to_stderr
 from pixeltune.serve.upstreams import Upstreams
 
 log = logging.getLogger("pixeltune.serve")
 
 MAX_CONNECTIONS = 16_384
+LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `pixeltune serve`."""
-    limits = Limits()
-    parser.add_argument(
-        "--gallery", required=True, help="folder of artworks; team/calls.png is the model team/calls"
-    )
-    parser.add_argument(
-        "--upstream",
-        required=True,
-        action="append",
-        help="an engine, such as http://host:8000/v1; may be repeated",
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1, this machine)"
-    )
-    parser.add_argument(
-        "--port", type=int, default=8080, help="port to listen on (default 8080; 0: any free one)"
-    )
-    parser.add_argument(
-        "--api_keys", help="JSON file of callers (docs/guide/serving.md); none: anybody may ask"
-    )
-    parser.add_argument(
-        "--alias",
-        action="append",
-        default=[],
-        metavar="BASE=SERVED",
-        help="an artwork's base model and the name under which the engines serve it, where they differ",
-    )
-    parser.add_argument(
-        "--upstream_key_env",
-        default="PIXELTUNE_UPSTREAM_KEY",
-        help="environment variable with the engines' API key (default PIXELTUNE_UPSTREAM_KEY)",
-    )
-    parser.add_argument(
-        "--max_body", type=int, default=limits.body, help="bytes of a request (default 32 MiB)"
-    )
-    parser.add_argument(
-        "--max_concurrency", type=int, default=1024, help="requests at one engine at a time (default 1024)"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        default=limits.answer,
-        help="seconds for an engine to begin its answer (default 600)",
-    )
-    parser.add_argument(
-        "--pause",
-        type=float,
-        default=limits.pause,
-        help="seconds between two parts of a stream (default 120)",
-    )
-    parser.add_argument(
-        "--drain", type=int, default=60, help="seconds that SIGTERM leaves to requests (default 60)"
-    )
-    parser.add_argument("--cache", type=int, default=512, help="MiB of artworks in memory (default 512)")
-    parser.add_argument("--log_level", default="info", choices=("debug", "info", "warning", "error"))
+def serve(
+    upstreams: Sequence[str],
+    artworks: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    keys: str | os.PathLike[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
+    upstream_key: str | None = None,
+    max_body: int = Limits.body,
+    max_concurrency: int = 1024,
+    timeout: float = Limits.answer,
+    pause: float = Limits.pause,
+    drain: int = 60,
+    cache: int = 512,
+    log_level: str = "info",
+) -> None:
+    """Make every PNG of a folder a model name, until SIGTERM or SIGINT; running requests may then end.
 
+    Everything is checked before anything starts. The log of the process, JSON lines, goes to stderr.
 
-def run(arguments: argparse.Namespace) -> int:
-    """`pixeltune serve`: until SIGTERM or SIGINT, then lets running requests end.
+    Args:
+        upstreams: addresses of OpenAI-compatible engines, such as "http://host:8000/v1".
+        artworks: the folder; `team/calls.png` in it is the model "team/calls". Links are followed.
+        host: address to listen on; by default this machine alone can ask.
+        port: to listen on; 0: any free one, which the log tells.
+        keys: JSON file of callers (see `ApiKeys`); None: anybody may ask.
+        aliases: an artwork's base model to the name under which the engines serve it, where they differ.
+        upstream_key: API key for the engines; None: what a client sends is passed on.
+        max_body: bytes of a request.
+        max_concurrency: requests at one engine at a time; more are refused with 429.
+        timeout: seconds for an engine to begin its answer.
+        pause: seconds between two parts of a stream.
+        drain: seconds that running requests have after SIGTERM.
+        cache: MiB of verified artworks kept in memory.
+        log_level: "debug", "info", "warning" or "error".
 
     Raises:
-        ValueError: an option is wrong; nothing has been started.
-        OSError: the address is taken.
+        UserError: an argument is wrong, or the address is taken; nothing has been started.
     """
-    for name in ("max_body", "max_concurrency", "timeout", "pause", "cache"):
-        if not getattr(arguments, name) > 0:
-            raise UserError(f"--{name.replace('_', '-')} must be positive")
-    aliases = dict(alias.partition("=")[::2] for alias in arguments.alias)
-    if not all(aliases) or not all(aliases.values()):
-        raise UserError("--alias takes BASE=SERVED, such as Qwen/Qwen3.5-0.8B=qwen")
+    numbers = {"max_body": max_body, "max_concurrency": max_concurrency, "timeout": timeout}
+    for name, value in (numbers | {"pause": pause, "cache": cache}).items():
+        if not value > 0:
+            raise UserError(f"--{name} must be positive, not {value}")
     gateway = Gateway(
-        Shelf(arguments.gallery, arguments.cache * 2**20),
-        Upstreams(
-            arguments.upstream,
-            aliases=aliases,
-            key=os.environ.get(arguments.upstream_key_env),
-            capacity=arguments.max_concurrency,
-        ),
-        Keys(arguments.api_keys) if arguments.api_keys else None,
-        Limits(body=arguments.max_body, answer=arguments.timeout, pause=arguments.pause),
+        Shelf(artworks, cache * 2**20),
+        Upstreams(upstreams, aliases=dict(aliases or {}), key=upstream_key, capacity=max_concurrency),
+        ApiKeys(keys) if keys else None,
+        Limits(body=max_body, answer=timeout, pause=pause),
     )
-    family = socket.AF_INET6 if ":" in arguments.host else socket.AF_INET
-    listener = socket.create_server(
-        (arguments.host, arguments.port), family=family, backlog=2048, reuse_port=False
-    )  # here, so that a taken port is an error like any other
-    log_to_stderr(arguments.log_level)
-    if gateway.keys is None and arguments.host not in ("127.0.0.1", "::1", "localhost"):
-        log.warning(
-            "open to everybody who reaches this address: give --api-keys", extra={"host": arguments.host}
-        )
-    port = listener.getsockname()[1]
-    log.info("ready to listen", extra={"address": f"http://{arguments.host}:{port}/v1"})
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:  # here, so that a taken port is an error like any other
+        listener = socket.create_server((host, port), family=family, backlog=2048, reuse_port=False)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"cannot listen on {host}, port {port} ({reason}): give an address of this machine as --host and "
+            "a --port that is free (0: any)"
+        ) from None
+    log_to_stderr(log_level)
+    if gateway.keys is None and host not in LOCAL:
+        log.warning("open to everybody who reaches this address: give --api_keys", extra={"host": host})
+    address = f"[{host}]" if family == socket.AF_INET6 else host
+    log.info("ready to listen", extra={"address": f"http://{address}:{listener.getsockname()[1]}/v1"})
     config = uvicorn.Config(
         application(gateway),
         http=BoundedProtocol,
@@ -130,7 +102,6 @@ def run(arguments: argparse.Namespace) -> int:
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=arguments.drain,
+        timeout_graceful_shutdown=drain,
     )
     uvicorn.Server(config).run(sockets=[listener])
-    return 0

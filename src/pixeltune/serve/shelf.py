@@ -12,7 +12,8 @@ from pathlib import Path
 from pixeltune.artwork.artwork import Artwork, ArtworkError, Provenance
 from pixeltune.artwork.png import MAX_FILE_BYTES, data_url
 from pixeltune.data.placement import PLACEMENT
-from pixeltune.serve.records import one_line
+from pixeltune.errors import UserError
+from pixeltune.serve.telemetry import one_line
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -29,7 +30,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedFile:
     """What a glance at a file tells. `error`: why it cannot be served; then the other fields may be empty."""
 
     signature: Signature
@@ -55,15 +56,15 @@ class Shelf:
         cache_bytes: bound of the verified pictures kept in memory, least recently used ones go first.
 
     Raises:
-        ValueError: no such folder.
+        UserError: no such folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str], cache_bytes: int = 512 * 2**20) -> None:
         self.folder = Path(folder).resolve()
         if not self.folder.is_dir():
-            raise ValueError(f"{folder} is not a folder: --gallery takes the folder that holds the PNGs")
+            raise UserError(f"{folder} is not a folder: --artworks takes the folder that holds the PNGs")
         self.cache_bytes = cache_bytes
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, ListedFile] = {}
         self._kept: OrderedDict[str, tuple[Signature, Picture]] = OrderedDict()
         self._kept_bytes = 0
         self._loading: dict[str, asyncio.Lock] = {}
@@ -95,14 +96,14 @@ class Shelf:
         """The file of a name that was found."""
         return self.folder / f"{name}.png"
 
-    def glance(self, name: str, signature: Signature) -> Entry:
+    def glance(self, name: str, signature: Signature) -> ListedFile:
         """A new or changed file's entry; never raises."""
         try:
             provenance, sha256 = Artwork.peek(self.path(name))
             _check(provenance)
         except (ArtworkError, OSError) as error:
-            return Entry(signature, error=one_line(error))
-        return Entry(signature, provenance.base_model, provenance.data, sha256)
+            return ListedFile(signature, error=one_line(error))
+        return ListedFile(signature, provenance.base_model, provenance.data, sha256)
 
     async def refresh(self) -> None:
         """Bring the list up to date; files are read in another thread, requests see the old list so far."""
@@ -118,7 +119,7 @@ class Shelf:
         self._loading = {name: lock for name, lock in self._loading.items() if lock.locked()}
         self.entries = entries
 
-    async def _replace(self, name: str, entry: Entry) -> Entry:
+    async def _replace(self, name: str, entry: ListedFile) -> ListedFile:
         """Verify what is to take the place of a picture in use; if it is broken, the old one stays."""
         old, (_, picture) = self.entries[name], self._kept[name]
         try:
@@ -126,7 +127,7 @@ class Shelf:
                 picture = await asyncio.to_thread(self._load, name)
         except ArtworkError as error:
             _report(name, one_line(error), old_one_stays=True)
-            entry = Entry(entry.signature, error=one_line(error))
+            entry = ListedFile(entry.signature, error=one_line(error))
         self._keep(name, entry.signature, picture)  # even the old one: so that this is reported once
         return entry if entry.error is None else replace(old, signature=entry.signature)
 
@@ -149,7 +150,7 @@ class Shelf:
                         kept = (entry.signature, await asyncio.to_thread(self._load, name))
                     except ArtworkError as error:
                         _report(name, one_line(error), old_one_stays=False)
-                        self.entries[name] = Entry(entry.signature, error=one_line(error))
+                        self.entries[name] = ListedFile(entry.signature, error=one_line(error))
                         raise
                     self._keep(name, *kept)
         if name in self._kept:
@@ -160,7 +161,7 @@ class Shelf:
         entry = self.entries.get(name)
         return entry.signature if entry else None
 
-    def _glances(self, changed: dict[str, Signature]) -> dict[str, Entry]:
+    def _glances(self, changed: dict[str, Signature]) -> dict[str, ListedFile]:
         return {name: self.glance(name, mark) for name, mark in changed.items()}
 
     def _load(self, name: str) -> Picture:

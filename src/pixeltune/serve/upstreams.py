@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from pixeltune.engines.engine import api_url
+from pixeltune.errors import UserError
 from pixeltune.serve.bodies import RequestError
-from pixeltune.serve.records import one_line
+from pixeltune.serve.telemetry import one_line
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -41,9 +42,7 @@ class Upstream:
         self.url = api_url(url)
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(
-                f"{url!r} is not an address: --upstream takes something like http://host:8000/v1"
-            )
+            raise UserError(f"{url!r} is not an address: --upstream takes something like http://host:8000/v1")
         # For logs and metrics: without user and password.
         self.name = parts.hostname + (f":{parts.port}" if parts.port else "")
         self.models: dict[str, dict] = {}  # name as served to its entry in /v1/models

@@ -15,7 +15,7 @@ from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.gateway import Gateway
 from pixeltune.serve.keys import Caller
-from pixeltune.serve.reply import Note, Reply, SlowReader, reason
+from pixeltune.serve.reply import ClientReply, Note, SlowReader, reason
 from pixeltune.serve.upstreams import GONE, NOT_REACHED
 
 log = logging.getLogger("pixeltune.serve")
@@ -29,7 +29,7 @@ NOT_FORWARDED = frozenset(
 REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
-class Forward:
+class Proxy:
     """An ASGI endpoint that passes a POST request on to an engine and the answer back."""
 
     def __init__(self, gateway: Gateway, path: str) -> None:
@@ -39,7 +39,7 @@ class Forward:
         headers = dict(scope["headers"])
         sent_id = headers.get(b"x-request-id", b"").decode("latin-1")
         note = Note(id=sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex, path=self.path)
-        reply = Reply(send, note, self.gateway.limits.reader)
+        reply = ClientReply(send, note, self.gateway.limits.reader)
         begin = time.perf_counter()
         try:
             caller = self.gateway.caller(headers)
@@ -103,7 +103,7 @@ class Forward:
             raise RequestError(408, f"the body did not come within {limits.upload:g} s") from None
 
     async def _answer(
-        self, raw: bytes, caller: Caller, scope: Scope, reply: Reply, note: Note, begin: float
+        self, raw: bytes, caller: Caller, scope: Scope, reply: ClientReply, note: Note, begin: float
     ) -> None:
         gateway, upstreams = self.gateway, self.gateway.upstreams
         body = bodies.parse(raw)

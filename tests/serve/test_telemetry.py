@@ -3,7 +3,7 @@
 import json
 import logging
 
-from pixeltune.serve.records import LABELLED, OTHERS, JsonLines, Metrics, usage
+from pixeltune.serve.telemetry import LABELLED, OTHERS, JsonLines, Metrics, usage
 
 
 def test_a_line_is_one_json_object_whatever_is_in_it():

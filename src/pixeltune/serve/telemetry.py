@@ -70,7 +70,7 @@ class Metrics:
         self._resent = Counter("pictures_resent", "Pictures an engine had dropped.", ("upstream",), **named)
         self._in_flight = Gauge("requests_in_flight", "Requests at an engine now.", ("upstream",), **named)
         self._up = Gauge("upstream_up", "Whether an engine is reachable.", ("upstream",), **named)
-        self._artworks = Gauge("artworks", "Artworks in the gallery.", ("state",), **named)
+        self._artworks = Gauge("artworks", "Artworks in the served folder.", ("state",), **named)
         self._known: set[str] = set()
 
     def request(self, artwork: str, upstream: str, status: int, seconds: float, first: float | None) -> None:
