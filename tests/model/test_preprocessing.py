@@ -13,6 +13,7 @@ from PIL import Image
 
 import families
 from pixeltune.data.placement import place
+from pixeltune.errors import UserError
 from pixeltune.model.families import REFUSED, TOWERS, vision_tower
 from pixeltune.model.preprocessing import Preprocessor
 
@@ -199,6 +200,37 @@ def test_other_families_read_the_same_tokens_from_text_and_from_a_served_message
             assert ids.count(preprocessor.image_token_id) == preprocessor.tokens(*size)
             pieces = preprocessor.piece_ids(*size)
             assert [i for i in ids if i in pieces] == pieces
+
+
+SHAPES = [(1, 1), (2, 3), (4, 1024), (1024, 4), (1, 199), (1, 201), (1, 5000), (40, 2400), (300, 400)]
+
+
+@pytest.mark.parametrize("family", families.ALL)
+def test_a_users_picture_is_refused_beforehand_exactly_where_the_processor_would_fail(family):
+    if package := families.missing(family):
+        pytest.skip(f"the stock processor of {family} needs the package {package}")
+    preprocessor, refused = Preprocessor(families.make_processor(family)), []
+    for height, width in SHAPES:
+        own = Image.new("RGB", (width, height), "red")
+        try:
+            preprocessor.processor(text=[preprocessor.processor.image_token], images=[own])
+            preprocessor.check_picture(own)
+        except UserError:
+            raise
+        except Exception:
+            refused.append((height, width))
+            with pytest.raises(UserError, match=rf"takes no picture of {height}x{width} .*Crop or pad"):
+                preprocessor.check_picture(own)
+    thin = [(4, 1024), (1024, 4), (1, 201), (1, 5000)]
+    many = family in families.FAMILIES + families.GRIDS
+    assert refused == (thin if many else [(1, 5000)] if family == "mistral3" else [])
+
+
+def test_a_reported_thin_picture_is_refused_with_the_processors_reason(preprocessor):
+    with Image.open(Path(__file__).parents[1] / "fixtures" / "cases" / "png" / "thin.png") as thin:
+        for _ in range(2):
+            with pytest.raises(UserError, match=r"4x1024 .*aspect ratio must be smaller than 200, got 256"):
+                preprocessor.check_picture(thin)
 
 
 def test_pictures_that_would_be_cut_into_tiles_are_refused():

@@ -73,6 +73,7 @@ class Preprocessor:
         self._kept: dict[tuple[int, int], bool] = {}
         self._blocks: dict[tuple[int, int], tuple[str, list[int]]] = {}
         self._counts: dict[tuple[int, int], Counter[int]] = {}
+        self._refused: dict[tuple[int, int], str] = {}
 
     def pixel_values(self, image: Tensor) -> dict[str, Tensor]:
         """What the vision tower receives for `image`, with the graph to it.
@@ -215,6 +216,30 @@ class Preprocessor:
             f"(height x width). Nearest good sizes: {', '.join(f'{h}x{w}' for h, w in best)}"
             + (f"; sides must be multiples of {unit}" if unit else "")
         )
+
+    def check_picture(self, image: Image.Image) -> None:
+        """Refuse a picture of a user's own, which may be resized, if the processor takes none of its size.
+
+        Needs no model; cheap where the processor can be asked for its arithmetic, else a size is tried once.
+
+        Raises:
+            ValueError: with the processor's reason (sides of 1:200, less than a pixel after resizing, ...).
+        """
+        width, height = image.size
+        if (height, width) not in self._refused:
+            try:
+                if self.sizes.probe is not None:
+                    self.sizes.probe(height, width)
+                else:
+                    self._call(Image.new("RGB", (width, height)))
+                self._refused[height, width] = ""
+            except Exception as error:  # of any class: it is the processor's, and told with its reason
+                self._refused[height, width] = " ".join(str(error).split()) or type(error).__name__
+        if reason := self._refused[height, width]:
+            raise UserError(
+                f"{type(self.images).__name__} takes no picture of {height}x{width} pixels (height x width): "
+                f"{reason}. Crop or pad the picture, or leave its row out"
+            )
 
     def parity(self, image: np.ndarray) -> Parity:
         """Compare the tensor that is trained on with the PNG of `image` through the stock processor.

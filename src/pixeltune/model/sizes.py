@@ -26,6 +26,8 @@ class Sizes:
             None where there is only one size.
         only: that size, (height, width) in pixels.
         keeps: a quick test that a size must pass.
+        probe: the processor's own arithmetic on (height, width), which raises ValueError for a picture that
+            it takes in no way; None where it has to be shown a picture to find out.
         constants: what the processor does to sizes, in plain numbers (JSON-serialisable).
         remedy: what to set where no size passes.
     """
@@ -33,6 +35,7 @@ class Sizes:
     unit: int | None = None
     only: tuple[int, int] | None = None
     keeps: Callable[[int, int], bool] = lambda height, width: True
+    probe: Callable[[int, int], Any] | None = None
     constants: dict[str, Any] = field(default_factory=dict)
     remedy: str = "use the checkpoint's own processor"
 
@@ -72,6 +75,7 @@ def _area(processor: ProcessorMixin) -> Sizes:
     return Sizes(
         unit=patch * merge,
         keeps=lambda h, w: images.get_number_of_image_patches(h, w) == (h // patch) * (w // patch),
+        probe=images.get_number_of_image_patches,
         constants={
             "patch": patch,
             "merge": merge,
