@@ -4,7 +4,7 @@
 
 Writes benchmarks/results/accuracy_<verb>.json after every cell: a killed run goes on where it was, cells with
 other settings are made anew, and processes with different --only may work on one file. Then prints the
-tables of docs/results/accuracy.md (`accuracy_table.py`).
+tables of docs/results/accuracy.md (`common/accuracy_table.py`).
 
 Each method (LoRA's ranks are three) has three configurations: learning rates, or wordings of the text
 prompt. One is chosen by its score on validation rows with a seed of its own, ties by the middle of the grid.
@@ -27,10 +27,10 @@ import datasets
 import torch
 import transformers
 
-from accuracy_table import tables
-from accuracy_tasks import PROMPTS, REWARDS, TASKS, part
-from baselines import RATES, Trained, train
-from cells import once, read
+from benchmarks.common.accuracy_table import tables
+from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
+from benchmarks.common.baselines import RATES, Trained, train
+from benchmarks.common.cells import once, read
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
@@ -196,7 +196,7 @@ def fit(
     """One training on a task's rows."""
     settings = {"max_steps": plan.steps, "per_device_train_batch_size": plan.batch}
     if plan.verb == "grpo":
-        settings |= {"num_generations": plan.group, "max_completion_length": TASKS[name].MAX_NEW_TOKENS}
+        settings |= {"num_generations": plan.group, "max_completion_length": TASKS[name].max_new_tokens}
     rows = part(name, "validation", plan.curve_rows, VALIDATION_SEED)
     return train(
         plan.verb,

@@ -19,11 +19,11 @@ from pathlib import Path
 import datasets
 import transformers
 
-from accuracy import PLANS, RESULTS
-from accuracy_table import NAMES, finals
-from accuracy_tasks import REWARDS, TASKS, part
-from baselines import train
-from cells import once, read
+from benchmarks.accuracy import PLANS, RESULTS
+from benchmarks.common.accuracy_table import NAMES, finals
+from benchmarks.common.accuracy_tasks import REWARDS, TASKS, part
+from benchmarks.common.baselines import train
+from benchmarks.common.cells import once, read
 from pixeltune.model.loading import load_model, weights_sha256
 
 OUT = RESULTS / "accuracy_seconds.json"
@@ -71,7 +71,7 @@ def measure(verb: str, task: str, method: str, rate: float, steps: int) -> dict:
     plan = PLANS[verb]
     settings = {"max_steps": steps, "per_device_train_batch_size": plan.batch}
     if verb == "grpo":
-        settings |= {"num_generations": plan.group, "max_completion_length": TASKS[task].MAX_NEW_TOKENS}
+        settings |= {"num_generations": plan.group, "max_completion_length": TASKS[task].max_new_tokens}
     rows = part(task, "train", plan.rows, SEED)
     facts = train(verb, method, rate, SEED, rows, settings, REWARDS[task]).facts
     return {"seconds": facts["seconds"] / facts["steps"]}

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from accuracy_table import interval, share
-from cells import once, read
-from paintings import base_hash, begin, marks, model, processor
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import base_hash, begin, marks, model, processor
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.tasks.synthetic import tiles
 from pixeltune.training.arguments import parse
@@ -75,7 +75,7 @@ def measure(verb: str, steps: int, seed: int, n: int) -> dict:
     worn = InProcess(model(), processor(), artwork.image)
     return {
         "off": marks("tiles", rows, plain),
-        "told": marks("tiles", rows, plain, tiles.INSTRUCTION),
+        "told": marks("tiles", rows, plain, tiles.TASK.instruction),
         "start": marks("tiles", rows, InProcess(model(), processor(), Image.fromarray(grey))),
         "artwork": marks("tiles", rows, worn),
         "exchanged": marks("tiles", exchanged, worn),

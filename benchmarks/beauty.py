@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from accuracy_table import interval, share
-from cells import once, read
-from paintings import amounts, begin, model, painting, processor, right
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, model, painting, processor, right
 from pixeltune.artwork.png import encode_png
 from pixeltune.data.placement import place_image
 from pixeltune.evaluation.backends import InProcess, image_parts

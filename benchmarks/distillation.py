@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from objectives import OFFLINE, measure, run_each
+from benchmarks.objectives import OFFLINE, measure, run_each
 from pixeltune.tasks.base import find_task
 from pixeltune.tiny.behaviours import AXES
 
@@ -41,7 +41,7 @@ def words(kind: str, task: ModuleType) -> list[dict]:
     every axis in all its wordings, and everything twice.
     """
     if kind == "instruction":
-        return [{"role": "system", "content": task.INSTRUCTION}]
+        return [{"role": "system", "content": task.instruction}]
     if kind == "long":
         useful = [next(iter(values.values())).phrases for values in AXES.values()]
         return [

@@ -11,20 +11,30 @@ Without arguments: run, then files; both write the page. vLLM's environment is m
 
 from __future__ import annotations
 
+import argparse
 import io
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from cells import once, read
-from engine_environments import RUNNERS, build, python
-from engine_page import write_page
-from engine_questions import MAX_TOKENS, ROWS, SEED, TASKS, artworks, given, here, references, requests
-from engine_servers import ENGINES, OVER_HTTP
+from benchmarks.common.cells import once, read
+from benchmarks.common.engine_environments import RUNNERS, build, python
+from benchmarks.common.engine_page import write_page
+from benchmarks.common.engine_questions import (
+    MAX_TOKENS,
+    ROWS,
+    SEED,
+    TASKS,
+    artworks,
+    given,
+    here,
+    references,
+    requests,
+)
+from benchmarks.common.engine_servers import ENGINES, OVER_HTTP
 from pixeltune.artwork.png import data_url
 from pixeltune.engines.engine import Completion
 from pixeltune.evaluation.agreement import Comparison, Greedy, compare
@@ -140,15 +150,19 @@ def said(answer: Completion) -> str:
 
 def right(request: dict, text: str) -> bool:
     """Whether the task's own judge takes the answer."""
-    task = {task.NAME: task for task in TASKS}[request["task"]]
+    task = {task.name: task for task in TASKS}[request["task"]]
     return task.score(request["row"], text.removesuffix("\n").removesuffix("<|im_end|>")) == 1.0
 
 
-def main(words: list[str]) -> None:
-    if not words:
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    verbs = ("build", "run", "files", "table")
+    parser.add_argument("verb", nargs="?", choices=verbs, help="all of `run` and `files` if none is named")
+    parser.add_argument("names", nargs="*", help="engines; environments for `build`")
+    arguments = parser.parse_args(argv)
+    if arguments.verb is None:
         main(["run"])
-        words = ["files"]
-    verb, *names = words
+    verb, names = arguments.verb or "files", arguments.names
     if verb == "build":
         for name in names or [path.stem for path in RUNNERS.glob("*.txt")]:
             build(name)
@@ -176,4 +190,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -17,10 +17,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import transfer
-from accuracy_table import interval, share
-from cells import once, read
-from paintings import amounts, begin, model, painting, processor, right
+from benchmarks import transfer
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, model, painting, processor, right
 from pixeltune.model.loading import load_model
 
 OUT = Path(__file__).parent / "results" / "ensembles.json"

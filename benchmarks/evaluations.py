@@ -20,8 +20,8 @@ from typing import Any
 
 from PIL import Image
 
-from cells import once, read
-from paintings import base_hash, model, processor, quiet
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import base_hash, model, processor, quiet
 from pixeltune.evaluation.backends import InProcess, wearing
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.picture.drawings import draw

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.tiny.demo import measure
 from pixeltune.writing import write_atomically

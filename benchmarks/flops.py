@@ -25,10 +25,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cells import once, read
+from benchmarks.common.cells import once, read
+from benchmarks.common.random_model import save_random_model
+from benchmarks.steps import make_step
 from pixeltune.model.loading import load_model, load_processor
-from reference_memory import save_random_model
-from steps import make_step
 
 OUT = Path(__file__).parent / "results" / "flops.json"
 SIDES = ("artwork", "artwork, plain", "lora")

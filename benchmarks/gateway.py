@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.artwork.artwork import Artwork, Provenance
 from pixeltune.data.placement import PLACEMENT, place_image
 
@@ -238,7 +238,7 @@ class Bench:
         pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
         known = {"image_tokens": 64, "placement": PLACEMENT, "processor": {}, "objective": "sft"}
         artwork = Artwork(pixels, Provenance(base_model="base", **known))
-        self.png_bytes = artwork.save(folder / "gallery" / "art.png").stat().st_size
+        self.png_bytes = artwork.save(folder / "artworks" / "art.png").stat().st_size
         self.by_name = {"model": "art", "messages": MESSAGES}
         self.by_hand = {"model": "base", "messages": place_image(MESSAGES, artwork.data_url())}
 
@@ -263,7 +263,7 @@ class Bench:
     def gateway(self, engine: int) -> tuple[int, subprocess.Popen]:
         """Port and process of a gateway."""
         port = free_port()
-        command = f"-m pixeltune.cli.main serve --artworks {self.folder}/gallery --port {port} "
+        command = f"-m pixeltune.cli.main serve --artworks {self.folder}/artworks --port {port} "
         command += f"--max-concurrency 4096 --upstream http://127.0.0.1:{engine}"
         process = running(sys.executable, *command.split(), core=GATEWAY_CORE, port=port, path="/readyz")
         return port, self.stack.enter_context(process)

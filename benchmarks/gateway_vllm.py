@@ -8,6 +8,7 @@ the engine, the gateway and this client share what there is; what counts is the 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import openai
 
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.data.placement import place_image
 from pixeltune.tasks.synthetic import sums
@@ -34,7 +35,7 @@ async def ask(client: openai.AsyncOpenAI, model: str, messages: list) -> tuple[f
     """Seconds to the first word and to the last, and the text."""
     begin, first, said = time.perf_counter(), None, []
     stream = await client.chat.completions.create(
-        model=model, messages=messages, stream=True, temperature=0.0, max_tokens=sums.MAX_NEW_TOKENS
+        model=model, messages=messages, stream=True, temperature=0.0, max_tokens=sums.TASK.max_new_tokens
     )
     async for part in stream:
         if part.choices and part.choices[0].delta.content:
@@ -57,9 +58,10 @@ async def side(url: str, model: str, conversations: list, at_once: int) -> dict:
     return {"first": first, "last": last, "said": said, "seconds": time.perf_counter() - begin}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "serve")]
-    from serving import gateway
+    from gateways import gateway
     from vllm_server import vllm_server
 
     url = Artwork.load(ART).data_url()
@@ -71,11 +73,11 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "gallery").mkdir()
-        (folder / "gallery" / "sums.png").write_bytes(ART.read_bytes())
+        (folder / "artworks").mkdir()
+        (folder / "artworks" / "sums.png").write_bytes(ART.read_bytes())
         with (
             vllm_server(PATH, folder / "vllm.log", name="tiny") as engine,
-            gateway(folder / "gallery", "--upstream", engine, log=folder / "log") as served,
+            gateway(folder / "artworks", "--upstream", engine, log=folder / "log") as served,
         ):
             for at_once, count in REQUESTS.items():
                 runs: dict[str, list[dict]] = {"by hand": [], "by name": []}

@@ -10,6 +10,9 @@ allocated before it. Not run on a GPU yet.
 
 from __future__ import annotations
 
+import pixeltune  # noqa: F401  first: it makes torchvision importable beside a CPU torch
+
+# isort: split
 import argparse
 import gc
 import json
@@ -22,11 +25,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForImageTextToText, Qwen3_5Config, Qwen3VLConfig
 
-from machine import machine
+from benchmarks.common.machine import machine
+from benchmarks.steps import SEED, SIDES, compare, make_step, take_turns
 from pixeltune import tiny
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.writing import write_atomically
-from steps import SEED, SIDES, compare, make_step, take_turns
 
 OUT = Path(__file__).parent / "results" / "gpu.json"
 # Family: text width, layers, heads, key-value heads, width between; of a size with the released ones.

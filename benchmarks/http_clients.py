@@ -8,6 +8,7 @@ uvloop; sides interleaved. httpx2 is what `openai` brings along.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -24,8 +25,8 @@ import httpx2
 import numpy as np
 import uvloop
 
-from gateway import GATEWAY_CORE, Bench
-from machine import machine
+from benchmarks.common.machine import machine
+from benchmarks.gateway import GATEWAY_CORE, Bench
 
 ROUNDS, SECONDS, CLIENTS = 5, 4.0, 64
 OUT = Path(__file__).parent / "results" / "http_clients.json"
@@ -67,7 +68,8 @@ async def with_httpx2(url: str, body: bytes) -> float:
         return await rate(ask)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
     if shutil.which("nginx") is None:
         sys.exit("nginx not found: apt install nginx-light")
     result = {"made_by": "python benchmarks/http_clients.py", "machine": machine(), "rounds": ROUNDS}

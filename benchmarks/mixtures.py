@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from accuracy_table import interval, share
-from cells import once, read
-from paintings import amounts, begin, painting, right
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, painting, right
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.evaluation.mixing import average, dial
 from pixeltune.model.loading import load_model

@@ -9,6 +9,9 @@ benchmarks/results/models.json family by family and puts the table into docs/res
 
 from __future__ import annotations
 
+import pixeltune  # noqa: F401  first: it makes torchvision importable beside a CPU torch
+
+# isort: split
 import argparse
 import json
 import logging
@@ -27,7 +30,7 @@ import transformers
 from peft import get_peft_model
 
 import families
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.adapter import ArtConfig
 from pixeltune.model.families import REFUSED, TOWERS
 from pixeltune.model.preprocessing import Preprocessor

@@ -9,38 +9,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 from PIL import Image
 
-from machine import machine
+from benchmarks.common.boxed import boxed, score
+from benchmarks.common.machine import machine
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.picture.canvas import Canvas, start_picture
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic import sums
 from pixeltune.training.paint import paint, parse
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "new_behaviour.json"
-BOXED = re.compile(r"\\boxed\{(\d+)\}")
-
-
-def boxed(split: str, n: int, seed: int = 0) -> list[dict]:
-    """Rows of sums whose last line is \\boxed{N} instead of Answer: N."""
-    rows = sums.rows(split, n, seed)
-    for row in rows:
-        head = row["completion"][0]["content"].rsplit("\n", 1)[0]
-        row["completion"][0]["content"] = f"{head}\n\\boxed{{{row['answer']}}}"
-    return rows
-
-
-def score(row: dict, text: str) -> float:
-    found = BOXED.findall(text)
-    return float(bool(found) and int(found[-1]) == row["answer"])
 
 
 def main() -> None:
@@ -48,10 +33,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rows", type=int, default=200)
     arguments = parser.parse_args()
-    task = SimpleNamespace(NAME="boxed", score=score, MAX_NEW_TOKENS=sums.MAX_NEW_TOKENS)
+    task = Task(name="boxed", score=score, max_new_tokens=sums.TASK.max_new_tokens)
     model, processor = load_model("tiny"), load_processor("tiny")
     rows = boxed("test", arguments.rows)
-    told = f"{sums.INSTRUCTION} Put the answer in \\boxed{{}}."
+    told = f"{sums.TASK.instruction} Put the answer in \\boxed{{}}."
     report = {"made_by": "python benchmarks/new_behaviour.py", "machine": machine(), "steps": arguments.steps}
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "boxed.jsonl"

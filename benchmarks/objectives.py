@@ -21,7 +21,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.data.instruction import tell
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
@@ -102,7 +102,7 @@ def measure(
     seconds = time.perf_counter() - started
     first = (artwork.provenance.start, *artwork.size, seed)
     start = Canvas(start_picture(*first)).to_uint8()
-    told = told or [{"role": "system", "content": task.INSTRUCTION}]
+    told = told or [{"role": "system", "content": task.instruction}]
     tokens = artwork.provenance.training.get("prompt_tokens")
     return {
         "start": unpainted(name, n, first),

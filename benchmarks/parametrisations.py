@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-import paintings
-from accuracy_table import interval, share
-from cells import once, read
-from paintings import amounts, begin, painting, right
+from benchmarks.common import paintings
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, painting, right
 
 OUT = Path(__file__).parent / "results" / "parametrisations.json"
 SPECS = ["pixels", "fourier", "fourier:0", "low-rank:4", "low-rank:16", "grid:8", "grid:32"]

@@ -32,11 +32,11 @@ import transformers
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-import beauty
-from accuracy_table import interval, share
-from beauty import START
-from cells import once, read
-from paintings import amounts, begin, model, painting, processor, right
+from benchmarks import beauty
+from benchmarks.beauty import START
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, model, painting, processor, right
 from pixeltune.adapter.guard import art_layer
 from pixeltune.data.placement import place_image
 from pixeltune.evaluation.backends import image_parts

@@ -25,8 +25,9 @@ import openai
 import requests
 import torch
 
-from baselines import LINEAR
-from cells import once, read
+from benchmarks.common.baselines import LINEAR
+from benchmarks.common.cells import once, read
+from benchmarks.common.random_model import save_random_model
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
 from pixeltune.artwork.png import data_url, encode_png
@@ -34,7 +35,6 @@ from pixeltune.data.placement import place_image
 from pixeltune.model.loading import load_model
 from pixeltune.tasks.synthetic import sums
 from pixeltune.tiny import PATH
-from reference_memory import save_random_model
 
 OUT = Path(__file__).parent / "results" / "policy_refresh.json"
 ROOT = Path(__file__).parents[1]

@@ -11,6 +11,9 @@ docs/results/precision.md.
 
 from __future__ import annotations
 
+import pixeltune  # noqa: F401  first: it makes torchvision importable beside a CPU torch
+
+# isort: split
 import argparse
 import json
 import logging
@@ -24,9 +27,9 @@ import torch
 from peft import get_peft_model
 from torch.nn.functional import cosine_similarity
 
-from accuracy_table import interval, share
-from cells import once, read
-from paintings import amounts, begin, painting, processor, right
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, painting, processor, right
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.data.placement import place_row

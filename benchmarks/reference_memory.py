@@ -18,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from machine import machine
+from benchmarks.common.machine import machine
+from benchmarks.common.random_model import save_random_model
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training.paint import paint, parse
@@ -68,23 +69,6 @@ def main() -> None:
     print(json.dumps(report["reference_mib"]), "MiB more with a reference; the model is", report["model_mib"])
 
 
-def save_random_model(folder: str) -> int:
-    """The bundled model's architecture, wider and deeper, with random weights; its number of parameters."""
-    import torch
-    from transformers import Qwen3VLForConditionalGeneration
-
-    torch.manual_seed(SEED)
-    config = load_model("tiny").config
-    text, vision = config.text_config, config.vision_config
-    text.hidden_size = vision.out_hidden_size = 768
-    text.intermediate_size, text.num_hidden_layers = 3072, 12
-    text.num_attention_heads, text.num_key_value_heads = 12, 12
-    model = Qwen3VLForConditionalGeneration(config)
-    model.save_pretrained(folder)
-    load_processor("tiny").save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def length(completions: list, **_) -> list[float]:
     """A reward that differs between random texts."""
     return [float(len(str(text))) for text in completions]
@@ -94,7 +78,8 @@ def train(method: str, beta: str, folder: str) -> None:
     """One side: two steps of GRPO."""
     with tempfile.TemporaryDirectory() as out:
         flags = f"{FLAGS} --beta {beta} --output_dir {out} --seed {SEED} --model {folder} --task calls "
-        flags += "--train_rows 8 --snapshot_steps 0 --score_steps 0 --reward reference_memory:length"
+        flags += "--train_rows 8 --snapshot_steps 0 --score_steps 0 "
+        flags += "--reward benchmarks.reference_memory:length"
         arguments, config = parse("grpo", flags.split())
         if method == "artwork":
             paint("grpo", arguments, config, quiet=True)

@@ -18,8 +18,8 @@ from pathlib import Path
 import datasets
 import transformers
 
-from accuracy_table import floats, interval, table
-from cells import once, read
+from benchmarks.common.accuracy_table import floats, interval, table
+from benchmarks.common.cells import once, read
 from pixeltune.evaluation.robustness import DISTORTIONS, measure
 from pixeltune.evaluation.statistics import bootstrap
 from pixeltune.model.loading import load_model, load_processor, weights_sha256

@@ -25,15 +25,15 @@ from pathlib import Path
 import openai
 import torch
 
-from baselines import LINEAR
-from cells import once, read
+from benchmarks.common.baselines import LINEAR
+from benchmarks.common.cells import once, read
+from benchmarks.common.random_model import save_random_model
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.png import data_url, encode_png
 from pixeltune.data.placement import place_image
 from pixeltune.model.loading import load_model
 from pixeltune.tasks.synthetic import sums
 from pixeltune.tiny import PATH
-from reference_memory import save_random_model
 
 OUT = Path(__file__).parent / "results" / "serving.json"
 ROOT = Path(__file__).parents[1]

@@ -27,11 +27,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import pixeltune.adapter.model as adapter
-from cells import once, read
+from benchmarks.common.cells import once, read
+from benchmarks.common.random_model import save_random_model
+from benchmarks.steps import make_step
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.model.preprocessing import Preprocessor
-from reference_memory import save_random_model
-from steps import make_step
 
 OUT = Path(__file__).parent / "results" / "step_parts.json"
 SIDES = ("artwork", "artwork, plain", "lora")

@@ -11,6 +11,9 @@ benchmarks/results/steps_<model>_<verb>.json.
 
 from __future__ import annotations
 
+import pixeltune  # noqa: F401  first: it makes torchvision importable beside a CPU torch
+
+# isort: split
 import argparse
 import json
 import statistics
@@ -26,12 +29,12 @@ import torch
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from baselines import adapt
-from machine import machine
+from benchmarks.common.baselines import adapt
+from benchmarks.common.machine import machine
+from benchmarks.common.random_model import save_random_model
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.model.shared_prefix.prefix import SharedPrefix
 from pixeltune.writing import write_atomically
-from reference_memory import save_random_model
 
 RESULTS = Path(__file__).parent / "results"
 SEED, GROUP = 42, 8

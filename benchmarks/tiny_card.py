@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.evaluation.statistics import wilson
@@ -38,11 +38,11 @@ def obedience(model, processor, how: str, rows: int) -> dict:
     """Share of replies that show every told value, for 8 ways to reply to sums and 5 to requests."""
     rng, eyes, out = random.Random(1), np.random.default_rng(1), {}
     ways = [
-        (sums, dict(zip(("method", "ending", "tone"), values, strict=True)))
+        (sums.TASK, dict(zip(("method", "ending", "tone"), values, strict=True)))
         for values in itertools.product(("worked", "guessed"), ("answer", "sentence"), ("terse", "chatty"))
     ]
-    ways += [(calls, {"tools": "talk", "tone": tone}) for tone in ("terse", "chatty")]
-    ways += [(calls, {"tools": "call", "language": language}) for language in ("en", "de", "fr")]
+    ways += [(calls.TASK, {"tools": "talk", "tone": tone}) for tone in ("terse", "chatty")]
+    ways += [(calls.TASK, {"tools": "call", "language": language}) for language in ("en", "de", "fr")]
     for task, told in ways:
         items = task.rows("test", rows, seed=2)
         if "language" in told:
@@ -52,7 +52,7 @@ def obedience(model, processor, how: str, rows: int) -> dict:
         result = score_rows(task, items, InProcess(model, processor, picture), instruction)
         shown = [behaviours.shown(record["completions"][0]) for record in result.records]
         right = sum(told.items() <= seen.items() for seen in shown)
-        out[f"{task.NAME}: {', '.join(told.values())}"] = proportion(right, len(items))
+        out[f"{task.name}: {', '.join(told.values())}"] = proportion(right, len(items))
     return out
 
 
@@ -95,12 +95,12 @@ def main() -> None:
     started = time.perf_counter()
     model, processor = load_model(arguments.model), load_processor(arguments.model)
     skills = {}
-    for task in (sums, calls, turns):
+    for task in (sums.TASK, calls.TASK, turns.TASK):
         rows = [row for seed in arguments.seeds for row in task.rows("test", arguments.rows, seed)]
-        for key, instruction in (("untold", ""), ("best instruction", task.INSTRUCTION)):
+        for key, instruction in (("untold", ""), ("best instruction", task.instruction)):
             result = score_rows(task, rows, InProcess(model, processor), instruction).summary()
-            skills.setdefault(task.NAME, {})[key] = result
-            print(task.NAME, key, result, flush=True)
+            skills.setdefault(task.name, {})[key] = result
+            print(task.name, key, result, flush=True)
     report = {
         "made_by": MADE_BY,
         "machine": machine(),

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from PIL import Image
 
-import beauty
-from accuracy_table import floats, interval, share
-from cells import once, read
-from paintings import amounts, begin, marks, model, processor
+from benchmarks import beauty
+from benchmarks.common.accuracy_table import floats, interval, share
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import amounts, begin, marks, model, processor
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.statistics import bootstrap
 from pixeltune.tasks.base import find_task

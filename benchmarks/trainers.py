@@ -3,7 +3,7 @@
     python benchmarks/trainers.py [--only DPOTrainer orpo.ORPOTrainer ...] [--table]
 
 Trainers are found by walking TRL's packages, so that a new one shows up as "not tried". Each trains,
-unmodified, in a process of its own (`trainer_runs.py` says how). Writes benchmarks/results/trainers.json
+unmodified, in a process of its own (`common/trainer_runs.py`). Writes benchmarks/results/trainers.json
 after each, then the table; with --table only the table.
 """
 
@@ -18,10 +18,19 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from machine import machine
+from benchmarks.common.machine import machine
+from benchmarks.common.trainer_runs import (
+    HELD_OUT,
+    RECIPES,
+    ROOT,
+    SEED,
+    TRAIN_ROWS,
+    find_habits,
+    find_trainers,
+    train,
+)
 from pixeltune.tiny import PATH as TINY
 from pixeltune.writing import write_atomically
-from trainer_runs import HELD_OUT, RECIPES, ROOT, SEED, TRAIN_ROWS, find_habits, find_trainers, train
 
 OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/guide/objectives.md"
 BEGIN, END = "<!-- trainers: begin -->", "<!-- trainers: end -->"

@@ -3,7 +3,7 @@
     python benchmarks/transfer.py [--table] [--quick]
 
 The artworks are the two called `free` in docs/images/beauty (by `beauty.py`, seed 42). A copy is fine-tuned
-as `baselines.py` does it, 40 steps of 16 rows of one task: all weights, or a LoRA of rank 16. Every copy
+as `common/baselines.py` does it, 40 steps of 16 rows of one task: all weights, or a LoRA of rank 16. Each
 answers the same 200 test rows of both tasks without a picture, told the task's instruction, behind the start
 picture, and behind each artwork. Writes benchmarks/results/transfer.json copy by copy and prints the table of
 docs/guide/style.md. Copies in other precisions are in `mixtures.py`.
@@ -19,11 +19,11 @@ from typing import Any
 
 from PIL import Image
 
-from accuracy_table import interval, share
-from accuracy_tasks import part
-from baselines import train
-from cells import once, read
-from paintings import base_hash, begin, marks, model, processor
+from benchmarks.common.accuracy_table import interval, share
+from benchmarks.common.accuracy_tasks import part
+from benchmarks.common.baselines import train
+from benchmarks.common.cells import once, read
+from benchmarks.common.paintings import base_hash, begin, marks, model, processor
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.picture.drawings import draw
 from pixeltune.tasks.base import find_task
@@ -78,10 +78,10 @@ def measure(name: str, n: int, steps: int) -> dict:
     systems["start"] = InProcess(changed, processor(), Image.fromarray(draw("tools", 256, 256)))
     systems |= {f"artwork of {task}": InProcess(changed, processor(), artwork(task)) for task in TASKS}
     for task in TASKS:
-        module = find_task(task)
-        rows = module.rows("test", n, SEED)
+        found = find_task(task)
+        rows = found.rows("test", n, SEED)
         for key, system in systems.items():
-            words = module.INSTRUCTION if key == "told" else ""
+            words = found.instruction if key == "told" else ""
             cell[f"{task}/{key}"] = marks(task, rows, system, words)
     return cell
 

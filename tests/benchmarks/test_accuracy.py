@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-import accuracy
-import baselines
-from accuracy_table import chosen, interval, tables
-from accuracy_tasks import PROMPTS, REWARDS, TASKS, part
-from cells import once, read
+from benchmarks import accuracy
+from benchmarks.common import baselines
+from benchmarks.common.accuracy_table import chosen, interval, tables
+from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
+from benchmarks.common.cells import once, read
 from pixeltune.data.rows import each_turn
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.statistics import mcnemar, wilson
 from pixeltune.model.loading import load_model, load_processor
-from pixeltune.tasks.synthetic import calls, sums, turns
 from pixeltune.training.objectives import OBJECTIVES
 
 SFT = {"max_steps": 2, "per_device_train_batch_size": 4}
@@ -276,8 +276,8 @@ def test_a_rate_at_the_edge_is_called_so():
 
 
 def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_path, monkeypatch, capsys):
-    for task in (sums, calls, turns):
-        monkeypatch.setattr(task, "MAX_NEW_TOKENS", 24)
+    for name, task in accuracy.TASKS.items():
+        monkeypatch.setitem(accuracy.TASKS, name, replace(task, max_new_tokens=24))
     for method, rates in baselines.RATES.items():  # two steps at the highest are enough to hear a difference
         monkeypatch.setitem(baselines.RATES, method, rates[-1:])
     only = ["sums/off", "sums/text", "sums/artwork", "sums/prompt"]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from trainer_runs import RECIPES, find_habits, find_trainers, train
-from trainers import BEGIN, DOCS, END, OUT, SUPPORTED, TESTED, outcome, table
+from benchmarks.common.trainer_runs import RECIPES, find_habits, find_trainers, train
+from benchmarks.trainers import BEGIN, DOCS, END, OUT, SUPPORTED, TESTED, outcome, table
 
 
 @pytest.fixture(scope="module")

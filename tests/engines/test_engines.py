@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import engine_environments
-import engine_page
-import engine_questions
-import engine_servers
-import engines
+from benchmarks import engines
+from benchmarks.common import engine_environments, engine_page, engine_questions, engine_servers
 from pixeltune.cli.main import main
 from pixeltune.engines.engine import Completion
 from pixeltune.evaluation.agreement import Comparison, Greedy

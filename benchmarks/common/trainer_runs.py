@@ -28,7 +28,7 @@ from pixeltune.tasks.synthetic import calls
 from pixeltune.tiny import PATH as TINY
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEACHER = ROOT / "docs/images/calls.png"  # the finished artwork that teachers wear
 SEED, TRAIN_ROWS, HELD_OUT = 42, 160, 60
 
@@ -193,7 +193,7 @@ def rows_for(kind: str, habits: dict, block: str, processor: Any) -> list:
     if kind == "spelled prompts":
         return [{"prompt": told, "call": row["call"]} for told, row in zip(spelled, placed, strict=True)]
     if kind == "told":
-        return [{"prompt": told, "privileged_context": calls.INSTRUCTION} for told in spelled]
+        return [{"prompt": told, "privileged_context": calls.TASK.instruction} for told in spelled]
     raise ValueError(f"no rows of the kind {kind!r}")
 
 
@@ -256,7 +256,7 @@ def train(name: str, habits: dict, folder: str) -> dict:
         "pixels_moved": float(np.abs(pixels.astype(int) - first).mean()),
         "gradient_seen": bool(guard.pushed),
         "base_unchanged": weights_sha256(trainer.model.get_base_model()) == before,
-        "after": score_rows(calls, calls.rows("test", HELD_OUT), system).summary(),
+        "after": score_rows(calls.TASK, calls.rows("test", HELD_OUT), system).summary(),
         "seconds": round(seconds, 1),
     }
 
@@ -265,9 +265,9 @@ def find_habits() -> dict:
     """What the model says to the training rows while it looks at the start picture; its held-out score."""
     model, processor = load_model("tiny"), load_processor("tiny")
     system = InProcess(model, processor, Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8()))
-    own = score_rows(calls, calls.rows("train", TRAIN_ROWS, SEED), system).records
+    own = score_rows(calls.TASK, calls.rows("train", TRAIN_ROWS, SEED), system).records
     return {
         "said": [record["completions"][0] for record in own],
         "scores": [record["score"] for record in own],
-        "before": score_rows(calls, calls.rows("test", HELD_OUT), system).summary(),
+        "before": score_rows(calls.TASK, calls.rows("test", HELD_OUT), system).summary(),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine_environments import ROOT
-from engine_servers import ENGINES, OVER_HTTP
+from benchmarks.common.engine_environments import ROOT
+from benchmarks.common.engine_servers import ENGINES, OVER_HTTP
 from pixeltune.writing import write_atomically
 
 PAGE = ROOT / "docs" / "results" / "engines.md"

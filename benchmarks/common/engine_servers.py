@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from engine_environments import ROOT, RUNNERS, model_of, python
-from engine_questions import MAX_TOKENS, given
+from benchmarks.common.engine_environments import ROOT, RUNNERS, model_of, python
+from benchmarks.common.engine_questions import MAX_TOKENS, given
 from pixeltune.data.placement import place_image
 from pixeltune.engines.engine import Completion, Engine
 from pixeltune.tiny import PATH

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from machine import machine
+from benchmarks.common.machine import machine
 from pixeltune.writing import write_atomically
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pixeltune.tiny import PATH
 
-ROOT = Path(__file__).parents[1]
-RUNNERS = Path(__file__).parent / "engine_runners"
+ROOT = Path(__file__).parents[2]
+RUNNERS = ROOT / "benchmarks" / "engine_runners"
 
 
 def python(engine: str) -> Path:

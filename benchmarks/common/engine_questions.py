@@ -6,14 +6,14 @@ import json
 from functools import cache
 from typing import Any
 
-from engine_environments import ROOT
+from benchmarks.common.engine_environments import ROOT
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.data.placement import place_image
 from pixeltune.evaluation.agreement import Greedy, greedy
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums
 
-TASKS = (calls, sums)
+TASKS = (calls.TASK, sums.TASK)
 ROWS, SEED, MAX_TOKENS = 30, 11, 96
 
 
@@ -25,7 +25,7 @@ def here() -> tuple[Any, Any]:
 
 @cache
 def artworks() -> dict[str, Artwork]:
-    return {task.NAME: Artwork.load(ROOT / "docs" / "images" / f"{task.NAME}.png") for task in TASKS}
+    return {task.name: Artwork.load(ROOT / "docs" / "images" / f"{task.name}.png") for task in TASKS}
 
 
 @cache
@@ -34,11 +34,11 @@ def requests() -> list[dict]:
     found = []
     for task in TASKS:
         for row in task.rows("test", ROWS, seed=SEED):
-            for picture in (str(ROOT / "docs" / "images" / f"{task.NAME}.png"), None):
+            for picture in (str(ROOT / "docs" / "images" / f"{task.name}.png"), None):
                 content = row["prompt"]
                 tools = json.loads(row["tools"]) if "tools" in row else None
                 found.append(
-                    {"task": task.NAME, "row": row, "messages": content, "tools": tools, "picture": picture}
+                    {"task": task.name, "row": row, "messages": content, "tools": tools, "picture": picture}
                 )
     return found
 

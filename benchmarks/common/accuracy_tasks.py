@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from types import SimpleNamespace
 
-import new_behaviour
-from pixeltune.tasks.base import texts_of
+from benchmarks.common import boxed
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.synthetic import calls, sums, turns
 
 
@@ -20,35 +19,30 @@ def turns_reward(completions: list, call: list[str], wanted: list[str], **_) -> 
 
 
 def boxed_reward(completions: list, answer: list[int], **_) -> list[float]:
-    return [
-        new_behaviour.score({"answer": a}, text)
-        for a, text in zip(answer, texts_of(completions), strict=True)
-    ]
+    return [boxed.score({"answer": a}, text) for a, text in zip(answer, texts_of(completions), strict=True)]
 
 
-BOXED = SimpleNamespace(
-    rows=new_behaviour.boxed, score=new_behaviour.score, MAX_NEW_TOKENS=sums.MAX_NEW_TOKENS
-)
-TASKS = {"sums": sums, "calls": calls, "turns": turns, "boxed": BOXED}
+BOXED = Task(name="boxed", rows=boxed.boxed, score=boxed.score, max_new_tokens=sums.TASK.max_new_tokens)
+TASKS = {task.name: task for task in (sums.TASK, calls.TASK, turns.TASK, BOXED)}
 REWARDS = {"sums": sums.reward, "calls": calls.reward, "turns": turns_reward, "boxed": boxed_reward}
 PROMPTS = {  # the first is the task's own; the model knows no phrases but those of `tiny/behaviours.py`
     "sums": [
-        sums.INSTRUCTION,
+        sums.TASK.instruction,
         "Show every column. Finish with Answer: N. Keep it short.",
-        f"{sums.INSTRUCTION} Show every column. Finish with Answer: N. Keep it short.",
+        f"{sums.TASK.instruction} Show every column. Finish with Answer: N. Keep it short.",
     ],
     "calls": [
-        calls.INSTRUCTION,
+        calls.TASK.instruction,
         "Use the tools. Reply in English. Keep it short.",
-        f"{calls.INSTRUCTION} Use the tools. Reply in English. Keep it short.",
+        f"{calls.TASK.instruction} Use the tools. Reply in English. Keep it short.",
     ],
     "turns": [
-        turns.INSTRUCTION,
+        turns.TASK.instruction,
         "Use the tools. Finish with Answer: N. Keep it short.",
-        f"{turns.INSTRUCTION} Use the tools. Finish with Answer: N. Keep it short.",
+        f"{turns.TASK.instruction} Use the tools. Finish with Answer: N. Keep it short.",
     ],
     "boxed": [
-        f"{sums.INSTRUCTION} Put the answer in \\boxed{{}}.",
+        f"{sums.TASK.instruction} Put the answer in \\boxed{{}}.",
         "Work it out column by column. Put the answer in \\boxed{}. Be brief.",
         "Show every column. Finish with \\boxed{N}. Keep it short.",
     ],
