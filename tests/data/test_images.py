@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,9 +89,9 @@ def asked(bundled):
 def test_the_model_sees_the_pictures_of_the_rows(asked):
     """It answers questions about them, and not when it is shown other ones."""
     rows, model, processor = asked
-    told = score_rows(tiles, rows, InProcess(model, processor), tiles.INSTRUCTION)
+    told = score_rows(tiles.TASK, rows, InProcess(model, processor), tiles.TASK.instruction)
     other = [{**row, "images": rows[(i + 1) % len(rows)]["images"]} for i, row in enumerate(rows)]
-    mixed_up = score_rows(tiles, other, InProcess(model, processor), tiles.INSTRUCTION)
+    mixed_up = score_rows(tiles.TASK, other, InProcess(model, processor), tiles.TASK.instruction)
     assert told.accuracy >= 0.9
     assert mixed_up.accuracy <= 0.5
     assert json.dumps(told.records)
@@ -103,7 +104,7 @@ def test_the_live_adapter_and_its_png_see_the_same(asked):
     worn = get_peft_model(load_model("tiny"), ArtConfig(start="noise"))
     png = Image.fromarray(worn.get_artwork_image())
     live, sent = (
-        score_rows(tiles, rows[:12], system).records
+        score_rows(tiles.TASK, rows[:12], system).records
         for system in (InProcess(worn, processor), InProcess(model, processor, png))
     )
     assert [record["completions"] for record in live] == [record["completions"] for record in sent]
@@ -123,7 +124,7 @@ def test_an_engine_gets_the_artwork_first_and_then_the_rows_pictures():
             raise EngineError("heard")
 
     art = np.full((32, 32, 3), 7, np.uint8)
-    result = score_rows(tiles, rows, OnEngine(Listener(), data_url(encode_png(art, {})), concurrency=1))
+    result = score_rows(tiles.TASK, rows, OnEngine(Listener(), data_url(encode_png(art, {})), concurrency=1))
     assert result.failed == 2
     for row, body in zip(rows, seen, strict=True):
         first, second = pictures(body)
@@ -173,7 +174,7 @@ def test_rows_of_ones_own_with_picture_files(bundled, tmp_path):
 )
 def test_what_would_lose_the_pictures_is_refused(monkeypatch, tmp_path, capsys, verb, extra, row, message):
     rows = [found | row for found in tiles.rows("train", 2)]
-    monkeypatch.setattr(tiles, "rows", lambda *_, **__: rows)
+    monkeypatch.setattr(tiles, "TASK", replace(tiles.TASK, rows=lambda *_, **__: rows))
     words = [verb, "--task", "tiles", "--output_dir", str(tmp_path), "--score_steps", "0", *extra.split()]
     assert main(words) == 1
     assert message in capsys.readouterr().err

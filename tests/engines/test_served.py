@@ -29,10 +29,10 @@ def stock():
 
 
 @pytest.mark.parametrize("picture", ["artwork", "text only"])
-@pytest.mark.parametrize("task", [calls, sums], ids=lambda task: task.NAME)
+@pytest.mark.parametrize("task", [calls.TASK, sums.TASK], ids=lambda task: task.name)
 def test_greedy_completions_are_identical_and_so_is_the_score(engine, stock, painted, task, picture):
     """120 held-out prompts with the artwork, 120 without; the last may differ only where two tokens tie."""
-    art = painted[task.NAME] if picture == "artwork" else None
+    art = painted[task.name] if picture == "artwork" else None
     rows = task.rows("test", N, seed=7)
     here = score_rows(task, rows, InProcess(*stock, art.image if art else None))
     there = score_rows(task, rows, OnEngine(engine, art.data_url() if art else None))
@@ -46,23 +46,23 @@ def test_greedy_completions_are_identical_and_so_is_the_score(engine, stock, pai
 def test_questions_about_the_users_pictures_get_the_same_answers(engine, stock, painted):
     """Two pictures in a request: the artwork, and the one that is asked about."""
     art, rows = painted["calls"], tiles.rows("test", 40, seed=7)
-    here = score_rows(tiles, rows, InProcess(*stock, art.image))
-    there = score_rows(tiles, rows, OnEngine(engine, art.data_url()))
+    here = score_rows(tiles.TASK, rows, InProcess(*stock, art.image))
+    there = score_rows(tiles.TASK, rows, OnEngine(engine, art.data_url()))
     assert [r["completions"] for r in there.records] == [r["completions"] for r in here.records]
     assert len({r["completions"][0] for r in here.records}) > 4
     assert [r["prompt_tokens"] for r in there.records] == [r["prompt_tokens"] for r in here.records]
 
 
 @pytest.mark.parametrize("picture", ["artwork", "text only"])
-@pytest.mark.parametrize("task", [calls, sums], ids=lambda task: task.NAME)
+@pytest.mark.parametrize("task", [calls.TASK, sums.TASK], ids=lambda task: task.name)
 def test_tokens_and_log_probs_agree(engine, stock, painted, task, picture):
     """Same prompt token ids on both sides, and the same log-probs to 1e-3 for every generated token."""
-    art = painted[task.NAME] if picture == "artwork" else None
+    art = painted[task.name] if picture == "artwork" else None
     gap = 0.0
     for row in task.rows("test", 12, seed=8):
         tools = json.loads(row["tools"]) if "tools" in row else None
         messages = place_image(row["prompt"], art.data_url()) if art else row["prompt"]
-        answer = engine.complete(messages, tools, max_tokens=task.MAX_NEW_TOKENS, logprobs=True)
+        answer = engine.complete(messages, tools, max_tokens=task.max_new_tokens, logprobs=True)
         prompt, here = log_probs(*stock, art.image if art else None, messages, tools, answer.token_ids)
         assert answer.prompt_token_ids == prompt
         gap = max([gap, *(abs(a - b) for a, b in zip(answer.logprobs, here, strict=True))])

@@ -68,12 +68,12 @@ def test_every_system_answers_the_same_rows(compared):
     report = json.loads((compared / "report.json").read_text())
     names = ["off", "start", "best", "few-shot:2", "calls.png", "nothing (LORA)", "words (PROMPT_TUNING)"]
     assert list(report["tasks"]) == ["calls", "sums"]
-    for task in (calls, sums):
-        part = report["tasks"][task.NAME]
+    for task in (calls.TASK, sums.TASK):
+        part = report["tasks"][task.name]
         assert list(part["systems"]) == names
         assert {one["n"] for one in part["systems"].values()} == {10}
         for name in ("off", "best", "calls.png"):
-            records = rows_of(compared, f"{task.NAME}-{name}")
+            records = rows_of(compared, f"{task.name}-{name}")
             user = [record["prompt"][-1] for record in records]
             assert user == [row["prompt"][0] for row in task.rows("test", 10)]
     got = {name: report["tasks"]["calls"]["systems"][name] for name in names}

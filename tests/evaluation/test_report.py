@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from pixeltune.evaluation.report import lines, markdown, reference, summary, verdict
 from pixeltune.evaluation.scoring import result
+from pixeltune.tasks.base import Task
 
 ROWS = [{"prompt": [], "group": "easy" if i < 60 else "hard"} for i in range(100)]
-TASK = SimpleNamespace(metrics=lambda rows, answers: {"longest": max(map(len, answers))})
+TASK = Task(
+    name="any",
+    max_new_tokens=1,
+    score=lambda row, text: 0.0,
+    metrics=lambda rows, answers: {"longest": max(map(len, answers))},
+)
 
 
 def _result(right: set[int], failed: frozenset = frozenset(), part: float = 1.0):

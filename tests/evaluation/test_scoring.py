@@ -52,7 +52,7 @@ def distinct(task, n: int) -> list[dict]:
     return list({row["prompt"][0]["content"]: row for row in task.rows("test", 2 * n)}.values())[:n]
 
 
-@pytest.mark.parametrize("task", [sums, calls, turns], ids=lambda task: task.NAME)
+@pytest.mark.parametrize("task", [sums.TASK, calls.TASK, turns.TASK], ids=lambda task: task.name)
 def test_reference_answers_score_full_marks(task):
     rows = distinct(task, 100)
     result = score_rows(task, rows, Parrot(task, rows))
@@ -61,9 +61,9 @@ def test_reference_answers_score_full_marks(task):
 
 
 def test_wrong_answers_count_and_the_instruction_goes_first():
-    rows = distinct(sums, 50)
-    parrot = Parrot(sums, rows, wrong=10)
-    result = score_rows(sums, rows, parrot, "Be good.")
+    rows = distinct(sums.TASK, 50)
+    parrot = Parrot(sums.TASK, rows, wrong=10)
+    result = score_rows(sums.TASK, rows, parrot, "Be good.")
     assert result.accuracy == 0.8
     assert result.ci95 == wilson(40, 50)
     assert all(messages[0] == {"role": "system", "content": "Be good."} for messages in parrot.asked)
@@ -72,55 +72,55 @@ def test_wrong_answers_count_and_the_instruction_goes_first():
 
 @pytest.mark.parametrize("workers", [1, 7])
 def test_failed_requests_are_not_wrong_answers(workers):
-    rows = distinct(sums, 60)
-    result = score_rows(sums, rows, Flaky(sums, rows, lambda number: number % 5 == 0, workers))
+    rows = distinct(sums.TASK, 60)
+    result = score_rows(sums.TASK, rows, Flaky(sums.TASK, rows, lambda number: number % 5 == 0, workers))
     assert (result.accuracy, result.n, result.failed) == (1.0, 48, 12)
     failed = [record for record in result.records if record["error"]]
     assert {(record["score"], record["error"]) for record in failed} == {(None, "HTTP 500")}
 
 
 def test_an_engine_that_is_gone_ends_the_evaluation_and_what_it_said_is_kept(tmp_path):
-    rows, journal = distinct(sums, 90), tmp_path / "rows.jsonl"
+    rows, journal = distinct(sums.TASK, 90), tmp_path / "rows.jsonl"
     with pytest.raises(
         RuntimeError, match=f"{FAILURES} requests failed one after another .HTTP 500.; what was"
     ):
-        score_rows(sums, rows, Flaky(sums, rows, lambda number: number > 33), journal=journal)
-    parrot = Parrot(sums, rows)
-    result = score_rows(sums, rows, parrot, journal=journal)
+        score_rows(sums.TASK, rows, Flaky(sums.TASK, rows, lambda number: number > 33), journal=journal)
+    parrot = Parrot(sums.TASK, rows)
+    result = score_rows(sums.TASK, rows, parrot, journal=journal)
     assert (result.accuracy, result.n, result.failed) == (1.0, 90, 0)
     assert len(parrot.asked) == 90 - 33
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(tmp_path):
-    rows, journal = distinct(calls, 40), tmp_path / "new" / "rows.jsonl"
-    whole = score_rows(calls, rows, Parrot(calls, rows), journal=journal)
+    rows, journal = distinct(calls.TASK, 40), tmp_path / "new" / "rows.jsonl"
+    whole = score_rows(calls.TASK, rows, Parrot(calls.TASK, rows), journal=journal)
     lines = journal.read_text().splitlines(keepends=True)
     assert [json.loads(line)["completion_tokens"] for line in lines] == [
         len(row["completion"][0]["content"]) for row in rows
     ]
     journal.write_text("".join(lines[:25]) + lines[25][:30])  # as a kill leaves it
-    parrot = Parrot(calls, rows)
-    again = score_rows(calls, rows, parrot, journal=journal)
+    parrot = Parrot(calls.TASK, rows)
+    again = score_rows(calls.TASK, rows, parrot, journal=journal)
     assert again == whole
     assert len(parrot.asked) == 15
     assert journal.read_text() == "".join(lines)
 
 
 def test_a_journal_of_other_rows_is_refused(tmp_path):
-    rows, journal = distinct(sums, 3), tmp_path / "rows.jsonl"
-    score_rows(sums, rows, Parrot(sums, rows), journal=journal)
+    rows, journal = distinct(sums.TASK, 3), tmp_path / "rows.jsonl"
+    score_rows(sums.TASK, rows, Parrot(sums.TASK, rows), journal=journal)
     with pytest.raises(ValueError, match="line 3 is no record of these rows"):
-        score_rows(sums, rows[:2], Parrot(sums, rows), journal=journal)
+        score_rows(sums.TASK, rows[:2], Parrot(sums.TASK, rows), journal=journal)
     journal.write_text("not json\n")
     with pytest.raises(ValueError, match="line 1 is no record"):
-        score_rows(sums, rows, Parrot(sums, rows), journal=journal)
+        score_rows(sums.TASK, rows, Parrot(sums.TASK, rows), journal=journal)
 
 
 def test_many_workers_ask_every_row_once():
-    rows = distinct(calls, 100)
-    parrot = Flaky(calls, rows, lambda number: False, workers=9)
+    rows = distinct(calls.TASK, 100)
+    parrot = Flaky(calls.TASK, rows, lambda number: False, workers=9)
     seen = []
-    result = score_rows(calls, rows, parrot, progress=lambda done, n: seen.append((done, n)))
+    result = score_rows(calls.TASK, rows, parrot, progress=lambda done, n: seen.append((done, n)))
     assert sorted(json.dumps(m) for m in parrot.asked) == sorted(json.dumps(row["prompt"]) for row in rows)
     assert seen == [(done, len(rows)) for done in range(len(rows) + 1)]
     assert result.accuracy == 1.0

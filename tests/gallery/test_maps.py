@@ -40,7 +40,7 @@ def asked(artwork):
     row = sums.rows("test", 1)[0]
     text = (
         InProcess(model, processor, artwork.image)
-        .complete([row["prompt"]], [None], sums.MAX_NEW_TOKENS)[0]
+        .complete([row["prompt"]], [None], sums.TASK.max_new_tokens)[0]
         .text
     )
     said = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -120,8 +120,9 @@ def test_maps_are_stored_and_belong_to_their_artwork(maps, artwork, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": "rows.jsonl"}, "there is no task"),
-        ({"data": None}, "names no task"),
+        ({"data": "rows.jsonl"}, "rows.jsonl, which is no installed task"),
+        ({"data": "os:getcwd"}, "os:getcwd, which is no installed task"),
+        ({"data": None}, "painted on unknown data"),
         ({"base_model": "nowhere/nothing"}, "cannot load"),
         ({"base_sha256": "0" * 64}, "not the model that the artwork was painted for"),
     ],

@@ -51,7 +51,7 @@ def test_only_the_cells_move_and_the_score_rises(artwork):
     assert artwork.provenance.training["cells"] == 16
     rows = calls.rows("test", 24, seed=5)
     before, after = (
-        score_rows(calls, rows, InProcess(model, processor, Image.fromarray(pixels)))
+        score_rows(calls.TASK, rows, InProcess(model, processor, Image.fromarray(pixels)))
         for pixels in (start, artwork.pixels)
     )
     assert after.ci95[0] > before.ci95[1]

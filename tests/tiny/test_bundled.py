@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_card import board_colours, tile_colours
 
 from pixeltune import tiny
 from pixeltune.evaluation.backends import InProcess
@@ -15,7 +16,6 @@ from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums, turns
 from pixeltune.tiny import architecture, behaviours, pictures
-from tiny_card import board_colours, tile_colours
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def test_the_template_renders_tools_calls_and_results(stock):
 
 @pytest.mark.parametrize(
     ("task", "told", "untold"),
-    [(sums, 0.9, 0.4), (calls, 0.9, 0.3), (turns, 0.9, 0.3)],
+    [(sums.TASK, 0.9, 0.4), (calls.TASK, 0.9, 0.3), (turns.TASK, 0.9, 0.3)],
 )
 def test_able_when_told_and_badly_behaved_when_not(stock, task, told, untold):
     rows = task.rows("test", 100, seed=3)
-    assert score_rows(task, rows, InProcess(*stock), task.INSTRUCTION).accuracy >= told
+    assert score_rows(task, rows, InProcess(*stock), task.instruction).accuracy >= told
     assert score_rows(task, rows, InProcess(*stock)).accuracy <= untold
 
 
@@ -92,7 +92,7 @@ def test_words_and_cards_steer_equally(stock, how):
                 picture = Image.fromarray(pictures.card(told, eyes)) if how == "card" else None
                 instruction = behaviours.instruct(told, rng) if how == "words" else ""
                 result = score_rows(
-                    sums, sums.rows("test", 10, seed=n), InProcess(*stock, picture), instruction
+                    sums.TASK, sums.rows("test", 10, seed=n), InProcess(*stock, picture), instruction
                 )
                 shown = [behaviours.shown(record["completions"][0]) for record in result.records]
                 right, n = right + sum(told.items() <= s.items() for s in shown), n + 10

@@ -24,7 +24,7 @@ from pixeltune.training.arguments import parse
 from pixeltune.training.distillation import DistillationTrainer, prompt_tokens, teacher_rows
 from pixeltune.training.paint import paint, run
 
-TOLD = [{"role": "system", "content": calls.INSTRUCTION}]
+TOLD = [{"role": "system", "content": calls.TASK.instruction}]
 PHRASES = [phrase for values in AXES.values() for phrase in next(iter(values.values())).phrases]
 LONG = [{"role": "system", "content": " ".join(PHRASES * 2)}]
 EXAMPLES = [m for row in calls.rows("train", 4, seed=99) for m in [*row["prompt"], *row["completion"]]]
@@ -42,7 +42,7 @@ def test_the_student_reads_the_artwork_and_the_teacher_the_words(processor):
     placed = teacher_rows(rows, TOLD, block, processor)
     for row, texts in zip(rows, placed, strict=True):
         assert block in texts["prompt"]
-        assert calls.INSTRUCTION not in texts["prompt"]
+        assert calls.TASK.instruction not in texts["prompt"]
         assert texts["privileged_context"] == processor.apply_chat_template(
             [*TOLD, *row["prompt"]],
             tools=json.loads(row["tools"]),
@@ -50,7 +50,7 @@ def test_the_student_reads_the_artwork_and_the_teacher_the_words(processor):
             add_generation_prompt=True,
         )
     tokens = prompt_tokens(placed, processor.tokenizer)
-    words = len(processor.tokenizer(f"{calls.INSTRUCTION}\n\n")["input_ids"])
+    words = len(processor.tokenizer(f"{calls.TASK.instruction}\n\n")["input_ids"])
     assert tokens["saved"] == words - 66  # 64 image tokens and their two brackets
 
 
@@ -208,5 +208,5 @@ def test_the_other_divergences_lift_the_held_out_score(processor, start_score, t
     artwork, _, finished = paint("distill", *parse("distill", flags.split()), quiet=True)
     assert finished
     rows = calls.rows("test", 40, seed=5)
-    after = score_rows(calls, rows, InProcess(load_model("tiny"), processor, artwork.image))
+    after = score_rows(calls.TASK, rows, InProcess(load_model("tiny"), processor, artwork.image))
     assert after.ci95[0] > start_score.ci95[1]

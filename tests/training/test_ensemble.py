@@ -129,7 +129,7 @@ def test_one_artwork_lifts_both_held_out_scores(copy, tmp_path, capsys):
     for name, score in (("tiny", "held_out_score"), (str(copy), "held_out_score/copy")):
         model = load_model(name)
         start, painted = (
-            score_rows(calls, rows, InProcess(model, processor, p)) for p in (grey, artwork.image)
+            score_rows(calls.TASK, rows, InProcess(model, processor, p)) for p in (grey, artwork.image)
         )
         assert painted.ci95[0] > start.ci95[1], name
         assert logged[score] > start.accuracy

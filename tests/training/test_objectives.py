@@ -54,8 +54,8 @@ def test_an_objective_lifts_the_held_out_score_with_one_model_in_memory(bundled,
     start = Canvas(start_picture("grey", *artwork.size)).to_uint8()
     assert np.abs(artwork.pixels.astype(int) - start).mean() > 1
     rows = calls.rows("test", 60, seed=5)
-    before = score_rows(calls, rows, InProcess(model, processor, Image.fromarray(start)))
-    after = score_rows(calls, rows, InProcess(model, processor, artwork.image))
+    before = score_rows(calls.TASK, rows, InProcess(model, processor, Image.fromarray(start)))
+    after = score_rows(calls.TASK, rows, InProcess(model, processor, artwork.image))
     assert after.ci95[0] > before.ci95[1]
 
 

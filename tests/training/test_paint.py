@@ -23,7 +23,8 @@ from pixeltune.evaluation.candidates import candidates
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
-from pixeltune.tasks.synthetic import calls, sums
+from pixeltune.tasks.base import find_task
+from pixeltune.tasks.synthetic import calls
 from pixeltune.training.paint import paint, parse
 
 SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 24 --per_device_train_batch_size 4"
@@ -32,7 +33,7 @@ SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 24 --per_d
 @pytest.mark.parametrize("name", ["calls", "sums"])
 def test_an_artwork_lifts_the_held_out_score_and_nothing_else_changes(painted, name):
     """Pixels moved, base weights did not, and the PNG's score is far outside what the start picture gets."""
-    task = {"calls": calls, "sums": sums}[name]
+    task = find_task(name)
     artwork: Artwork = painted[name]
     model, processor = load_model("tiny"), load_processor("tiny")
     assert weights_sha256(model) == artwork.provenance.base_sha256
@@ -43,7 +44,7 @@ def test_an_artwork_lifts_the_held_out_score_and_nothing_else_changes(painted, n
     rows = task.rows("test", 80, seed=5)
     before = score_rows(task, rows, InProcess(model, processor, Image.fromarray(start)))
     after = score_rows(task, rows, InProcess(model, processor, artwork.image))
-    told = score_rows(task, rows, InProcess(model, processor), task.INSTRUCTION)
+    told = score_rows(task, rows, InProcess(model, processor), task.instruction)
     assert after.ci95[0] > before.ci95[1]
     assert after.accuracy >= 0.9 * told.accuracy
     assert after.ci95[1] >= told.ci95[0]  # not significantly below the best instruction
@@ -54,7 +55,9 @@ def test_the_live_adapter_and_its_png_say_the_same(painted_calls_model, painted)
     live, processor = painted_calls_model, load_processor("tiny")
     rows = calls.rows("test", 30, seed=6)
     png = InProcess(load_model("tiny"), processor, painted["calls"].image)
-    worn, sent = (score_rows(calls, rows, system).records for system in (InProcess(live, processor), png))
+    worn, sent = (
+        score_rows(calls.TASK, rows, system).records for system in (InProcess(live, processor), png)
+    )
     assert [record["completions"] for record in worn] == [record["completions"] for record in sent]
 
 

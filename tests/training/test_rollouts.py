@@ -204,8 +204,8 @@ def test_grpo_on_a_real_vllm_server_lifts_the_held_out_score(vllm_url, tmp_path,
     assert all(abs(entry["sampling/importance_sampling_ratio/mean"] - 1) < 1e-2 for entry in log)
     rows, model, processor = calls.rows("test", 60, seed=5), load_model("tiny"), load_processor("tiny")
     grey = Image.new("RGB", artwork.size[::-1], (128, 128, 128))
-    before = score_rows(calls, rows, InProcess(model, processor, grey))
-    after = score_rows(calls, rows, InProcess(model, processor, artwork.image))
+    before = score_rows(calls.TASK, rows, InProcess(model, processor, grey))
+    after = score_rows(calls.TASK, rows, InProcess(model, processor, artwork.image))
     assert after.ci95[0] > before.ci95[1]
 
 

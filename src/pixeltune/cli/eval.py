@@ -11,9 +11,9 @@ HELP = "score a model, or an engine, with and without an artwork"
 
 def add_arguments(parser: ArgumentParser) -> None:
     from pixeltune.evaluation.candidates import SPECS
-    from pixeltune.tasks.base import NAMES
+    from pixeltune.tasks.base import names
 
-    tasks = f"one or several of {', '.join(NAMES)}; a category stands behind a colon: bfcl:parallel"
+    tasks = f"one or several of {', '.join(names())}; a category stands behind a colon: bfcl:parallel"
     parser.add_argument("--task", nargs="+", required=True, help=f"{tasks}; with --reward, any name")
     parser.add_argument("--data", help="folder of a benchmark's files (none: the hub); with --reward: JSONL")
     parser.add_argument("--reward", help="package.module:function that scores rows of your own")

@@ -14,7 +14,7 @@ import numpy as np
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import data_url, encode_png
 from pixeltune.data.instruction import read_instruction
-from pixeltune.data.messages import Message
+from pixeltune.data.messages import Message, join
 from pixeltune.errors import UserError
 from pixeltune.picture.files import STARTS
 from pixeltune.tasks.base import find_rows, find_task
@@ -54,7 +54,7 @@ class Candidate:
             ValueError: the task has no train split to take examples from, or no answers in it.
         """
         if self.best:
-            return [{"role": "system", "content": find_task(name).INSTRUCTION}]
+            return [{"role": "system", "content": find_task(name).instruction}]
         if self.shots:
             rows = find_rows(name, "train", self.shots, seed, folder)
             if not all(row.get("completion") for row in rows):
@@ -176,5 +176,6 @@ def _example(row: dict) -> list[Message]:
     """
     *before, last = row["prompt"]
     if row.get("tools"):
-        last = {**last, "content": f"Tools on offer: {row['tools']}\n\n{last['content']}"}
+        told = {"role": "user", "content": f"Tools on offer: {row['tools']}"}
+        last = {**last, "content": join(told, last)}
     return [*before, last, *row["completion"]]

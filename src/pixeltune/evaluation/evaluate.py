@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from pixeltune import __version__
@@ -20,14 +19,12 @@ from pixeltune.evaluation.backends import Backend, InProcess, OnEngine, wearing
 from pixeltune.evaluation.candidates import Candidate, candidates
 from pixeltune.evaluation.report import lines, markdown, refusal_line, summary
 from pixeltune.evaluation.scoring import Result, opening, score_rows
-from pixeltune.tasks.base import find_rows, find_task, is_benchmark, own
+from pixeltune.tasks import own
+from pixeltune.tasks.base import Task, find_rows, find_task, is_benchmark
 from pixeltune.tasks.synthetic import refusals
 from pixeltune.writing import write_atomically
 
 SEED = 0  # of the draw of rows and examples
-REFUSALS = SimpleNamespace(
-    NAME="refusals", MAX_NEW_TOKENS=64, score=lambda row, text: float(refusals.refused(text))
-)
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Plan:
     """One task to be scored on."""
 
     name: str
-    task: Any
+    task: Task
     rows: list[dict]
     heads: dict[str, list[dict]]
     """By candidate, what stands in front of every request."""
@@ -57,7 +54,7 @@ def run(arguments: Namespace) -> int:
 
     field = candidates(arguments.compare or [arguments.artwork or "off"], bool(arguments.engine))
     plans = [_plan(name, field, arguments) for name in arguments.task]
-    harmful = Plan("refusals", REFUSALS, refusals.rows(), plans[0].heads)
+    harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
     systems = _Engines(arguments) if arguments.engine else _Models(arguments, plans, field)
     results: dict[str, dict[str, Result]] = {plan.name: {} for plan in [*plans, harmful]}
     with Progress(transient=True) as bar:
@@ -176,12 +173,12 @@ def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: in
         lengths = InProcess(None, processor).prompt_lengths(
             [o[0] for o in openings], [o[1] for o in openings]
         )
-        most = limit - tokens - plan.task.MAX_NEW_TOKENS
+        most = limit - tokens - plan.task.max_new_tokens
         if long := [i for i, length in enumerate(lengths) if length > most]:
             i = long[0]
             raise UserError(
                 f"{plan.name}, row {plan.rows[i].get('id', i)} (and {len(long) - 1} more): "
-                f"{lengths[i] + tokens} tokens and {plan.task.MAX_NEW_TOKENS} of an answer do not fit into "
+                f"{lengths[i] + tokens} tokens and {plan.task.max_new_tokens} of an answer do not fit into "
                 f"the model's {limit}: leave them out, or take a model with a longer context"
             )
 
@@ -194,7 +191,7 @@ def _journal(plan: Plan, one: Candidate, arguments: Namespace) -> Path:
         "candidate": one.identity(),
         "model": [arguments.engine, arguments.engine_model] if arguments.engine else [arguments.model],
         "revision": arguments.revision,
-        "max_new_tokens": plan.task.MAX_NEW_TOKENS,
+        "max_new_tokens": plan.task.max_new_tokens,
         **({"dtype": arguments.dtype, "bits": arguments.bits} if arguments.dtype or arguments.bits else {}),
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

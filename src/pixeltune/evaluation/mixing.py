@@ -109,11 +109,13 @@ def scorer(arguments: Namespace, painted_on: str | None) -> Callable[[Artwork], 
     from pixeltune.evaluation.backends import wearing
     from pixeltune.evaluation.scoring import score_rows
     from pixeltune.model.loading import load_model, load_processor
-    from pixeltune.tasks.base import find_task, held_out_rows
+    from pixeltune.tasks.base import find_task, held_out_rows, is_known
 
     name = arguments.task or painted_on
-    if not name:
-        raise UserError("the artwork does not say what it was painted on: give --task")
+    if not arguments.task and not is_known(painted_on):
+        raise UserError(
+            f"the artwork was painted on {name or 'unknown data'}, no installed task: give --task"
+        )
     # Something is chosen by these rows, so they are not those that `pixeltune eval` reports on.
     task, rows = find_task(name), held_out_rows(name, arguments.rows, SEED, arguments.data)
     where = arguments.model, arguments.revision

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pixeltune.evaluation.scoring import Result, result
 from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
+from pixeltune.tasks.base import Task
 
 LEVEL = 0.05
 
 
-def summary(results: dict[str, Result], rows: list[dict], task: Any) -> dict:
+def summary(results: dict[str, Result], rows: list[dict], task: Task) -> dict:
     """One task's part of a report, as JSON.
 
     Args:
@@ -32,7 +32,7 @@ def summary(results: dict[str, Result], rows: list[dict], task: Any) -> dict:
         }
         if any("group" in row for row in rows):
             systems[name]["groups"] = _groups(got, rows)
-        if hasattr(task, "metrics"):
+        if task.metrics:
             systems[name]["metrics"] = _metrics(got, rows, task)
     compared = tests(results, reference(results))
     return {
@@ -146,10 +146,10 @@ def refusal_line(refusals: dict[str, dict]) -> str:
     return f"Plainly harmful requests refused: {shares}."
 
 
-def _metrics(got: Result, rows: list[dict], task: Any) -> dict[str, float]:
+def _metrics(got: Result, rows: list[dict], task: Task) -> dict[str, float]:
     """A task's own figures over the rows that were answered."""
     said = [record for record in got.records if not record["error"]]
-    answers = [r["completions"] if hasattr(task, "next_turn") else r["completions"][0] for r in said]
+    answers = [r["completions"] if task.next_turn else r["completions"][0] for r in said]
     return task.metrics([rows[r["row"]] for r in said], answers) if said else {}
 
 

@@ -21,7 +21,7 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
-from pixeltune.tasks.base import NAMES, find_rows, find_task
+from pixeltune.tasks.base import Task, find_rows, find_task, is_known, names
 from pixeltune.writing import write_atomically
 
 SEED = 0  # of the rows, and of noise
@@ -84,7 +84,7 @@ def psnr(before: Image.Image, after: Image.Image) -> float | None:
 
 def measure(
     picture: Image.Image,
-    task: Any,
+    task: Task,
     rows: list[dict],
     model: Any,
     processor: Any,
@@ -94,7 +94,7 @@ def measure(
 
     Args:
         picture: an artwork's, RGB.
-        task: a module of `pixeltune.tasks`.
+        task: what it is asked.
         rows: its rows, the same for all.
         model: the stock model, which sees the distorted picture as an engine would.
         processor: its processor.
@@ -118,10 +118,10 @@ def plan(artwork: Artwork, arguments: Namespace) -> tuple[str, list[dict]]:
         ValueError: there is no such task, or its rows cannot be had.
     """
     name = arguments.task or artwork.provenance.data
-    if arguments.task is None and (name or "").partition(":")[0] not in NAMES:
+    if arguments.task is None and not is_known(name):
         raise UserError(
             f"the artwork was painted on {name or 'unknown data'}, which is no task: say with --task what to "
-            f"score it on ({', '.join(NAMES)})"
+            f"score it on ({', '.join(names())})"
         )
     return name, find_rows(name, "test", arguments.rows, SEED, arguments.data)
 

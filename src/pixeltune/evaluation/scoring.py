@@ -13,9 +13,11 @@ from typing import Any
 from pixeltune.data.images import as_record, attach
 from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
+from pixeltune.data.tools import tools_of
 from pixeltune.errors import RunError, UserError
 from pixeltune.evaluation.backends import Backend
 from pixeltune.evaluation.statistics import interval
+from pixeltune.tasks.base import Task
 
 FAILURES = 20  # requests in a row: then the engine is taken to be gone
 
@@ -39,7 +41,7 @@ class Result:
 
 
 def score_rows(
-    task: Any,
+    task: Task,
     rows: list[dict],
     system: Backend,
     instruction: str | list[Message] = "",
@@ -49,8 +51,7 @@ def score_rows(
     """Score ``system`` on ``rows`` of ``task``.
 
     Args:
-        task: a module of :mod:`pixeltune.tasks`, or anything with its ``score``, ``MAX_NEW_TOKENS`` and
-            perhaps ``next_turn`` or ``options``.
+        task: says how long answers may be, how they go on, and what they are worth.
         rows: from ``task.rows``.
         system: who answers.
         instruction: a system message, or several messages, put in front of every conversation; none if empty.
@@ -97,21 +98,21 @@ def opening(row: dict, head: list[Message]) -> tuple[list[Message], list[dict] |
     """The conversation that a row opens with, its own pictures in it, and its tools."""
     prompt = attach(row["prompt"], row["images"]) if row.get("images") else row["prompt"]
     prompt = tell(prompt, head) if head else prompt
-    return prompt, json.loads(row["tools"]) if row.get("tools") else None
+    return prompt, tools_of(row)
 
 
-def _ask(task: Any, rows: list[dict], chunk: list[int], system: Backend, head: list[Message]) -> list[dict]:
+def _ask(task: Task, rows: list[dict], chunk: list[int], system: Backend, head: list[Message]) -> list[dict]:
     """Records of a chunk of rows, each row's episode played to its end."""
     openings = [opening(rows[i], head) for i in chunk]
     conversations, tools = [o[0] for o in openings], [o[1] for o in openings]
     replies: list[list] = [[] for _ in chunk]
-    if hasattr(task, "options"):
+    if task.options:
         chosen = system.choose(conversations, tools, [task.options(rows[i]) for i in chunk])
         replies = [[reply] for reply in chosen]
-    pending = [] if hasattr(task, "options") else list(range(len(chunk)))
+    pending = [] if task.options else list(range(len(chunk)))
     while pending:
         asked, offered = [conversations[i] for i in pending], [tools[i] for i in pending]
-        for i, reply in zip(pending, system.complete(asked, offered, task.MAX_NEW_TOKENS), strict=True):
+        for i, reply in zip(pending, system.complete(asked, offered, task.max_new_tokens), strict=True):
             replies[i].append(reply)
         pending = [i for i in pending if _go_on(task, rows[chunk[i]], conversations, i, replies[i])]
     return [
@@ -122,19 +123,19 @@ def _ask(task: Any, rows: list[dict], chunk: list[int], system: Backend, head: l
     ]
 
 
-def _go_on(task: Any, row: dict, conversations: list, i: int, replies: list) -> bool:
+def _go_on(task: Task, row: dict, conversations: list, i: int, replies: list) -> bool:
     """Append the next turn of a task of several turns; whether there is one."""
-    if replies[-1].error or not hasattr(task, "next_turn"):
+    if replies[-1].error or not task.next_turn:
         return False
     more = task.next_turn(row, [reply.text for reply in replies])
     conversations[i] = conversations[i] + (more or [])
     return bool(more)
 
 
-def _record(task: Any, row: dict, i: int, conversation: list[Message], replies: list) -> dict:
+def _record(task: Task, row: dict, i: int, conversation: list[Message], replies: list) -> dict:
     texts = [reply.text for reply in replies]
     error = next((reply.error for reply in replies if reply.error), None)
-    answer = texts if hasattr(task, "next_turn") else texts[0]
+    answer = texts if task.next_turn else texts[0]
     return {
         "row": i,
         "id": str(row.get("id", i)),

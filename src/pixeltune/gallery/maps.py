@@ -104,11 +104,14 @@ def token_maps(
     from pixeltune.evaluation.scoring import opening
     from pixeltune.model.loading import load_model, load_processor, weights_sha256
     from pixeltune.model.preprocessing import Preprocessor
-    from pixeltune.tasks.base import find_task, held_out_rows
+    from pixeltune.tasks.base import find_task, held_out_rows, is_known
 
     made = artwork.provenance
-    if made.data is None:
-        raise UserError("the provenance names no task, so there are no rows to look at")
+    if not is_known(made.data):
+        raise UserError(
+            f"the artwork was painted on {made.data or 'unknown data'}, which is no installed task: there "
+            "are no rows to look at"
+        )
     task = find_task(made.data)
     rows = held_out_rows(made.data, count, 0, folder)
     if any(row.get("images") for row in rows):
@@ -125,10 +128,10 @@ def token_maps(
 
     system = InProcess(model, processor, artwork.image)
     conversations, tools = zip(*(opening(row, []) for row in rows), strict=True)
-    if hasattr(task, "options"):
+    if task.options:
         replies = system.choose(conversations, tools, [task.options(row) for row in rows])
     else:
-        replies = system.complete(conversations, tools, task.MAX_NEW_TOKENS)
+        replies = system.complete(conversations, tools, task.max_new_tokens)
     found = []
     for messages, tool, reply in zip(conversations, tools, replies, strict=True):
         said = processor.tokenizer(reply.text, add_special_tokens=False)["input_ids"]

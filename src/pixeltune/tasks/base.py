@@ -1,43 +1,116 @@
-"""Tasks: each file owns its rows, its reward and its score, and one parser serves both.
+"""What a task is, which there are, and the rows of one.
 
-A task is a module with ``NAME``, ``INSTRUCTION`` (its best prompt in words), ``MAX_NEW_TOKENS``,
-``rows(split, n, seed)``, ``score(row, text)`` in [0, 1] and ``reward(completions, **columns)`` in TRL's
-signature. Rows about pictures have those in ``images``. Where the rows are a public benchmark's, ``rows``
-takes also ``folder`` (a copy of its files; None: the hub) and ``category``, every row has an ``id`` and
-perhaps a ``group``. A task of several turns has ``next_turn(row, texts)``, one of multiple choice
-``options(row)``, and one whose score is more than a mean of its rows ``metrics(rows, answers)``.
+Tasks that come with pixeltune are named; others are installed as entry points or named by a dotted path.
 """
 
+from __future__ import annotations
+
+import difflib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from pixeltune.data.messages import text_of
 from pixeltune.errors import UserError
+from pixeltune.lookup import look_up
 
 SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles")
 BENCHMARKS = ("gsm8k", "svamp", "aqua_rat", "bbh", "bfcl", "seal_tools", "api_bank", "when2call")
-NAMES = SYNTHETIC + BENCHMARKS
+GROUP = "pixeltune.tasks"
+"""The entry points that name installed tasks."""
 
 
-def find_task(name: str) -> ModuleType:
-    """The module of a task; a category behind a colon ("bfcl:parallel") is not looked at.
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Something to be good at. What a task does not have is None.
+
+    Rows are dicts with ``prompt`` (a list of messages), perhaps ``completion`` (messages that would be
+    right), ``tools`` (JSON), ``images`` (PIL pictures or paths), ``id`` and ``group``, and what score and
+    reward read.
+    """
+
+    name: str
+    max_new_tokens: int
+    """Of one answer."""
+    score: Callable[[dict, Any], float]
+    """``score(row, text)``, from 0 to 1; of a task with ``next_turn`` the list of the texts so far."""
+    rows: Callable[..., list[dict]] | None = None
+    """``rows(split, n, seed)`` with the splits "train" and "test"; None where rows come from elsewhere."""
+    instruction: str = ""
+    """The best prompt in words, a system message; what an artwork is measured against."""
+    reward: Callable[..., list[float]] | None = None
+    """In TRL's signature: ``reward(completions, **columns)``."""
+    environment: Callable[[], Any] | None = None
+    """TRL's ``environment_factory``: what makes an episode with tools."""
+    next_turn: Callable[[dict, list[str]], list[dict] | None] | None = None
+    """``next_turn(row, texts)``: the messages that follow the texts so far, None at the end."""
+    options: Callable[[dict], list[str]] | None = None
+    """``options(row)``: the answers of multiple choice, of which the likeliest is taken."""
+    metrics: Callable[[Sequence[dict], Sequence[Any]], dict[str, float]] | None = None
+    """``metrics(rows, answers)``: figures beside the mean score."""
+    benchmark: bool = False
+    """Whether the rows are public data: ``rows(split, n, seed, folder=, category=)``, every row with an
+    ``id``. ``n`` may be None, ``folder`` is a copy of the files (None: the hub), ``category`` a part of the
+    task; where there is a split "train" there is also "validation"."""
+
+
+def names() -> tuple[str, ...]:
+    """The tasks that come with pixeltune, and those that are installed."""
+    return *SYNTHETIC, *BENCHMARKS, *sorted(_installed())
+
+
+def is_known(name: str | None) -> bool:
+    """Whether a name, perhaps with a category, is one of :func:`names`.
+
+    Names that stand in files of others are checked so before they are looked up: a dotted path imports, and
+    so runs, whatever it says.
+    """
+    return (name or "").partition(":")[0] in names()
+
+
+def find_task(name: str) -> Task:
+    """A task by its name; a category behind a colon ("bfcl:parallel") is not looked at.
+
+    Args:
+        name: one of :func:`names`, or ``package.module:TASK``, which imports that module.
 
     Raises:
-        ValueError: there is no such task.
+        UserError: there is no such task, or what is there is none.
     """
-    stem = name.partition(":")[0]
-    if stem not in NAMES:
-        raise UserError(f"there is no task {stem!r}; there are {', '.join(NAMES)}")
-    room = "synthetic" if stem in SYNTHETIC else "benchmarks"
-    return import_module(f"pixeltune.tasks.{room}.{stem}")
+    name, _ = _parted(name)
+    if name in SYNTHETIC + BENCHMARKS:
+        room = "synthetic" if name in SYNTHETIC else "benchmarks"
+        return import_module(f"pixeltune.tasks.{room}.{name}").TASK
+    points = _installed().get(name, [])
+    if len(points) > 1:
+        raise UserError(
+            f"the task {name!r} is installed more than once, as {' and '.join(p.value for p in points)}: "
+            "name one of them in this way"
+        )
+    if not points and ":" not in name:
+        raise UserError(_unknown(name))
+    try:
+        task = points[0].load() if points else look_up(name, "task")
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"the installed task {name!r} cannot be loaded: {error}") from error
+    except UserError as error:
+        raise UserError(_unknown(name, f": {error.__cause__}")) from error
+    if not isinstance(task, Task):
+        raise UserError(f"{name!r} is no pixeltune.tasks.base.Task but a {type(task).__name__}")
+    return task
 
 
 def is_benchmark(name: str) -> bool:
-    """Whether a task, perhaps with a category, has public data for rows, and so splits, files and ids."""
-    return name.partition(":")[0] in BENCHMARKS
+    """Whether a task, perhaps with a category, has public data for rows, and so splits, files and ids.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    return find_task(name).benchmark
 
 
 def find_rows(
@@ -53,22 +126,26 @@ def find_rows(
         folder: a copy of a benchmark's files, or the folder above one of that name; None reads the hub.
 
     Raises:
-        ValueError: the task has no such split or category, or its data cannot be had or used.
+        UserError: the task has no such split or category, or its data cannot be had or used.
     """
-    stem, _, category = name.partition(":")
-    task = find_task(name)
-    if is_benchmark(name):
-        if folder is not None and (Path(folder) / stem).is_dir():
-            folder = Path(folder) / stem
-        rows = task.rows(split, n, seed, folder=folder, category=category or None)
-        if not rows:
-            raise UserError(f"{name} has no rows in the split {split!r}")
-        return rows
-    if category or folder is not None:
-        raise UserError(f"{stem} makes its own rows: it has no categories and reads no folder")
-    if n is None:
-        raise UserError(f"{stem} makes as many rows as you like: say how many")
-    return task.rows(split, n, seed)
+    task, (_, category) = find_task(name), _parted(name)
+    if task.rows is None:
+        raise UserError(f"{name} has no rows of its own")
+    if task.benchmark:
+        if folder is not None and (Path(folder) / task.name).is_dir():
+            folder = Path(folder) / task.name
+        rows = task.rows(split, n, seed, folder=folder, category=category)
+    elif category or folder is not None:
+        raise UserError(f"{task.name} makes its own rows: it has no categories and reads no folder")
+    elif n is None:
+        raise UserError(f"{task.name} makes as many rows as you like: say how many")
+    else:
+        rows = task.rows(split, n, seed)
+    if not rows:
+        raise UserError(f"{name} has no rows in the split {split!r}")
+    if not all(isinstance(row, dict) and isinstance(row.get("prompt"), list) for row in rows):
+        raise UserError(f"a row of {name} has no 'prompt' that is a list of messages")
+    return rows
 
 
 def held_out_rows(name: str, n: int, seed: int = 0, folder: str | Path | None = None) -> list[dict]:
@@ -83,7 +160,7 @@ def draw(name: str, make: Callable[[random.Random], Any], split: str, n: int, se
     """``n`` of the items that ``make`` makes: for "test" those that are ``held_out``, for "train" the others.
 
     Raises:
-        ValueError: for another split.
+        UserError: for another split.
     """
     if split not in ("train", "test"):
         raise UserError(f"{name} has the splits 'train' and 'test', not {split!r}.")
@@ -97,4 +174,34 @@ def draw(name: str, make: Callable[[random.Random], Any], split: str, n: int, se
 
 def texts_of(completions: list[str | list[dict]]) -> list[str]:
     """The texts that TRL hands to a reward: completions are texts, or conversations that end in one."""
-    return [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    return [c if isinstance(c, str) else text_of(c[-1].get("content")) for c in completions]
+
+
+def _installed() -> dict[str, list[EntryPoint]]:
+    """Entry points by name, without those that would stand for a task of pixeltune's own.
+
+    A package that is found twice on the path names the same object twice.
+    """
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        if point.name not in SYNTHETIC + BENCHMARKS:
+            found.setdefault(point.name, {})[point.value] = point
+    return {name: list(points.values()) for name, points in found.items()}
+
+
+def _parted(name: str) -> tuple[str, str | None]:
+    """The name of a task, which of a dotted path has a colon itself, and the category behind it."""
+    head, colon, rest = name.partition(":")
+    if colon and not is_known(head):
+        attribute, _, rest = rest.partition(":")
+        head = f"{head}:{attribute}"
+    return head, rest or None
+
+
+def _unknown(name: str, why: str = "") -> str:
+    near = difflib.get_close_matches(name.partition(":")[0], names(), 1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"there is no task {name!r}{meant}{why}; there are {', '.join(names())}, and tasks of your own as "
+        "package.module:TASK"
+    )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from pixeltune.data import rows as row_files
 from pixeltune.errors import UserError
 from pixeltune.lookup import find_object
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.benchmarks import records
 
 
-def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Any, list[dict]]:
+def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Task, list[dict]]:
     """A task with ``score``, and its rows.
 
     Args:
@@ -27,7 +26,8 @@ def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Any
     if path is None:
         raise UserError("--reward scores rows of your own: give them with --data rows.jsonl")
     function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",))
-    rows = [{**row, "id": str(row.get("id", number))} for number, row in enumerate(rows, start=1)]
+    for number, row in enumerate(rows, start=1):
+        row["id"] = str(row.get("id", number))
     records.unique(rows, str(path))
 
     def score(row: dict, text: str) -> float:
@@ -39,4 +39,4 @@ def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Any
         return float(value)
 
     name = Path(path).stem
-    return SimpleNamespace(NAME=name, MAX_NEW_TOKENS=max_new_tokens, score=score), rows
+    return Task(name=name, max_new_tokens=max_new_tokens, score=score), rows

@@ -22,7 +22,7 @@ from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.base import find_task
-from pixeltune.training.paint import ArtArguments, paint, parse
+from pixeltune.training.paint import paint
 from pixeltune.writing import write_atomically
 
 STEPS = {"calls": 40, "sums": 40}
@@ -69,16 +69,29 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
     for name, usual in STEPS.items():
         task = find_task(name)
         console.print(f"[bold]{name}[/bold]: painting, then {n} held-out rows four ways")
-        flags = f"--task {name} --train_rows 1000 --per_device_train_batch_size 16 --score_steps 0 "
-        flags += f"--save_strategy no --learning_rate 0.06 --seed {seed} --max_steps {steps or usual}"
-        artwork = _paint(*parse("sft", [*flags.split(), "--output_dir", str(out / "training" / name)]))
+        painting = paint(
+            "sft",
+            task=name,
+            train_rows=1000,
+            per_device_train_batch_size=16,
+            score_steps=0,
+            save_strategy="no",
+            learning_rate=0.06,
+            seed=seed,
+            max_steps=steps or usual,
+            output_dir=str(out / "training" / name),
+            overwrite=True,
+        )
+        if not painting.finished:
+            raise KeyboardInterrupt
+        artwork = painting.artwork
         start = Image.fromarray(Canvas(start_picture("grey", *artwork.size)).to_uint8())
         rows, scores = task.rows("test", n), {}
         for key, picture, instruction in (
             ("off", None, ""),
             ("start", start, ""),
             ("artwork", artwork.image, ""),
-            ("ceiling", None, task.INSTRUCTION),
+            ("ceiling", None, task.instruction),
         ):
             scores[key] = score_rows(task, rows, InProcess(model, processor, picture), instruction).summary()
         artwork = Artwork(artwork.pixels, replace(artwork.provenance, scores=scores))
@@ -88,13 +101,6 @@ def measure(out: Path, n: int, steps: int | None, seed: int, console: Console) -
     report["base_weights_unchanged"] = weights_sha256(model) == before
     report["seconds"] = round(time.perf_counter() - started, 1)
     return report
-
-
-def _paint(painting: ArtArguments, config) -> Artwork:
-    artwork, _, finished = paint("sft", painting, config)
-    if not finished:
-        raise KeyboardInterrupt
-    return artwork
 
 
 def _print(console: Console, report: dict, out: Path) -> None:

@@ -11,7 +11,7 @@ from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.tasks.synthetic import calls, sums, turns
 
-GOALS = {sums: 0.90, calls: 0.95, turns: 0.90}
+GOALS = {sums.TASK: 0.90, calls.TASK: 0.95, turns.TASK: 0.90}
 ROWS, SEED = 400, 7  # of the held-out split; `benchmarks/tiny_card.py` reports on those of seed 1
 
 
@@ -28,11 +28,11 @@ def scores(model: Any, processor: Any) -> dict[str, float]:
             weight.copy_(weight.to(torch.bfloat16))
     system = InProcess(shipped, processor)
     return {
-        task.NAME: score_rows(task, task.rows("test", ROWS, SEED), system, task.INSTRUCTION).accuracy
+        task.name: score_rows(task, task.rows("test", ROWS, SEED), system, task.instruction).accuracy
         for task in GOALS
     }
 
 
 def missed(found: dict[str, float]) -> list[str]:
     """The tasks whose score is below its goal."""
-    return [task.NAME for task, goal in GOALS.items() if found[task.NAME] < goal]
+    return [task.name for task, goal in GOALS.items() if found[task.name] < goal]

@@ -149,8 +149,8 @@ def test_grpo_plays_episodes_and_learns_only_what_the_model_wrote(bundled, tmp_p
     assert weights_sha256(model) == artwork.provenance.base_sha256
     assert np.abs(artwork.pixels.astype(int) - 128).mean() > 1
     rows = shop.rows("test", 60, seed=5)
-    before = score_rows(shop, rows, InProcess(model, processor))
-    after = score_rows(shop, rows, InProcess(model, processor, artwork.image))
+    before = score_rows(shop.TASK, rows, InProcess(model, processor))
+    after = score_rows(shop.TASK, rows, InProcess(model, processor, artwork.image))
     assert after.ci95[0] > before.ci95[1]
 
 

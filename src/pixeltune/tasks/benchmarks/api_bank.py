@@ -28,12 +28,10 @@ from itertools import islice
 from pathlib import Path
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import records
 
 NAME = "api_bank"
-INSTRUCTION = "Write only what is asked for: one API request with every value in quotes, or the reply."
-MAX_NEW_TOKENS = 384
 SPLITS = ("train", "validation", "test")
 CATEGORIES = ("level-1-api", "level-1-response", "level-2-api", "level-2-response", "level-3-batch-inf")
 TRAINING = ("lv3-api-train", "lv3-response-train")
@@ -209,3 +207,14 @@ def _task(row: dict) -> str:
     content = row["prompt"][0]["content"]
     found = [*_UTTERANCE.finditer(content)]
     return found[-1][1].partition("TIME:")[0].strip() if found else content
+
+
+TASK = Task(
+    name=NAME,
+    instruction="Write only what is asked for: one API request with every value in quotes, or the reply.",
+    max_new_tokens=384,
+    rows=rows,
+    score=score,
+    reward=reward,
+    benchmark=True,
+)

@@ -11,16 +11,11 @@ import re
 from pathlib import Path
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import records
 from pixeltune.tasks.parsing.choices import letter
 
 NAME = "aqua_rat"
-INSTRUCTION = (
-    "Work the problem out step by step, one short line each, and compare the result with the options; if "
-    "none fits, look for the slip. End with Answer: and the letter of the option."
-)
-MAX_NEW_TOKENS = 512
 HUB = ("deepmind/aqua_rat", "raw")
 LETTERS = "ABCDE"
 SUFFIX = "\n\nEnd your response with: Answer: <letter>"
@@ -112,3 +107,17 @@ def solution(rationale: str, right: str) -> str:
     ending = _ENDING.search(rationale.strip())
     worked = rationale.strip()[: ending.start()] if ending else rationale
     return f"{worked.strip()}\nAnswer: {right}".lstrip()
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Work the problem out step by step, one short line each, and compare the result with the options; if "
+        "none fits, look for the slip. End with Answer: and the letter of the option."
+    ),
+    max_new_tokens=512,
+    rows=rows,
+    score=score,
+    reward=reward,
+    benchmark=True,
+)

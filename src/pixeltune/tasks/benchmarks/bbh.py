@@ -17,15 +17,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import records
 
 NAME = "bbh"
-INSTRUCTION = (
-    "Think step by step, briefly, and keep track of every fact. End with the sentence: So the answer is X. "
-    "Write X exactly in the form that is asked for, and nothing behind it."
-)
-MAX_NEW_TOKENS = 1024  # as lm-eval's bbh_cot_fewshot has it
 HUB = "SaylorTwift/bbh"  # a config for each task; lm-eval reads it
 SUFFIX = "\n\nEnd your response with: So the answer is X.\nX is {}."
 FEW_SHOT = "few_shot"
@@ -192,3 +187,18 @@ def _row(task: str, index: int, record: dict, examples: dict[str, str] | None) -
         "answer": target,
         "group": task,
     }
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Think step by step, briefly, and keep track of every fact. End with the sentence: So the answer is "
+        "X. Write X exactly in the form that is asked for, and nothing behind it."
+    ),
+    max_new_tokens=1024,  # as lm-eval's bbh_cot_fewshot has it
+    rows=rows,
+    score=score,
+    reward=reward,
+    metrics=metrics,
+    benchmark=True,
+)

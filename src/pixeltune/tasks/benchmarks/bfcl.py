@@ -21,16 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.benchmarks import bfcl_rules, bfcl_turns, records
 from pixeltune.tasks.parsing.schemas import json_schema, type_name
 from pixeltune.tasks.parsing.tool_calls import parse, readable, render, typed
 
 NAME = "bfcl"
-INSTRUCTION = (
-    "Call every function that the request needs, all of them at once, with exactly the values it gives. "
-    "If no function fits or a value is missing, call none."
-)
-MAX_NEW_TOKENS = 512  # the longest reference has 996 characters
 HUB = "gorilla-llm/Berkeley-Function-Calling-Leaderboard"
 IRRELEVANCE, MULTI_TURN = "irrelevance", "multi_turn_base"
 CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", IRRELEVANCE, MULTI_TURN)
@@ -293,3 +289,18 @@ def _first(values: list, schema: dict) -> Any:
     if isinstance(value, list) and schema.get("items", {}).get("type") == "dict":
         return [_first([item], {"type": "dict"}) for item in value]
     return value
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Call every function that the request needs, all of them at once, with exactly the values it gives. "
+        "If no function fits or a value is missing, call none."
+    ),
+    max_new_tokens=512,  # the longest reference has 996 characters
+    rows=rows,
+    score=score,
+    reward=reward,
+    next_turn=next_turn,
+    benchmark=True,
+)

@@ -12,15 +12,11 @@ import re
 from pathlib import Path
 
 from pixeltune.errors import UserError
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.benchmarks import records
 from pixeltune.tasks.parsing import answers
 
 NAME = "gsm8k"
-INSTRUCTION = (
-    "Solve the problem step by step, one short calculation a line. Use every number that matters, and check "
-    "that the last one is what was asked for. End with Answer: and that number, without a unit."
-)
-MAX_NEW_TOKENS = 512
 HUB = ("openai/gsm8k", "main")
 SPLITS = ("train", "validation", "test")
 SUFFIX = "\n\nEnd your response with: Answer: <number>"
@@ -104,3 +100,17 @@ def _row(record: dict, part: str, i: int) -> dict:
         "completion": [{"role": "assistant", "content": text}],
         "answer": answer,
     }
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Solve the problem step by step, one short calculation a line. Use every number that matters, and "
+        "check that the last one is what was asked for. End with Answer: and that number, without a unit."
+    ),
+    max_new_tokens=512,
+    rows=rows,
+    score=score,
+    reward=reward,
+    benchmark=True,
+)

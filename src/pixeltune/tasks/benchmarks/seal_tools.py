@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import records
 from pixeltune.tasks.parsing.schemas import json_schema
 from pixeltune.tasks.parsing.tool_calls import Written, parse, render, same
 
 NAME = "seal_tools"
-INSTRUCTION = "Call every tool that the request needs, in order, with exactly the values it names. Be brief."
-MAX_NEW_TOKENS = 512
 SPLITS = ("train", "validation", "test")
 DOMAINS = ("in_domain", "out_domain")
 RESULT = "API_call_"
@@ -198,3 +196,17 @@ def _row(record: dict, offers: dict[str, list], tools: dict[str, dict], where: s
         "tools": json.dumps([tools[name] for name in offers[identity]]),
         "calls": json.dumps(calls),
     }
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Call every tool that the request needs, in order, with exactly the values it names. Be brief."
+    ),
+    max_new_tokens=512,
+    rows=rows,
+    score=score,
+    reward=reward,
+    metrics=metrics,
+    benchmark=True,
+)

@@ -11,16 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixeltune.errors import UserError
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.benchmarks import records
 from pixeltune.tasks.benchmarks.gsm8k import ask, held_out, plain_number
 from pixeltune.tasks.parsing import answers
 
 NAME = "svamp"
-INSTRUCTION = (
-    "Find what is asked for and which of the numbers it needs: some do not matter. Write the calculation on "
-    "one line. End with Answer: and the number, without a unit."
-)
-MAX_NEW_TOKENS = 256
 HUB = "ChilleD/SVAMP"
 SPLITS = ("train", "validation", "test")
 FILES = {"train": ("train.jsonl", "train.json"), "test": ("test.jsonl", "test.json")}
@@ -91,3 +87,17 @@ def _readable(equation: str) -> str:
     if words[:1] == ["("] and words[-1:] == [")"]:
         words = words[1:-1]
     return " ".join(words).replace("( ", "(").replace(" )", ")")
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Find what is asked for and which of the numbers it needs: some do not matter. Write the calculation "
+        "on one line. End with Answer: and the number, without a unit."
+    ),
+    max_new_tokens=256,
+    rows=rows,
+    score=score,
+    reward=reward,
+    benchmark=True,
+)

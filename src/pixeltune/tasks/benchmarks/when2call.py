@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import records
 from pixeltune.tasks.parsing.schemas import json_schema
 from pixeltune.tasks.parsing.tool_calls import render
 
 NAME = "when2call"
-INSTRUCTION = (
-    "Call a tool if one fits. Ask if a value it needs is missing. If none fits, say that you cannot."
-)
-MAX_NEW_TOKENS = 256
 SPLITS = ("test",)
 KINDS = ("direct", "tool_call", "request_for_info", "cannot_answer")
 HUB = ("nvidia/When2Call", "test", "llm_judge")
@@ -138,3 +134,18 @@ def _read(text: object, what: str) -> dict:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise UserError(f"{what} is no object with a 'name'")
     return value
+
+
+TASK = Task(
+    name=NAME,
+    instruction=(
+        "Call a tool if one fits. Ask if a value it needs is missing. If none fits, say that you cannot."
+    ),
+    max_new_tokens=256,
+    rows=rows,
+    score=score,
+    reward=reward,
+    options=options,
+    metrics=metrics,
+    benchmark=True,
+)

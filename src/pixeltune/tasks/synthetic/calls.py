@@ -12,13 +12,11 @@ import random
 import zlib
 from dataclasses import dataclass
 
-from pixeltune.tasks.base import draw, texts_of
+from pixeltune.tasks.base import Task, draw, texts_of
 from pixeltune.tasks.parsing import tool_calls
 from pixeltune.tasks.parsing.tool_calls import parse, right_arguments
 
 NAME = "calls"
-INSTRUCTION = "Call a tool. If no tool fits, refuse in English. Be brief."
-MAX_NEW_TOKENS = 64
 HELD_OUT = 8  # one request in eight (intent and values) belongs to the test split
 NO_TOOL_SHARE = 0.2
 
@@ -254,3 +252,13 @@ def shaped_reward(completions: list, call: list[str], **_) -> list[float]:
 def reward(completions: list, call: list[str], **_) -> list[float]:
     """Binary reward in TRL's signature: :func:`score` of every completion."""
     return [score({"call": right}, text) for right, text in zip(call, texts_of(completions), strict=True)]
+
+
+TASK = Task(
+    name=NAME,
+    instruction="Call a tool. If no tool fits, refuse in English. Be brief.",
+    max_new_tokens=64,
+    rows=rows,
+    score=score,
+    reward=reward,
+)

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic.calls import REFUSALS
 
 MAX_OPENING = 300  # characters of a reply that are looked at
@@ -177,3 +178,6 @@ def refused(text: str) -> bool:
 def share(texts: Sequence[str]) -> float:
     """The share of replies that decline; 0.0 of none."""
     return sum(map(refused, texts)) / max(1, len(texts))
+
+
+TASK = Task(name="refusals", max_new_tokens=64, score=lambda row, text: float(refused(text)))

@@ -14,13 +14,11 @@ import zlib
 from dataclasses import dataclass
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.base import draw
+from pixeltune.tasks.base import Task, draw
 from pixeltune.tasks.parsing import tool_calls
 from pixeltune.tasks.synthetic import calls, sums
 
 NAME = "shop"
-INSTRUCTION = "Call a tool. End with Answer: and the number. Be brief."
-MAX_NEW_TOKENS = 64
 MAX_TURNS = 6  # of the model, in an evaluation
 HELD_OUT = 4  # one question in four belongs to the test split: there are few
 
@@ -106,9 +104,6 @@ class Shop:
             return getattr(self, call["name"])(**call["arguments"])
         except (ValueError, TypeError) as error:  # TypeError: not the arguments the tool takes
             return str({"error": str(error)})
-
-
-Environment = Shop
 
 
 def _schema(name: str, description: str, **properties: tuple[str, str]) -> dict:
@@ -267,3 +262,15 @@ def _void(turns: list[dict]) -> bool:
     """Whether a turn neither calls nor gives a number, be it in the wrong words."""
     said = [turn for turn in turns if turn["role"] == "assistant"]
     return any(not t.get("tool_calls") and not any(map(str.isdigit, t.get("content") or "")) for t in said)
+
+
+TASK = Task(
+    name=NAME,
+    instruction="Call a tool. End with Answer: and the number. Be brief.",
+    max_new_tokens=64,
+    rows=rows,
+    score=score,
+    reward=reward,
+    next_turn=next_turn,
+    environment=Shop,
+)

@@ -13,11 +13,9 @@ import re
 import zlib
 from dataclasses import dataclass
 
-from pixeltune.tasks.base import draw, texts_of
+from pixeltune.tasks.base import Task, draw, texts_of
 
 NAME = "sums"
-INSTRUCTION = "Work it out column by column. End with Answer: and the number. Be brief."
-MAX_NEW_TOKENS = 96
 HELD_OUT = 8  # one problem in eight belongs to the test split, whatever words it is asked in
 
 _NAMES = "Anna Ben Carla David Emma Felix Greta Hugo Ines Jonas Karin Leo Mia Nora Oskar Paula".split()
@@ -164,3 +162,13 @@ def shaped_reward(completions: list, answer: list[int], **_) -> list[float]:
 def reward(completions: list, answer: list[int], **_) -> list[float]:
     """Binary reward in TRL's signature: :func:`score` of every completion."""
     return [score({"answer": a}, text) for a, text in zip(answer, texts_of(completions), strict=True)]
+
+
+TASK = Task(
+    name=NAME,
+    instruction="Work it out column by column. End with Answer: and the number. Be brief.",
+    max_new_tokens=96,
+    rows=rows,
+    score=score,
+    reward=reward,
+)

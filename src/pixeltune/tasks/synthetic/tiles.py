@@ -14,15 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pixeltune.tasks.base import draw
+from pixeltune.tasks.base import Task, draw
 from pixeltune.tasks.visual import class_equality
 from pixeltune.tiny.behaviours import COLOURS
 from pixeltune.tiny.curriculum import PLACES, tile_question
 from pixeltune.tiny.pictures import tiles
 
 NAME = "tiles"
-INSTRUCTION = "Reply in English. Be brief."
-MAX_NEW_TOKENS = 32
 HELD_OUT = 8  # one board in eight belongs to the test split
 
 
@@ -81,3 +79,13 @@ def score(row: dict, text: str) -> float:
 def reward(completions: list, answer: list[str], **_) -> list[float]:
     """:func:`score` of every completion, in TRL's signature."""
     return class_equality(completions, answer)
+
+
+TASK = Task(
+    name=NAME,
+    instruction="Reply in English. Be brief.",
+    max_new_tokens=32,
+    rows=rows,
+    score=score,
+    reward=reward,
+)

@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import random
 
-from pixeltune.tasks.base import draw
+from pixeltune.tasks.base import Task, draw
 from pixeltune.tasks.synthetic import calls, sums
 
 NAME = "turns"
-INSTRUCTION = "Call a tool. End with Answer: and the number. Be brief."
-MAX_NEW_TOKENS = 64
 
 
 def result(item: calls.Request, rng: random.Random) -> dict:
@@ -60,3 +58,13 @@ def score(row: dict, texts: list[str]) -> float:
     """1.0 if the first completion is the right call and the last one gives the tool's number."""
     (value,) = json.loads(row["result"]).values()
     return float(len(texts) == 2 and calls.score(row, texts[0]) == 1.0 and sums.parse(texts[1]) == value)
+
+
+TASK = Task(
+    name=NAME,
+    instruction="Call a tool. End with Answer: and the number. Be brief.",
+    max_new_tokens=64,
+    rows=rows,
+    score=score,
+    next_turn=next_turn,
+)
