@@ -24,9 +24,9 @@ lint: .venv/.stamp
 tiny: .venv/.stamp
 	.venv/bin/python -m pixeltune.tiny.recipe
 
-# One script per published number.
+# One script per published number (benchmarks/README.md): all that this machine can run, or a glance with QUICK=1.
 bench: .venv/.stamp
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; .venv/bin/python $$script; done
+	.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick)
 
 clean:
 	rm -rf .venv .venv-vllm

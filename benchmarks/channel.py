@@ -24,7 +24,7 @@ from pixeltune.writing import write_atomically
 OUT = Path(__file__).parent / "results" / "channel.json"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--revision")
     parser.add_argument("--image_tokens", type=int, default=64)
     parser.add_argument("--untrained", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     processor = load_processor(arguments.model, arguments.revision)
     models = {public_name(arguments.model): load_model(arguments.model, arguments.revision)}
     if arguments.untrained:

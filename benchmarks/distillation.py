@@ -68,13 +68,13 @@ def distill(run: str, name: str, seed: int, n: int) -> dict:
     return result
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--tasks", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--rows", type=int, default=200)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     both = [(run, name) for run in RUNS for name in STEPS]
     jobs = {
         f"{run} {name} {seed}": partial(distill, run, name, seed, arguments.rows)

@@ -22,11 +22,11 @@ from pixeltune.writing import write_atomically
 HERE = Path(__file__).parent
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
     parser.add_argument("--rows", type=int, default=400)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     report = {"made_by": "python benchmarks/first_artwork.py", "machine": machine(), "seeds": {}}
     for number, seed in enumerate(arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:

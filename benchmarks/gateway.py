@@ -326,12 +326,12 @@ def watched(process: subprocess.Popen, every: float, *load: object) -> list[floa
     return memory
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="of every side (default 3)")
     parser.add_argument("--seconds", type=int, default=8, help="per side and round (default 8)")
     parser.add_argument("--soak", type=int, default=0, help="seconds of steady load (default none)")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if missing := [name for name in ("nginx", "wrk", "taskset") if shutil.which(name) is None]:
         sys.exit(f"{', '.join(missing)} not found: apt install nginx-light wrk util-linux")
     os.sched_setaffinity(0, {OTHER_CORE})

@@ -43,12 +43,12 @@ SMOKE = {(family, "smoke"): (64, 4, 2, 1, 96) for family in ("qwen3_vl", "qwen3_
 CELLS = {"sft": [(32, 128, 128, 64)], "grpo": [(32, 256, 128, 64)]}  # as in steps.py
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--smoke", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if not (arguments.smoke or torch.cuda.is_available()):
         print("no GPU here, nothing measured; --smoke tries the script on the CPU")
         return

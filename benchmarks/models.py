@@ -32,7 +32,7 @@ from peft import get_peft_model
 import families
 from benchmarks.common.machine import machine
 from pixeltune.adapter import ArtConfig
-from pixeltune.model.families import REFUSED, TOWERS
+from pixeltune.model.families import FAMILIES, REFUSED
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.model.shared_prefix.prefix import SharedPrefix
 from pixeltune.writing import write_atomically
@@ -48,27 +48,8 @@ STEPS = 10
 GAPS = "gap_to_untouched_model", "generation_gap"
 ONE_TOKEN = {"max_new_tokens": 1, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
 
-NAMES = {
-    "qwen2_vl": "Qwen2-VL",
-    "qwen2_5_vl": "Qwen2.5-VL",
-    "qwen3_vl": "Qwen3-VL",
-    "qwen3_vl_moe": "Qwen3-VL MoE",
-    "qwen3_5": "Qwen3.5",
-    "qwen3_5_moe": "Qwen3.5 MoE",
-    "glm4v": "GLM-4.1V",
-    "glm4v_moe": "GLM-4.5V",
-    "glm46v": "GLM-4.6V",
-    "gemma3": "Gemma 3",
-    "gemma4": "Gemma 4",
-    "internvl": "InternVL",
-    "mistral3": "Mistral 3 (Pixtral's processor)",
-    "idefics3": "Idefics3",
-    "smolvlm": "SmolVLM",
-    "llava_onevision": "LLaVA-OneVision",
-    "minicpmv4_6": "MiniCPM-V 4.6",
-    "paligemma": "PaliGemma",
-    "llama4": "Llama 4",
-}
+NAMES = {kind: family.title for kind, family in FAMILIES.items()}
+NAMES |= {"paligemma": "PaliGemma", "llama4": "Llama 4"}
 
 EXPERTS = "`router_aux_loss_coef=0.0` in a TRL config of your own; `pixeltune` sets it"
 SPLIT = '`size={{"longest_edge": {}}}` in the image processor, also of the engine; refused without'
@@ -86,7 +67,7 @@ SWITCHES = {
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", nargs="+", choices=list(TOWERS), default=list(TOWERS))
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--table", action="store_true", help="only write the table of what is there")
     arguments = parser.parse_args(argv)
     warnings.simplefilter("ignore")
@@ -192,7 +173,7 @@ def table(found: dict) -> str:
     rest = (len(columns) - 3) * " |"
     lines = ["| " + " | ".join(columns) + " |", "|" + len(columns) * "---|"]
     lines += [_line(family, found[family]) for family in NAMES if family in found]
-    missing = [family for family in TOWERS if family not in found]
+    missing = [family for family in FAMILIES if family not in found]
     lines += [f"| {NAMES[family]} | `{family}` | not run |{rest}" for family in missing]
     lines += [f"| {NAMES[family]} | `{family}` | refused, see below |{rest}" for family in REFUSED]
     return "\n".join(lines) + "\n"

@@ -28,11 +28,11 @@ from pixeltune.writing import write_atomically
 OUT = Path(__file__).parent / "results" / "new_behaviour.json"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rows", type=int, default=200)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     task = Task(name="boxed", score=score, max_new_tokens=sums.TASK.max_new_tokens)
     model, processor = load_model("tiny"), load_processor("tiny")
     rows = boxed("test", arguments.rows)

@@ -44,13 +44,13 @@ FLAGS = {
 }
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--verbs", nargs="+", choices=FLAGS, default=list(FLAGS))
     parser.add_argument("--tasks", nargs="+", default=["calls", "sums"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[42])
     parser.add_argument("--rows", type=int, default=200)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     jobs = {
         f"{verb} {name} {seed}": partial(measure, verb, name, seed, arguments.rows)
         for name in arguments.tasks

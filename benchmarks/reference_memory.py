@@ -34,11 +34,11 @@ FLAGS = (
 SEED = 42
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--side", nargs=3, metavar=("METHOD", "BETA", "MODEL"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.side:
         train(*arguments.side)
         print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}")  # KiB on Linux

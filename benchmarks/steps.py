@@ -57,7 +57,7 @@ GRIDS = {
 HEAD, TAIL = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=("tiny", "random"), default="tiny")
     parser.add_argument("--verb", choices=("sft", "grpo"), default="sft")
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="also measure the peak memory of every cell")
     parser.add_argument("--cells", type=int, help="only the first of the grid")
     parser.add_argument("--peak", nargs=3, metavar=("MODEL", "SIDE", "CELL"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
         name, side, cell = arguments.peak

@@ -85,13 +85,13 @@ def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
     return proportion(right, len(shown))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--model", default="tiny", help="a folder with other weights than the bundled ones")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of the rows")
     parser.add_argument("--out", type=Path, default=OUT)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     started = time.perf_counter()
     model, processor = load_model(arguments.model), load_processor(arguments.model)
     skills = {}

@@ -121,12 +121,12 @@ def write_table(report: dict) -> None:
     write_atomically(DOCS, f"{head}{BEGIN}\n{table(report)}\n{END}{rest.partition(END)[2]}")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="rerun these, keep the others")
     parser.add_argument("--table", action="store_true", help="only write the table again")
     parser.add_argument("--limit", type=float, default=600, help="seconds for one trainer")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     report = json.loads(OUT.read_text()) if OUT.exists() else {"trainers": {}}
     if not arguments.table:
         names = sorted(find_trainers(), key=lambda name: ("." in name, name))
