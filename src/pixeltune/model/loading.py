@@ -15,9 +15,9 @@ from transformers import (
     BitsAndBytesConfig,
 )
 
-from pixeltune import tiny
 from pixeltune.errors import UserError
 
+TINY = Path(__file__).parents[1] / "tiny" / "weights"  # what the name "tiny" means
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -128,7 +128,7 @@ def context_length(name: str, revision: str | None = None) -> int | None:
 
 def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
     try:
-        return auto.from_pretrained(str(tiny.PATH) if name == "tiny" else name, revision=revision, **options)
+        return auto.from_pretrained(str(TINY) if name == "tiny" else name, revision=revision, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
 
