@@ -13,7 +13,8 @@ from PIL import Image
 
 import families
 from pixeltune.adapter import ArtConfig
-from pixeltune.model.shared_prefix.prefix import EXACT, SharedPrefix
+from pixeltune.model.families import FAMILIES
+from pixeltune.model.shared_prefix.prefix import SharedPrefix
 from pixeltune.model.shared_prefix.tree import grow
 from test_model import layer_of, paint, served_rows, text_rows
 from test_prefix import BATCHES, painted, relative, rows, run, tree
@@ -101,11 +102,11 @@ def test_the_shared_prefix_is_exact_or_is_not_used(family, checkpoint, monkeypat
         batches = (BATCHES["groups"][:2],)
     if family in PLAIN:
         batch = rows(model, processor, batches[0], "both")
-        assert name not in EXACT
+        assert name not in FAMILIES[family].exact
         assert tree(model, batch, use_cache=False) is None
         assert name in said[0]
         return
-    assert name in EXACT
+    assert name in FAMILIES[family].exact
     monkeypatch.setattr(
         "pixeltune.model.shared_prefix.prefix.grow", lambda *a, **k: trees.append(grow(*a, **k)) or trees[-1]
     )

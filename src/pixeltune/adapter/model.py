@@ -19,7 +19,14 @@ from pixeltune.adapter.processors import Processors
 from pixeltune.adapter.rows import arrange, pictures_per_row
 from pixeltune.errors import UserError
 from pixeltune.model.compat.transformers_insides import commit_of
-from pixeltune.model.families import encode_pictures, rearrange, text_model, token_types, vision_tower
+from pixeltune.model.families import (
+    encode_pictures,
+    family_of,
+    rearrange,
+    text_model,
+    token_types,
+    vision_tower,
+)
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.model.shared_prefix.prefix import SharedPrefix, weights_now
 
@@ -109,7 +116,7 @@ class ArtModel(BaseTuner):
         layer.update_layer(adapter_name, peft_config)  # first, so that a refused one leaves the model alone
         self._replace_module(parent, target_name, layer, target)
         self._hook = parent.register_forward_pre_hook(self._supply, with_kwargs=True)
-        self._prefix = SharedPrefix(text_model(parent))
+        self._prefix = SharedPrefix(text_model(parent), family_of(parent).exact)
         # PeftModel.generate calls the base model's generate, not the tuner's, so it has to sit there.
         self.model.generate = self.generate
 

@@ -1,4 +1,4 @@
-"""The model side of the families: where their vision tower and text model are, what their backbone takes.
+"""The families of models that can be painted for: one record each, and what differs between their backbones.
 
 How their processors see a picture is in `pixeltune.model.preprocessing`.
 """
@@ -6,37 +6,79 @@ How their processors see a picture is in `pixeltune.model.preprocessing`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from pixeltune.errors import UserError
+from pixeltune.model import sizes
+from pixeltune.model.sizes import Sizes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, ProcessorMixin
 
-TOWERS = {
-    "qwen2_5_vl": "visual",
-    "qwen3_vl": "visual",
-    "qwen3_5": "visual",
-    "qwen2_vl": "visual",
-    "qwen3_vl_moe": "visual",
-    "qwen3_5_moe": "visual",
-    "glm4v": "visual",
-    "glm4v_moe": "visual",
-    "glm46v": "visual",
-    "gemma3": "vision_tower",
-    "gemma4": "vision_tower",
-    "internvl": "vision_tower",
-    "mistral3": "vision_tower",
-    "llava_onevision": "vision_tower",
-    "idefics3": "vision_model",
-    "smolvlm": "vision_model",
-    "minicpmv4_6": "vision_tower",
+
+@dataclass(frozen=True)
+class Family:
+    """One family of models.
+
+    Attributes:
+        title: its name for people.
+        tower: name of the vision tower in the backbone.
+        image_processor: class of its stock image processor.
+        sizes: which sizes of pictures such a processor may leave as they are (`pixeltune.model.sizes`).
+        exact: classes of its text model for which `tests/adapter` compares the shared prefix with the plain
+            pass, in float64; with others, and in families that attend in both directions within a picture,
+            the plain pass is taken.
+        text: name of the text model in the backbone.
+    """
+
+    title: str
+    tower: str
+    image_processor: str
+    sizes: Callable[[ProcessorMixin], Sizes]
+    exact: tuple[str, ...] = ()
+    text: str = "language_model"
+
+
+_QWEN = "visual", "Qwen2VLImageProcessor", sizes.area
+_GLM4V = "visual", "Glm4vImageProcessor", sizes.area
+_IDEFICS = {"exact": ("LlamaModel",), "text": "text_model"}
+
+FAMILIES = {
+    "qwen2_5_vl": Family("Qwen2.5-VL", *_QWEN, exact=("Qwen2_5_VLTextModel",)),
+    "qwen3_vl": Family("Qwen3-VL", *_QWEN, exact=("Qwen3VLTextModel",)),
+    "qwen3_5": Family("Qwen3.5", *_QWEN, exact=("Qwen3_5TextModel",)),
+    "qwen2_vl": Family("Qwen2-VL", *_QWEN, exact=("Qwen2VLTextModel",)),
+    "qwen3_vl_moe": Family("Qwen3-VL MoE", *_QWEN, exact=("Qwen3VLMoeTextModel",)),
+    "qwen3_5_moe": Family("Qwen3.5 MoE", *_QWEN, exact=("Qwen3_5MoeTextModel",)),
+    "glm4v": Family("GLM-4.1V", *_GLM4V, exact=("Glm4vTextModel",)),
+    "glm4v_moe": Family("GLM-4.5V", *_GLM4V, exact=("Glm4vMoeTextModel",)),
+    "glm46v": Family("GLM-4.6V", "visual", "Glm46VImageProcessor", sizes.area, exact=("Glm4vTextModel",)),
+    "gemma3": Family("Gemma 3", "vision_tower", "Gemma3ImageProcessor", sizes.square),
+    "gemma4": Family("Gemma 4", "vision_tower", "Gemma4ImageProcessor", sizes.budget),
+    "internvl": Family("InternVL", "vision_tower", "GotOcr2ImageProcessor", sizes.square, ("Qwen2Model",)),
+    "mistral3": Family(
+        "Mistral 3 (Pixtral's processor)",
+        "vision_tower",
+        "PixtralImageProcessor",
+        sizes.edge,
+        ("MistralModel",),
+    ),
+    "llava_onevision": Family(
+        "LLaVA-OneVision", "vision_tower", "LlavaOnevisionImageProcessor", sizes.square, ("Qwen2Model",)
+    ),
+    "idefics3": Family("Idefics3", "vision_model", "Idefics3ImageProcessor", sizes.split, **_IDEFICS),
+    "smolvlm": Family("SmolVLM", "vision_model", "SmolVLMImageProcessor", sizes.split, **_IDEFICS),
+    "minicpmv4_6": Family(
+        "MiniCPM-V 4.6", "vision_tower", "MiniCPMV4_6ImageProcessor", sizes.sliced, ("Qwen3_5TextModel",)
+    ),
 }
-"""Supported model types, each with the name of its vision tower inside the backbone."""
+"""Supported families by `model_type`. A new one is an entry here, a tiny model in `tests/families.py` and a
+row in `tests/model/test_preprocessing.py`."""
 
 REFUSED = {
     "paligemma": "its prompt is attended in both directions and its answer is not, and a row of training "
@@ -47,26 +89,50 @@ REFUSED = {
 """Model types that were tried and do not work, each with the reason."""
 
 
+def family_of(model: nn.Module) -> Family:
+    """The family of a model, or of its backbone.
+
+    Raises:
+        ValueError: it is not supported.
+    """
+    kind = getattr(getattr(model, "config", None), "model_type", None)
+    if kind not in FAMILIES:
+        why = f": {REFUSED[kind]}" if kind in REFUSED else ""
+        raise UserError(
+            f"cannot paint for a model of type {kind!r} ({type(model).__name__}){why}; supported: "
+            f"{', '.join(FAMILIES)}, loaded with AutoModelForImageTextToText"
+        )
+    return FAMILIES[kind]
+
+
 def vision_tower(model: PreTrainedModel) -> tuple[nn.Module, str]:
     """The backbone of `model` and the name of its vision tower in the backbone.
 
     Raises:
-        ValueError: the model is of an unsupported family.
+        ValueError: the model is of an unsupported family, or was loaded without its vision tower.
     """
-    kind = getattr(getattr(model, "config", None), "model_type", None)
-    backbone = getattr(model, "base_model", None)
-    if kind not in TOWERS or not hasattr(backbone, TOWERS[kind]):
-        why = f": {REFUSED[kind]}" if kind in REFUSED else ""
+    family, backbone = family_of(model), getattr(model, "base_model", None)
+    if not hasattr(backbone, family.tower):
         raise UserError(
-            f"cannot paint for a model of type {kind!r} ({type(model).__name__}){why}; supported: "
-            f"{', '.join(TOWERS)}, loaded with AutoModelForImageTextToText"
+            f"{type(model).__name__} has no vision tower: load it with AutoModelForImageTextToText"
         )
-    return backbone, TOWERS[kind]
+    return backbone, family.tower
 
 
 def text_model(backbone: nn.Module) -> nn.Module:
     """The language model in a backbone, without its head."""
-    return backbone.text_model if hasattr(backbone, "text_model") else backbone.language_model
+    return getattr(backbone, family_of(backbone).text)
+
+
+def sizes_of(processor: ProcessorMixin) -> Sizes | None:
+    """The sizes of a processor; None if it is of no supported family.
+
+    Families with the same image processor have the same sizes.
+    """
+    kind = type(getattr(processor, "image_processor", None)).__name__
+    found = (family for family in FAMILIES.values() if family.image_processor == kind)
+    family = next(found, None)
+    return None if family is None else family.sizes(processor)
 
 
 def encode_pictures(backbone: nn.Module, **seen: Tensor) -> Any:

@@ -1,6 +1,6 @@
 """How a model sees a picture: through its own, unmodified processor, with a gradient.
 
-What differs between processors is in this file; what differs between models is in `pixeltune.model.families`.
+What differs between families of models is in `pixeltune.model.families`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from transformers import ProcessorMixin
 
 from pixeltune.data.placement import place
 from pixeltune.errors import UserError
-from pixeltune.model.families import REFUSED, TOWERS
-from pixeltune.model.sizes import sizes_of
+from pixeltune.model.families import FAMILIES, REFUSED, sizes_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Preprocessor:
             why = f": {REFUSED[family]}" if family in REFUSED else ""
             raise UserError(
                 f"cannot train a picture for {type(processor).__name__} with {type(images).__name__}{why}; "
-                f"supported model types: {', '.join(TOWERS)}"
+                f"supported model types: {', '.join(FAMILIES)}"
             )
         self.processor = processor
         self.images = images

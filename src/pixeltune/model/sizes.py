@@ -1,7 +1,8 @@
-"""Which sizes of pictures a processor may leave as they are, family by family.
+"""Which sizes of pictures a processor may leave as they are, kind by kind.
 
 Only candidates: whether a processor really leaves a picture alone is found out by showing it one
-(`pixeltune.model.preprocessing.Preprocessor.is_identity`).
+(`pixeltune.model.preprocessing.Preprocessor.is_identity`). Which family has which kind of processor is
+said in `pixeltune.model.families`.
 """
 
 from __future__ import annotations
@@ -62,13 +63,7 @@ class Sizes:
         return self.keeps(height, width)
 
 
-def sizes_of(processor: ProcessorMixin) -> Sizes | None:
-    """The sizes of a processor; None if its image processor is not supported."""
-    make = _FAMILIES.get(type(getattr(processor, "image_processor", None)).__name__)
-    return None if make is None else make(processor)
-
-
-def _area(processor: ProcessorMixin) -> Sizes:
+def area(processor: ProcessorMixin) -> Sizes:
     """Qwen and GLM: sides are rounded, the area is kept within limits."""
     images = processor.image_processor
     patch, merge = images.patch_size, images.merge_size
@@ -85,7 +80,7 @@ def _area(processor: ProcessorMixin) -> Sizes:
     )
 
 
-def _edge(processor: ProcessorMixin) -> Sizes:
+def edge(processor: ProcessorMixin) -> Sizes:
     """Pixtral (Mistral 3): sides are rounded up, the longer one is limited."""
     longest = processor.image_processor.size["longest_edge"]
     return Sizes(
@@ -99,7 +94,7 @@ def _edge(processor: ProcessorMixin) -> Sizes:
     )
 
 
-def _budget(processor: ProcessorMixin) -> Sizes:
+def budget(processor: ProcessorMixin) -> Sizes:
     """Gemma 4: every picture is enlarged or reduced to as many patches as the budget holds."""
     from transformers.models.gemma4.image_processing_gemma4 import get_aspect_ratio_preserving_size
 
@@ -116,7 +111,7 @@ def _budget(processor: ProcessorMixin) -> Sizes:
     )
 
 
-def _sliced(processor: ProcessorMixin) -> Sizes:
+def sliced(processor: ProcessorMixin) -> Sizes:
     """MiniCPM-V: every picture is brought to the area of one slice; a larger one is also cut into slices."""
     images = processor.image_processor
     patch, side = images.patch_size, images.scale_resolution
@@ -139,14 +134,14 @@ def _sliced(processor: ProcessorMixin) -> Sizes:
     )
 
 
-def _square(processor: ProcessorMixin) -> Sizes:
+def square(processor: ProcessorMixin) -> Sizes:
     """Gemma 3, InternVL, LLaVA-OneVision: every picture becomes this size, perhaps after having been cut."""
     size = processor.image_processor.size
     height, width = size["height"], size["width"]
     return Sizes(only=(height, width), constants={"size": [height, width], **_switches(processor)})
 
 
-def _split(processor: ProcessorMixin) -> Sizes:
+def split(processor: ProcessorMixin) -> Sizes:
     """Idefics3, SmolVLM: the longer side becomes `longest_edge`, then the picture is cut into squares."""
     images = processor.image_processor
     side, longest = images.max_image_size["longest_edge"], images.size["longest_edge"]
@@ -170,18 +165,3 @@ def _switches(processor: ProcessorMixin) -> dict[str, Any]:
     )
     images = processor.image_processor
     return {name: getattr(images, name) for name in names if getattr(images, name, None) is not None}
-
-
-_FAMILIES: dict[str, Callable[[ProcessorMixin], Sizes]] = {
-    "Qwen2VLImageProcessor": _area,
-    "Glm4vImageProcessor": _area,
-    "Glm46VImageProcessor": _area,
-    "PixtralImageProcessor": _edge,
-    "Gemma4ImageProcessor": _budget,
-    "MiniCPMV4_6ImageProcessor": _sliced,
-    "Gemma3ImageProcessor": _square,
-    "GotOcr2ImageProcessor": _square,
-    "LlavaOnevisionImageProcessor": _square,
-    "Idefics3ImageProcessor": _split,
-    "SmolVLMImageProcessor": _split,
-}

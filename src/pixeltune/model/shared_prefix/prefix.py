@@ -8,7 +8,7 @@ step to step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,21 +26,6 @@ logger = logging.get_logger(__name__)
 
 LAYERS = {"full_attention", "linear_attention"}
 """Kinds of text layers whose states can be forked."""
-
-EXACT = {
-    "Qwen2_5_VLTextModel",
-    "Qwen3VLTextModel",
-    "Qwen3_5TextModel",
-    "Qwen2VLTextModel",
-    "Qwen3VLMoeTextModel",
-    "Qwen3_5MoeTextModel",
-    "Glm4vTextModel",
-    "Glm4vMoeTextModel",
-    "Qwen2Model",
-    "MistralModel",
-    "LlamaModel",
-}
-"""Text models for which `tests/adapter` compares the tree with the plain pass, in float64."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +64,16 @@ class _Batch:
 class SharedPrefix:
     """Runs a language model over a tree instead of a batch, and keeps what will not change."""
 
-    def __init__(self, language_model: nn.Module) -> None:
+    def __init__(self, language_model: nn.Module, exact: Collection[str]) -> None:
         """
         Args:
             language_model: the text model in the backbone, which takes `inputs_embeds`, `position_ids`,
                 `attention_mask` and `past_key_values`. Its `forward` is wrapped until `remove` is called; a
                 call without `shared_prefix` stays as it is.
+            exact: classes of language models for which the tree has been shown to be the same computation
+                (`pixeltune.model.families.Family.exact`); others are passed over plainly.
         """
-        self.language_model = language_model
+        self.language_model, self.exact = language_model, exact
         self.own = language_model.__dict__.get("forward")  # accelerate's, on a model over several devices
         self.plain = language_model.forward
         self.kept: dict[int, tuple[Hashable, Tensor, Cache]] = {}  # by depth: what it depends on, its states
@@ -143,7 +130,7 @@ class SharedPrefix:
     def _unfit(self, kwargs: dict[str, Any]) -> str | None:
         """Why this model, as it is now and as it is called, cannot share a prefix."""
         model = self.language_model
-        if type(model).__name__ not in EXACT:
+        if type(model).__name__ not in self.exact:
             return f"with {type(model).__name__} it has not been shown to be the same computation"
         window = getattr(model.config, "sliding_window", None)
         if window and getattr(model.config, "layer_types", None) is None:
