@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 from gateways import make_artwork
 from pixeltune.artwork.artwork import ArtworkError
 from pixeltune.engines.client import ArtworkClient, with_artwork
+from pixeltune.errors import UserError
 from stub_engine import StubEngine
 
 USER = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How many?"}]
@@ -106,3 +107,83 @@ def test_what_cannot_work_is_an_error(engine, tmp_path):
         with_artwork(plain, make_artwork(0)).chat.completions.create(
             model="base", messages=[{"role": "system", "content": "x"}]
         )
+
+
+QUOTE = [{"role": "user", "content": "What does <|image_pad|> mean?"}]
+CALL = {"type": "function_call_output", "call_id": "1", "output": "4"}
+PROBLEMS = {
+    "quote": (lambda c: c.chat.completions.create(model="base", messages=QUOTE), r"<\|image_pad\|>"),
+    "stream": (lambda c: c.chat.completions.create(model="base", messages=QUOTE, stream=True), "image_pad"),
+    "parse": (lambda c: c.chat.completions.parse(model="base", messages=QUOTE), "image_pad"),
+    "raw": (lambda c: c.chat.completions.with_raw_response.create(model="base", messages=QUOTE), "image_pad"),
+    "options": (
+        lambda c: c.with_options(max_retries=3, base_url=f"{c.base_url}").chat.completions.create(
+            model="base", messages=QUOTE
+        ),
+        "image_pad",
+    ),
+    "instructions": (
+        lambda c: c.responses.create(model="base", input="x", instructions="no <|image_pad|>"),
+        "`instructions`",
+    ),
+    "previous": (
+        lambda c: c.responses.create(model="base", input="And now?", previous_response_id="resp_1"),
+        "previous_response_id",
+    ),
+    "conversation": (
+        lambda c: c.responses.create(model="base", input="And now?", conversation="conv_1"),
+        "conversation",
+    ),
+    "output alone": (lambda c: c.responses.create(model="base", input=[CALL]), "no user message"),
+    "output of a kept call": (
+        lambda c: c.responses.create(model="base", input=[CALL], previous_response_id="resp_1"),
+        "previous_response_id",
+    ),
+    "prompt alone": (lambda c: c.responses.create(model="base", prompt={"id": "pmpt_1"}), "prompt"),
+    "nothing": (lambda c: c.responses.create(model="base"), "`input`"),
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("kind", [openai.OpenAI, openai.AsyncOpenAI])
+def test_what_would_move_the_artwork_is_refused_before_anything_is_sent(engine, png, name, kind):
+    ask, words = PROBLEMS[name]
+    client, before = with_artwork(kind(base_url=engine.url, api_key="x"), png), len(engine.requests)
+
+    async def awaited():
+        await ask(client)
+
+    with pytest.raises(UserError, match=words):
+        asyncio.run(awaited()) if kind is openai.AsyncOpenAI else ask(client)
+    assert len(engine.requests) == before
+
+
+def test_helpers_that_stream_show_the_artwork_too(engine, png):
+    client = with_artwork(openai.OpenAI(base_url=engine.url, api_key="x"), png)
+    with client.chat.completions.stream(model="base", messages=USER) as stream:
+        next(iter(stream))
+    assert sent(engine, png)
+    before = len(engine.requests)
+    with (
+        pytest.raises(UserError, match="image_pad"),
+        client.chat.completions.stream(model="base", messages=QUOTE),
+    ):
+        pass
+    assert len(engine.requests) == before
+
+
+def test_without_an_artwork_such_requests_pass(engine):
+    plain = openai.OpenAI(base_url=engine.url, api_key="x")
+    plain.chat.completions.create(model="base", messages=QUOTE)
+    assert engine.requests[-1]["messages"] == QUOTE
+
+
+def test_repeated_and_utf8_headers_of_a_client_stay(png):
+    client = ArtworkClient(png)
+    headers = [("X-Tag", "a"), ("X-Tag", "b"), ("X-Name", "Zoë".encode())]
+    request = client.build_request(
+        "POST", "http://x/v1/chat/completions", json={"messages": USER}, headers=headers
+    )
+    raw = client._placing(request).headers.raw
+    assert [value for name, value in raw if name.lower() == b"x-tag"] == [b"a", b"b"]
+    assert ("Zoë".encode()) in [value for _, value in raw]

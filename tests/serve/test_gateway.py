@@ -254,9 +254,43 @@ def test_bodies_that_make_no_sense(served, engine, body):
     assert len(engine.requests) == before
 
 
-def test_conversations_are_not_kept(served):
-    body = {"model": "art", "input": "x", "previous_response_id": "resp_1"}
-    assert post(served, body, "/v1/responses")[0] == 400
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation"])
+@pytest.mark.parametrize("model", ["art", "base"])
+def test_conversations_are_not_kept(served, model, field):
+    status, error = post(served, {"model": model, "input": "x", field: "resp_1"}, "/v1/responses")
+    assert (status, error["param"]) == (400, field)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("chat/completions", {"messages": say("What is <|image_pad|>?")}, "messages"),
+        ("chat/completions", {"messages": [{"role": "system", "content": "<image>"}, *USER]}, "messages"),
+        (
+            "chat/completions",
+            {"messages": USER, "tools": [{"function": {"name": "f", "description": "[IMG]"}}]},
+            "tools",
+        ),
+        ("responses", {"input": "<start_of_image>"}, "input"),
+        ("responses", {"input": "x", "instructions": "<|vision_start|>"}, "instructions"),
+    ],
+)
+def test_a_text_that_quotes_a_picture_token_never_moves_the_artwork(served, engine, path, body, field):
+    before = len(engine.requests)
+    status, error = post(served, {"model": "art", **body}, f"/v1/{path}")
+    assert (status, error["param"]) == (400, field)
+    assert "a token that stands for pictures" in error["message"]
+    assert len(engine.requests) == before
+
+
+def test_without_an_artwork_a_text_may_quote_picture_tokens(client, engine):
+    chat(client, "base", say("What is <|image_pad|>?"))
+    assert engine.requests[-1]["messages"] == say("What is <|image_pad|>?")
+
+
+def test_a_prompt_kept_by_the_engine_is_refused_for_an_artwork(served):
+    status, error = post(served, {"model": "art", "prompt": {"id": "pmpt_1"}}, "/v1/responses")
+    assert (status, error["param"]) == (400, "prompt")
 
 
 def test_too_large_a_body(served):

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import openai
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.data.placement import place_image, place_input
+from pixeltune.data.placeholders import tokens_of
+from pixeltune.data.requests import ENDPOINTS, check_request, place_in_request
+from pixeltune.errors import UserError
 
 Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
-
-PLACES = {"/chat/completions": ("messages", place_image), "/responses": ("input", place_input)}
 
 
 class ArtworkClient(openai.DefaultHttpxClient):
@@ -26,11 +26,15 @@ class ArtworkClient(openai.DefaultHttpxClient):
 
     def __init__(self, artwork: Artwork | str | os.PathLike[str], **options: Any) -> None:
         super().__init__(**options)
-        self._url = _data_url(artwork)
+        self._placing = _Placing(artwork)
 
     def send(self, request: Any, **options: Any) -> Any:
-        """Send a request; a chat completion or a response with the artwork in it."""
-        return super().send(_place(request, self._url), **options)
+        """Send a request; a chat completion or a response with the artwork in it.
+
+        Raises:
+            UserError: before anything is sent; see `with_artwork`.
+        """
+        return super().send(self._placing(request), **options)
 
 
 class AsyncArtworkClient(openai.DefaultAsyncHttpxClient):
@@ -38,18 +42,26 @@ class AsyncArtworkClient(openai.DefaultAsyncHttpxClient):
 
     def __init__(self, artwork: Artwork | str | os.PathLike[str], **options: Any) -> None:
         super().__init__(**options)
-        self._url = _data_url(artwork)
+        self._placing = _Placing(artwork)
 
     async def send(self, request: Any, **options: Any) -> Any:
-        """Send a request; a chat completion or a response with the artwork in it."""
-        return await super().send(_place(request, self._url), **options)
+        """Send a request; a chat completion or a response with the artwork in it.
+
+        Raises:
+            UserError: before anything is sent; see `with_artwork`.
+        """
+        return await super().send(self._placing(request), **options)
 
 
 def with_artwork(client: Client, artwork: Artwork | str | os.PathLike[str]) -> Client:
     """A copy of a client, sync or async, whose chat completions and responses look at the artwork.
 
     It works on requests as they are sent, so every method takes part: `create`, `parse`, `stream`, raw
-    responses, retries. Everything else, and the client given, stays as it was.
+    responses, `with_options`, retries. Everything else, and the client given, stays as it was.
+
+    What would give the artwork another place than in training is refused when a request is sent, before
+    anything leaves: no user message; a conversation that the server keeps (`previous_response_id`,
+    `conversation`, `prompt`); a text that quotes one of the model's picture tokens.
 
     Args:
         client: of the `openai` package. Its options carry over; an own `http_client` of it does not.
@@ -57,25 +69,40 @@ def with_artwork(client: Client, artwork: Artwork | str | os.PathLike[str]) -> C
 
     Raises:
         ArtworkError: the PNG is not a valid artwork.
-        ValueError: (when a request is sent) it has no user message.
+        UserError: (when a request is sent) see above.
     """
     kind = AsyncArtworkClient if isinstance(client, openai.AsyncOpenAI) else ArtworkClient
     return client.copy(http_client=kind(artwork, timeout=client.timeout))
 
 
-def _data_url(artwork: Artwork | str | os.PathLike[str]) -> str:
-    return (artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)).data_url()
+class _Placing:
+    """Puts one artwork into requests."""
 
+    def __init__(self, artwork: Artwork | str | os.PathLike[str]) -> None:
+        artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
+        self._url, self._tokens = artwork.data_url(), tokens_of(artwork.provenance)
 
-def _place(request: Any, url: str) -> Any:
-    """The same request with the artwork in its body, if it has a place for one."""
-    for path, (field, place) in PLACES.items():
-        if request.method == "POST" and request.url.path.endswith(path):
+    def __call__(self, request: Any) -> Any:
+        """The same request with the artwork in its body, if it has a place for one."""
+        path = request.url.path.rstrip("/")
+        endpoint = next((name for name in ENDPOINTS if path.endswith(f"/{name}")), None)
+        if request.method != "POST" or endpoint is None:
+            return request
+        try:
             body = json.loads(request.read())
-            body[field] = place(body[field], url)
-            headers = {name: value for name, value in request.headers.items() if name != "content-length"}
-            # The class of whichever HTTP library this version of openai stands on.
-            return type(request)(
-                "POST", request.url, headers=headers, json=body, extensions=request.extensions
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise UserError(
+                f"the body of a request to {path} is no JSON object: the artwork has no place in it"
             )
-    return request
+        check_request(body, endpoint, self._tokens)
+        headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
+        # The class of whichever HTTP library this version of openai stands on.
+        return type(request)(
+            "POST",
+            request.url,
+            headers=headers,
+            json=place_in_request(body, endpoint, self._url),
+            extensions=request.extensions,
+        )

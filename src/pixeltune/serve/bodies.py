@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from pixeltune.data.placement import place_image, place_input
+from pixeltune.data.requests import ENDPOINTS, RequestProblem, check_request, place_in_request
 
 MAX_PIXELS = 32 * 2**20  # of a picture in a request: 100 MB when an engine has decoded it
 HEADER_BYTES = 2**18  # of a picture, in which its size is looked for
@@ -90,6 +90,24 @@ def render(body: dict[str, Any], picture: bytes = b"") -> bytes:
     return before + picture + after if mark else text
 
 
+def check(body: dict[str, Any], path: str, tokens: tuple[str, ...]) -> None:
+    """Refuse a request in which the artwork would not stand where training had it, or stand there twice.
+
+    Args:
+        body: of a chat completion (`path` "chat/completions") or of the Responses API ("responses").
+        path: see above.
+        tokens: that stand for pictures with the artwork's model.
+
+    Raises:
+        RequestError: 400, see `pixeltune.data.requests`.
+    """
+    try:
+        check_request(body, path, tokens)
+        place_in_request(body, path, PICTURE)
+    except RequestProblem as problem:
+        raise RequestError(400, str(problem), param=problem.param) from None
+
+
 def insert(body: dict[str, Any], path: str, uuid: str | None, with_bytes: bool) -> dict[str, Any]:
     """A copy of a request with the artwork's image part where training had it.
 
@@ -101,23 +119,17 @@ def insert(body: dict[str, Any], path: str, uuid: str | None, with_bytes: bool) 
     Raises:
         RequestError: 400, there is no user message, or what should be messages is not.
     """
-    field, function = ("input", place_input) if path == "responses" else ("messages", place_image)
-    value = body.get(field)
-    if not (isinstance(value, str) and field == "input") and not (
-        isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
-    ):
-        raise RequestError(400, f"`{field}` must be a list of messages", param=field)
     try:
-        value = function(value, PICTURE)
-    except ValueError as error:
-        raise RequestError(400, f"{error}: add one", param=field) from None
-    message = next(item for item in value if item.get("role") == "user")
+        placed = place_in_request(body, path, PICTURE)
+    except RequestProblem as problem:
+        raise RequestError(400, str(problem), param=problem.param) from None
+    message = next(item for item in placed[ENDPOINTS[path][0]] if item.get("role") == "user")
     part = message["content"][0]
     if uuid is not None:
         part["uuid"] = uuid
         if not with_bytes:
             part["image_url"] = None
-    return {**body, field: value}
+    return placed
 
 
 def guard_media(node: dict | list, owner: str, depth: int = 0) -> None:

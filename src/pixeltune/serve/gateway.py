@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from pixeltune.artwork.artwork import ArtworkError
+from pixeltune.data.requests import ENDPOINTS
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.keys import ANYBODY, ApiKeys, Caller
@@ -19,7 +20,7 @@ from pixeltune.serve.upstreams import CONNECT_TIMEOUT, KEEP_ALIVE, Upstream, Ups
 
 log = logging.getLogger("pixeltune.serve")
 
-TAKES_ARTWORK = ("chat/completions", "responses")
+TAKES_ARTWORK = tuple(ENDPOINTS)
 # Passed on for base models alone. What administers an engine (adapters, sleep, profiles) is not.
 PASSED_ON = (
     "completions",

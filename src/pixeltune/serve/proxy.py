@@ -111,13 +111,13 @@ class Proxy:
         base, picture = await gateway.resolve(body.get("model"), caller, self.path)
         note.model = body["model"]
         note.artwork = note.model if picture else ""
-        if body.get("previous_response_id") is not None:
-            raise RequestError(
-                400, "no conversations are kept here: send the whole `input`", param="previous_response_id"
-            )
+        for field in ("previous_response_id", "conversation"):
+            if body.get(field) is not None:
+                message = "no conversations are kept here: send the whole conversation as `input`"
+                raise RequestError(400, message, param=field)
         bodies.guard_media(body, caller.name)
         if picture is not None:
-            bodies.insert(body, self.path, None, with_bytes=True)  # refused before an engine is bothered
+            bodies.check(body, self.path, picture.tokens)  # refused before an engine is bothered
         for attempt in (1, 2):
             upstream = upstreams.choose(base, picture.sha256 if picture else None)
             note.upstream = upstream.name

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pixeltune.artwork.artwork import Artwork, ArtworkError, Provenance
 from pixeltune.artwork.png import MAX_FILE_BYTES, data_url
+from pixeltune.data.placeholders import tokens_of
 from pixeltune.data.placement import PLACEMENT
 from pixeltune.errors import UserError
 from pixeltune.serve.telemetry import one_line
@@ -27,6 +28,7 @@ class Picture:
     bases: tuple[str, ...]  # models it was painted for
     sha256: str  # of the pixels
     url: bytes  # data: URL
+    tokens: tuple[str, ...]  # that stand for pictures with its model
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ class Shelf:
             raise ArtworkError(f"cannot read it ({error.strerror})") from None
         artwork = Artwork.load(png)
         _check(artwork.provenance)
-        return Picture(tuple(artwork.provenance.bases), artwork.sha256, data_url(png).encode())
+        facts = artwork.provenance
+        return Picture(tuple(facts.bases), artwork.sha256, data_url(png).encode(), tokens_of(facts))
 
     def _keep(self, name: str, signature: Signature, picture: Picture) -> None:
         self._drop(name)

@@ -1,0 +1,113 @@
+"""Tokens that stand for pictures: where a text quotes one, the artwork would move, or a run would end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pixeltune.data.origin import origin
+from pixeltune.errors import UserError
+
+if TYPE_CHECKING:
+    from pixeltune.artwork.artwork import Provenance
+
+_QWEN = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+_GLM = (
+    *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"),
+    *("<|image|>", "<|video|>"),
+)
+_GEMMA = (
+    *("<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+    *("<|image>", "<image|>", "<|image|>", "<|video|>"),
+)
+KNOWN = tuple(
+    dict.fromkeys(
+        (
+            *_QWEN,  # MiniCPM's, too
+            *_GLM,
+            *_GEMMA,
+            "<IMG_CONTEXT>",  # InternVL
+            *("[IMG]", "[IMG_BREAK]", "[IMG_END]"),  # Mistral
+            # Idefics, SmolVLM, LLaVA-OneVision
+            *("<fake_token_around_image>", "<global-img>", "<image>", "<video>"),
+        )
+    )
+)
+"""Of the supported families."""
+
+_FAMILIES = {"Qwen2VL": _QWEN, "Glm4": _GLM, "Gemma": _GEMMA}
+"""By how the name of the image processor begins: families to whose models the others' tokens are mere words,
+such as HTML's ``<video>``. Of the rest nobody has checked that."""
+
+
+def tokens_of(provenance: Provenance) -> tuple[str, ...]:
+    """The picture tokens of the model that an artwork was painted for, as far as its provenance tells."""
+    name = str(provenance.processor.get("image_processor"))
+    own = next((tokens for start, tokens in _FAMILIES.items() if name.startswith(start)), KNOWN)
+    return KNOWN if provenance.also else own
+
+
+def find_placeholder(text: str, tokens: tuple[str, ...] = KNOWN) -> str | None:
+    """The first picture token, by default of any supported family, in a text; None: there is none."""
+    found = _search(tokens).search(text)
+    return found.group() if found else None
+
+
+@lru_cache
+def _search(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
+
+
+def placeholder_tokens(processor: Any, block: str = "") -> tuple[str, ...]:
+    """The tokens that stand for pictures, videos and sounds with a processor.
+
+    Args:
+        processor: of the model; what its attributes, and its tokenizer's, that end in ``_token`` say.
+        block: the artwork's placeholder text, whose special tokens count as well.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
+    names = [n for n in dir(type(processor)) + list(vars(processor)) if n.endswith("_token")]
+    named = {n: getattr(processor, n, None) for n in names}
+    named |= getattr(tokenizer, "special_tokens_map", {})
+    about = re.compile("image|img|video|audio|vision|slice|bo[ia]|eo[ia]")
+    tokens = {t for n, t in named.items() if isinstance(t, str) and t and about.search(n)}
+    special = {str(token) for token in getattr(tokenizer, "all_special_tokens", [])}
+    added = {str(token) for token in getattr(tokenizer, "added_tokens_decoder", {}).values()}
+    tokens |= {token for token in special | added if token in block or token in KNOWN}
+    return tuple(sorted(tokens))
+
+
+def check_rows(rows: Iterable[dict], tokens: Iterable[str] | None = None) -> None:
+    """Refuse rows whose words quote a picture token: in a prompt, a completion, a call, tools.
+
+    Args:
+        rows: of a file or a task.
+        tokens: of the loaded processor, from `placeholder_tokens`; None: those of every supported family.
+
+    Raises:
+        UserError: naming the row and the token.
+    """
+    search = _search(KNOWN if tokens is None else tuple(tokens))
+    for number, row in enumerate(rows):
+        for name in ("prompt", "completion", "chosen", "rejected", "messages", "tools"):
+            if found := next(filter(None, map(search.search, _texts(row.get(name)))), None):
+                raise UserError(
+                    f"{origin(row, number)}: {name} holds {found.group()!r}, a token that stands for "
+                    "pictures: the artwork would be moved. Write it otherwise, with a space in it, or leave "
+                    "the row out"
+                )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts inside a value, names of objects included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
