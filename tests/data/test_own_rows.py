@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pixeltune.data.messages import UnusedDataWarning
+from pixeltune.data.origin import origin
 from pixeltune.data.rows import each_turn, read
+from pixeltune.errors import UserError
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
 
@@ -24,7 +28,9 @@ def test_texts_and_messages_become_conversations(tmp_path):
         "",
         {"prompt": [user], "completion": [said], "tools": [TOOL]},
     )
-    assert read(path) == [
+    with pytest.warns(UnusedDataWarning, match="line 1: the column 'extra'"):
+        rows = read(path)
+    assert rows == [
         {"prompt": [user], "completion": [said], "tools": None},
         {"prompt": [user], "completion": [said], "tools": json.dumps([TOOL])},
     ]
@@ -79,3 +85,119 @@ def test_every_turn_of_the_assistant_is_a_row_of_its_own():
     ]
     single = {"prompt": [ask], "completion": [answer]}
     assert each_turn([single]) == [single]
+
+
+CASES = Path(__file__).parents[1] / "fixtures" / "cases" / "rows"
+USER, SAID = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+OTHER = {"role": "assistant", "content": "c"}
+
+
+def test_calls_in_completions_and_in_history_are_kept():
+    (row,) = read(CASES / "rows.jsonl")
+    (call,) = row["completion"][0]["tool_calls"]
+    assert call["function"] == {"name": "get_weather", "arguments": {"city": "Oslo"}}
+    (row,) = read(CASES / "tool-history.jsonl")
+    assert row["prompt"][1]["tool_calls"][0]["function"] == {"name": "f", "arguments": {}}
+    assert row["prompt"][2] == {"role": "tool", "tool_call_id": "1", "name": "f", "content": "4"}
+    (row,) = read(CASES / "null-content.jsonl")
+    assert row["completion"][0]["content"] == ""
+    assert row["completion"][0]["tool_calls"][0]["function"] == {"name": "f", "arguments": {}}
+
+
+def test_what_is_not_used_is_named_once_with_its_first_line(tmp_path):
+    odd = {"role": "user", "content": "a", "eot": True, "weight": None}
+    path = write(
+        tmp_path / "r.jsonl",
+        {"prompt": "a", "completion": "b", "note": None},
+        {"prompt": [odd], "completion": "b", "note": "x"},
+        {"prompt": [odd, odd], "completion": [SAID, USER], "note": "x"},
+    )
+    with pytest.warns(UnusedDataWarning) as said:
+        rows = read(path)
+    texts = sorted(str(one.message).replace(str(path), "F") for one in said)
+    assert len(texts) == 3
+    assert texts[0].startswith("F, line 2: prompt, message 1: the field 'eot'")
+    assert "here and 2 times more" in texts[0]
+    assert texts[1].startswith("F, line 2: the column 'note' is not used")
+    assert texts[2].startswith("F, line 3: what comes behind the assistant's last message")
+    assert rows[1]["prompt"][0]["eot"] is True
+    assert "weight" not in rows[1]["prompt"][0]
+
+
+def test_rewards_get_all_other_columns_without_a_word(tmp_path, recwarn):
+    path = write(tmp_path / "r.jsonl", {"prompt": "a", "answer": 3, "box": [1, 2]})
+    assert read(path, ("prompt",)) == [{"prompt": [USER], "answer": 3, "box": [1, 2]}]
+    assert not recwarn.list
+    with pytest.warns(UnusedDataWarning, match="'box'"):
+        assert read(path, ("prompt",), keep=False) == [{"prompt": [USER]}]
+
+
+def test_rows_remember_their_lines(tmp_path):
+    path = write(tmp_path / "r.jsonl", "", {"prompt": "a", "completion": "b"})
+    (row,) = read(path)
+    assert origin(row, 0) == f"{path}, line 2"
+    assert origin({"id": "seal-7"}, 0) == "row seal-7"
+    assert origin({}, 0) == "row 1"
+
+
+SFT, DPO, KTO = ("prompt", "completion"), ("prompt", "chosen", "rejected"), ("prompt", "completion", "label")
+SYSTEM, TOOL_SAID = {"role": "system", "content": "s"}, {"role": "tool", "content": "4"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "row"),
+    [
+        (SFT, {"messages": [SYSTEM, USER, SAID]}, {"prompt": [SYSTEM, USER], "completion": [SAID]}),
+        (SFT, {"messages": [USER, SAID, USER, OTHER]}, {"prompt": [USER], "completion": [SAID, USER, OTHER]}),
+        (
+            KTO,
+            {"messages": [USER, SAID, USER, OTHER], "label": False},
+            {"prompt": [USER, SAID, USER], "completion": [OTHER], "label": False},
+        ),
+        (DPO, {"chosen": [USER, SAID], "rejected": [USER, OTHER]}, None),
+        (DPO, {"prompt": "a", "chosen": [USER, SAID], "rejected": [USER, OTHER]}, None),
+        (DPO, {"prompt": [USER], "chosen": "b", "rejected": [OTHER]}, None),
+        (DPO, {"prompt": "a", "chosen": "b", "rejected": [{**OTHER, "content": ""}]}, "empty"),
+    ],
+)
+def test_other_ways_to_write_a_row(tmp_path, recwarn, columns, line, row):
+    if row is None or row == "empty":
+        bad = {**OTHER, "content": ""} if row else OTHER
+        row = {"prompt": [USER], "chosen": [SAID], "rejected": [bad]}
+    assert read(write(tmp_path / "r.jsonl", line), columns) == [row]
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "message"),
+    [
+        (
+            SFT,
+            {"instruction": "a", "output": "b"},
+            "prompt must be there; columns found: instruction, output",
+        ),
+        (SFT, {"prompt": "a", "text": "b"}, "found: prompt, text; expected: .*completion"),
+        (("prompt",), {"messages": [USER]}, "prompt must be there; columns found: messages"),
+        (SFT, {"prompt": "a", "completion": ""}, "completion must be .* empty"),
+        (SFT, {"prompt": "a", "completion": [{**SAID, "content": ""}]}, "message 1 is empty"),
+        (SFT, {"prompt": "a", "completion": [SAID, USER, {**SAID, "content": []}]}, "message 3 is empty"),
+        (SFT, {"prompt": "a", "completion": [USER]}, "must have a message of the assistant"),
+        (SFT, {"messages": [USER]}, "assistant says something"),
+        (SFT, {"messages": "a"}, "messages must be"),
+        (SFT, {"messages": 4}, "messages must be"),
+        (SFT, {"messages": [SAID]}, "prompt must be"),
+        (DPO, {"prompt": "a", "chosen": [SAID, TOOL_SAID, OTHER], "rejected": "b"}, "earlier turns into the"),
+        (DPO, {"prompt": "a", "chosen": [{**SAID, "content": ""}], "rejected": "b"}, "must say something"),
+        (KTO, {"prompt": "a", "completion": "b", "label": 1}, r"label must be .* a number \(1\)"),
+        (KTO, {"prompt": "a", "completion": [SAID, USER, OTHER], "label": True}, "earlier turns"),
+        (SFT, {"prompt": "a", "completion": "b", "tools": [{"function": "f"}]}, "tools must be"),
+        (SFT, {"prompt": "a", "completion": "b", "tools": [{"name": "f"}]}, "tools must be"),
+        (SFT, {"prompt": "a", "completion": "b", "tools": {"f": 1}}, "tools must be"),
+        (SFT, {"prompt": "a", "completion": "b", "tools": 4}, "tools must be"),
+        (SFT, {"prompt": "a", "completion": "b", "tools": True}, "tools must be"),
+    ],
+)
+def test_rows_that_lack_something_are_refused_with_what_is_wanted(tmp_path, columns, line, message):
+    path = write(tmp_path / "r.jsonl", line)
+    with pytest.raises(UserError, match=f"line 1: .*{message}|line 1: {message}"):
+        read(path, columns)

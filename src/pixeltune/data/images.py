@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from pixeltune.artwork.png import data_url
 from pixeltune.data.messages import Message
+from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
 from pixeltune.picture.files import opaque, read_colour, read_picture
 
@@ -30,7 +32,7 @@ def attach(messages: list[Message], images: list[Any]) -> list[Message]:
     """A conversation with its pictures in front of the first user message, where TRL puts them, too.
 
     Args:
-        messages: contents are texts. Not modified.
+        messages: contents are texts or lists of parts. Not modified.
         images: PIL pictures or paths.
 
     Raises:
@@ -39,7 +41,8 @@ def attach(messages: list[Message], images: list[Any]) -> list[Message]:
     for number, message in enumerate(messages):
         if message["role"] == "user":
             content = [{"type": "image", "image": image} for image in images]
-            content.append({"type": "text", "text": message["content"]})
+            said = message["content"]
+            content += said if isinstance(said, list) else [{"type": "text", "text": said}]
             return [*messages[:number], {**message, "content": content}, *messages[number + 1 :]]
     raise UserError("the conversation has no user message, so there is no place for its pictures")
 
@@ -124,6 +127,25 @@ def check(images: object, folder: Path, where: str) -> list[str]:
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
     return paths
+
+
+def check_pictures(rows: Iterable[dict], take: Callable[[Image.Image], object]) -> None:
+    """Refuse rows with a picture that the model's processor cannot take.
+
+    Args:
+        rows: of a file or a task, whose ``images`` are PIL pictures or paths.
+        take: called with every picture, RGB; raises a `UserError` for one that cannot be taken.
+
+    Raises:
+        UserError: naming the row and the picture.
+    """
+    for number, row in enumerate(rows):
+        for place, image in enumerate(row.get("images") or [], start=1):
+            try:
+                take(opened(image))
+            except UserError as error:
+                name = f"picture {place}" if isinstance(image, Image.Image) else str(image)
+                raise UserError(f"{origin(row, number)}: {name}: {error}") from error
 
 
 def _is_picture(part: Message) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pixeltune.data.messages import Message
+from pixeltune.data.lines import parse
+from pixeltune.data.messages import Message, Unused, join, read_messages, says_nothing
 from pixeltune.errors import UserError
 
 MAX_BYTES = 1 << 20
@@ -24,23 +24,24 @@ def read_instruction(path: str | Path) -> list[Message]:
         raise UserError(f"{path} is larger than 1 MiB: an instruction is a prompt")
     try:
         text = path.read_text(encoding="utf-8").strip()
-        messages = json.loads(text) if path.suffix == ".json" else [{"role": "system", "content": text}]
-    except (ValueError, RecursionError) as error:
+        given = parse(text) if path.suffix == ".json" else [{"role": "system", "content": text}]
+    except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    whole = isinstance(messages, list) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
-        for m in messages
-    )
-    if not whole or not any(m["content"] for m in messages):
+    if not isinstance(given, list):
         raise UserError(f'{path} must hold a text, or a JSON list of {{"role": ..., "content": "text"}}')
-    return [{"role": m["role"], "content": m["content"]} for m in messages]
+    unused = Unused()
+    messages = read_messages(given, "system", f"{path}", unused)
+    if all(says_nothing(message) for message in messages):
+        raise UserError(f"{path} must hold a text, or messages that say something")
+    unused.warn()
+    return messages
 
 
 def tell(messages: list[Message], instruction: list[Message]) -> list[Message]:
     """A conversation with the instruction in front; two system messages become one."""
     if instruction[0]["role"] == "system" and messages[0]["role"] == "system":
-        both = f"{instruction[0]['content']}\n\n{messages[0]['content']}"
-        return [{"role": "system", "content": both}, *instruction[1:], *messages[1:]]
+        both = {**messages[0], **instruction[0], "content": join(instruction[0], messages[0])}
+        return [both, *instruction[1:], *messages[1:]]
     if messages[0]["role"] == "system":
         return [messages[0], *instruction, *messages[1:]]
     return [*instruction, *messages]

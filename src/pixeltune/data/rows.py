@@ -6,59 +6,52 @@ import json
 from pathlib import Path
 
 from pixeltune.data.images import check
+from pixeltune.data.lines import kind, parse, read_lines
+from pixeltune.data.messages import Message, Unused, read_messages, says_nothing
+from pixeltune.data.origin import Row
 from pixeltune.errors import UserError
 
-MAX_BYTES = 2 << 30
-MAX_LINE = 4 << 20
 
-
-def read(path: str | Path, columns: tuple[str, ...] = ("prompt", "completion")) -> list[dict]:
+def read(
+    path: str | Path, columns: tuple[str, ...] = ("prompt", "completion"), keep: bool | None = None
+) -> list[dict]:
     """Read and check a JSONL file.
 
     Each line is an object with ``prompt`` (a text or a list of messages), perhaps ``tools`` (a list of OpenAI
     tools, or that as a JSON string), perhaps ``images`` (picture files of its own, relative to the JSONL
     file; the model sees them behind the artwork), and what else an objective learns from: ``completion``,
-    ``chosen`` and ``rejected`` (like prompt), ``label`` (true or false). Other columns are dropped, unless
-    ``columns`` is the prompt alone: then they are what a reward may need, and kept as they are.
+    ``chosen`` and ``rejected`` (like prompt), ``label`` (true or false). ``messages``, a whole conversation,
+    stands for a prompt and a completion; ``chosen`` and ``rejected`` may be whole conversations, too.
+
+    Args:
+        path: of the file.
+        columns: what an objective learns from, the prompt first.
+        keep: whether other columns stay as they are, for a reward; by default where `columns` is the prompt
+            alone. Else they are named in an `UnusedDataWarning` and left out.
 
     Returns:
-        Rows in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument names
-        of all rows into every row).
+        Each a `Row`, in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument
+        names of all rows into every row).
 
     Raises:
-        ValueError: naming the file, the line and what to mend.
+        UserError: naming the file, the line and what to mend.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path} is larger than 2 GiB: split it")
+    path, unused = Path(path), Unused()
+    keep = columns == ("prompt",) if keep is None else keep
     rows = []
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            where = f"{path}, line {number}"
-            if len(line) > MAX_LINE:
-                raise UserError(f"{where}: longer than 4 MiB")
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{where}: not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{where}: not an object")
-            checked = _check(row, columns, where)
-            if row.get("images"):
-                checked["images"] = check(row["images"], path.parent, where)
-            rows.append(checked)
+    for where, line in read_lines(path):
+        row = Row(_row(line, columns, keep, where, unused))
+        row.where = where
+        if line.get("images"):
+            row["images"] = check(line["images"], path.parent, where)
+        rows.append(row)
     if not rows:
-        raise UserError(f"{path} holds no rows")
+        raise UserError(f"{path} holds no rows: write one JSON object per line, {_example(columns)}")
     for name, none in (("tools", None), ("images", [])):
         if any(name in row for row in rows):
             for row in rows:
                 row.setdefault(name, none)
+    unused.warn()
     return rows
 
 
@@ -75,41 +68,123 @@ def each_turn(rows: list[dict]) -> list[dict]:
     ]
 
 
-def _check(row: dict, columns: tuple[str, ...], where: str) -> dict:
-    out = dict(row) if columns == ("prompt",) else {}
-    out["prompt"] = _messages(row.get("prompt"), "prompt", "user", where)
-    for name in columns[1:]:
+def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: Unused) -> dict:
+    found, line = sorted(line), _split(line, columns, where)
+    out = dict(line) if keep else {}
+    for name in columns:
+        if name not in line:
+            raise UserError(
+                f"{where}: {name} must be there; columns found: {', '.join(found) or 'none'}; expected: "
+                f"{_example(columns)}"
+            )
         if name == "label":
-            if not isinstance(row.get(name), bool):
-                raise UserError(f"{where}: label must be true (a good completion) or false")
-            out[name] = row[name]
+            if not isinstance(line[name], bool):
+                raise UserError(
+                    f"{where}: label must be true (a good completion) or false, not {kind(line[name])}"
+                )
+            out[name] = line[name]
         else:
-            out[name] = _messages(row.get(name), name, "assistant", where)
+            role = "user" if name == "prompt" else "assistant"
+            out[name] = read_messages(line[name], role, f"{where}: {name}", unused)
+    if "chosen" in columns:
+        _without_prompt(out)
     if not any(message["role"] == "user" for message in out["prompt"]):
         raise UserError(f"{where}: prompt has no user message, so there is no place for the artwork")
-    tools = row.get("tools")
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: tools is no JSON ({error})") from error
-    if tools:
-        if not isinstance(tools, list) or not all(isinstance(t, dict) and "function" in t for t in tools):
-            raise UserError(f'{where}: tools must be a list of {{"type": "function", "function": ...}}')
+    for name in columns[1:]:
+        if name != "label":
+            several = name == "completion" and "label" not in columns
+            _check_turns(out[name], several, name, where, unused)
+            if name != "rejected" and out.get("label", True):
+                _check_said(out[name], name, where)
+    if tools := _tools(line.get("tools"), where):
         out["tools"] = json.dumps(tools)
+    else:
+        out.pop("tools", None)
+    for name in [name for name in line if name not in (*columns, "tools", "images")]:
+        if not keep and line[name] not in (None, "", [], {}):
+            unused.add(
+                f"the column {name!r} is not used; used are {', '.join(columns)}, tools, images", where
+            )
     return out
 
 
-def _messages(value: object, name: str, role: str, where: str) -> list[dict]:
-    if isinstance(value, str) and value:
-        return [{"role": role, "content": value}]
-    if (
-        not isinstance(value, list)
-        or not value
-        or not all(isinstance(m, dict) and isinstance(m.get("role"), str) for m in value)
-        or not all(isinstance(m.get("content"), str) for m in value)
-    ):
+def _split(line: dict, columns: tuple[str, ...], where: str) -> dict:
+    """A line whose ``messages`` became a prompt and a completion, and whose ``chosen`` gave up its prompt."""
+    line = dict(line)
+    whole = line.get("messages")
+    if "prompt" not in line and "completion" in columns and "completion" not in line and whole is not None:
+        turns = whole if isinstance(whole, list) else []
+        roles = [turn.get("role") if isinstance(turn, dict) else None for turn in turns]
+        if "assistant" not in roles:
+            raise UserError(f"{where}: messages must be a conversation in which the assistant says something")
+        first = roles.index("assistant")
+        if "label" in columns:  # of the last answer
+            first = len(roles) - 1 - roles[::-1].index("assistant")
+        del line["messages"]
+        line |= {"prompt": whole[:first], "completion": whole[first:]}
+    chosen, rejected = line.get("chosen"), line.get("rejected")
+    if "prompt" not in line and isinstance(chosen, list) and isinstance(rejected, list):
+        alike = 0
+        for one, other in zip(chosen[:-1], rejected[:-1], strict=False):
+            if one != other:
+                break
+            alike += 1
+        if alike:
+            line |= {"prompt": chosen[:alike], "chosen": chosen[alike:], "rejected": rejected[alike:]}
+    return line
+
+
+def _without_prompt(row: dict) -> None:
+    """Cut the prompt off chosen and rejected where they repeat it, as some public data sets do."""
+    length = len(row["prompt"])
+    for name in ("chosen", "rejected"):
+        if len(row[name]) > length and row[name][:length] == row["prompt"]:
+            row[name] = row[name][length:]
+
+
+def _check_turns(messages: list[Message], several: bool, name: str, where: str, unused: Unused) -> None:
+    """
+    Raises:
+        UserError: there is nothing, or something else than the assistant's words, to take a loss on.
+    """
+    roles = [message["role"] for message in messages]
+    if "assistant" not in roles:
+        raise UserError(f"{where}: {name} must have a message of the assistant, and has {', '.join(roles)}")
+    if not several and set(roles) != {"assistant"}:
         raise UserError(
-            f'{where}: {name} must be a text or a list of {{"role": ..., "content": "text"}} messages'
+            f"{where}: {name} must be what the assistant says last, and has {', '.join(roles)}: the loss "
+            "would be taken on all of them. Put earlier turns into the prompt"
         )
-    return [{"role": m["role"], "content": m["content"]} for m in value]
+    if roles[-1] != "assistant":
+        unused.add(f"what comes behind the assistant's last message in {name} is not trained on", where)
+
+
+def _check_said(messages: list[Message], name: str, where: str) -> None:
+    for number, message in enumerate(messages, start=1):
+        if message["role"] == "assistant" and says_nothing(message):
+            raise UserError(
+                f"{where}: {name} must say something, and message {number} is empty: the model would learn "
+                "to end its answer at once"
+            )
+
+
+def _tools(tools: object, where: str) -> list[dict] | None:
+    if isinstance(tools, str) and tools.strip():
+        try:
+            tools = parse(tools)
+        except ValueError as error:
+            raise UserError(f"{where}: tools is no JSON ({error})") from error
+    if tools is None or tools in ("", []):
+        return None
+    offered = tools if isinstance(tools, list) else [tools]
+    functions = [tool.get("function") if isinstance(tool, dict) else None for tool in offered]
+    named = [isinstance(f, dict) and isinstance(f.get("name"), str) and bool(f["name"]) for f in functions]
+    if not isinstance(tools, list) or not all(named):
+        wanted = '{"type": "function", "function": {"name": ..., "parameters": {...}}}'
+        raise UserError(f"{where}: tools must be a list of {wanted}")
+    return tools
+
+
+def _example(columns: tuple[str, ...]) -> str:
+    values = {"prompt": "question", "completion": "answer", "chosen": "good", "rejected": "bad"}
+    return json.dumps({name: values.get(name, True) for name in columns})

@@ -1,0 +1,129 @@
+"""One row as it is trained on: its text with the artwork's place, what is trained marked, its tokens."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from pixeltune.data.images import attach, opened
+from pixeltune.data.messages import Message
+from pixeltune.data.tools import tools_of
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a rendered row."""
+
+    title: str
+    """What it is: "prompt, not trained", "completion, trained", ...."""
+    text: str
+    """Special tokens are in it; the artwork's place is ``[artwork: 64 tokens]``."""
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A row as it is trained on. As a text: a heading, and every part under its title and token count."""
+
+    heading: str
+    parts: tuple[Part, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Of all parts."""
+        return sum(part.tokens for part in self.parts)
+
+    def __str__(self) -> str:
+        lines = [self.heading]
+        for part in self.parts:
+            lines += [f"--- {part.title}: {part.tokens} tokens", part.text]
+        return "\n".join([*lines, "---"])
+
+
+def preview(
+    row: dict, processor: Any, block: str, artwork_tokens: int, heading: str = "One row, as it is trained on:"
+) -> Preview:
+    """What a row becomes.
+
+    Token ids are made as TRL makes them: the prompt alone with what begins an answer, then the whole
+    conversation; what differs at its end is trained.
+
+    Args:
+        row: as the trainer takes it, the artwork in its place: ``prompt`` with ``completion``, or with
+            ``chosen`` and ``rejected``, or alone (nothing is trained before completions are generated), or
+            with ``privileged_context``, what a teacher reads. With ``images`` the artwork is the first.
+        processor: the model's.
+        block: the artwork's placeholder text.
+        artwork_tokens: image tokens in it.
+        heading: the first line.
+    """
+    look = _Look(processor, block, f"[artwork: {artwork_tokens} tokens]", row)
+    prompt = row["prompt"]
+    answers = [name for name in ("completion", "chosen", "rejected") if row.get(name) is not None]
+    parts = []
+    if row.get("privileged_context") is not None:
+        parts = [
+            look.part("the student's prompt, with the artwork, not trained", look.ids(prompt)),
+            look.part("the teacher's prompt, in words", look.ids(row["privileged_context"])),
+        ]
+    elif not answers:
+        parts = [look.part("prompt; what the model answers to it is trained", look.ids(prompt))]
+    else:
+        before = look.ids(prompt)
+        wholes = {name: look.ids([*prompt, *row[name]]) for name in answers}
+        start = min(_alike(before, whole) for whole in wholes.values())
+        parts = [look.part("prompt, not trained", before[:start])]
+        label = "" if row.get("label") is None else ", labelled good" if row["label"] else ", labelled bad"
+        parts += [look.part(f"{name}{label}, trained", whole[start:]) for name, whole in wholes.items()]
+    return Preview(heading, tuple(parts))
+
+
+class _Look:
+    """Token ids of conversations of one row, and ids as text."""
+
+    def __init__(self, processor: Any, block: str, mark: str, row: dict):
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        self.block, self.mark, self.images = block, mark, row.get("images") or []
+        # Of the pictures behind it only how many tokens they take is shown.
+        common = Counter(self.tokenizer(block, add_special_tokens=False)["input_ids"]).most_common(1)
+        self.token = self.tokenizer.decode([common[0][0]])
+        self.runs = f"(?:{re.escape(self.token)}){{2,}}"
+        self.tools = tools_of(row)
+
+    def ids(self, messages: list[Message] | str) -> list[int]:
+        if isinstance(messages, str):
+            return list(self.tokenizer(messages)["input_ids"])
+        ask = messages[-1]["role"] != "assistant"
+        if not self.images:
+            made = self.tokenizer.apply_chat_template(
+                messages, tools=self.tools, add_generation_prompt=ask, tokenize=True, return_dict=True
+            )
+            return list(made["input_ids"])
+        pictures = [_picture(image) for image in self.images]
+        text = self.processor.apply_chat_template(
+            attach(messages, pictures), tools=self.tools, add_generation_prompt=ask, tokenize=False
+        )
+        made = self.processor(text=[text], images=[pictures], add_special_tokens=False, return_tensors="pt")
+        return made["input_ids"][0].tolist()
+
+    def part(self, title: str, ids: list[int]) -> Part:
+        text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text = text.replace(self.block, self.mark, 1)
+        text = re.sub(self.runs, lambda run: f"[picture: {run.group().count(self.token)} tokens]", text)
+        return Part(title, text, len(ids))
+
+
+def _picture(image: Any) -> Any:
+    """A picture as `place_pictures` leaves it, or any that `opened` takes."""
+    return opened(Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image)
+
+
+def _alike(one: list[int], other: list[int]) -> int:
+    """How many ids at their beginning are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
