@@ -22,9 +22,9 @@ from PIL import Image
 from benchmarks.common.accuracy_table import interval, share
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import base_hash, begin, marks, model, processor
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.tasks.synthetic import tiles
-from pixeltune.training.arguments import parse
 from pixeltune.training.paint import paint
 
 OUT = Path(__file__).parent / "results" / "attachments.json"
@@ -68,7 +68,7 @@ def measure(verb: str, steps: int, seed: int, n: int) -> dict:
     usual = f"--task tiles --seed {seed} --max_steps {steps} --held_out_rows 0 --snapshot_steps 0"
     with tempfile.TemporaryDirectory() as folder:
         flags = f"{usual} {FLAGS[verb]} --save_strategy no --report_to none --output_dir {folder}".split()
-        artwork, _, _ = paint(verb, *parse(verb, flags), quiet=True)
+        artwork = paint(verb, quiet=True, **settings(verb, flags)).artwork
     rows = tiles.rows("test", n, seed)
     exchanged = [{**row, "images": rows[i - 1]["images"]} for i, row in enumerate(rows)]
     plain, grey = InProcess(model(), processor()), np.full_like(artwork.pixels, 128)

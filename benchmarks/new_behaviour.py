@@ -16,13 +16,14 @@ from PIL import Image
 
 from benchmarks.common.boxed import boxed, score
 from benchmarks.common.machine import machine
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic import sums
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "new_behaviour.json"
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         data.write_text("".join(json.dumps(row) + "\n" for row in boxed("train", 4000)))
         flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run "
         flags += "--learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
-        artwork, _, _ = paint("sft", *parse("sft", flags.split()))
+        artwork = paint("sft", **settings("sft", flags.split())).artwork
     start = Image.fromarray(Canvas(start_picture("grey", *artwork.size)).to_uint8())
     for name, picture, instruction in (
         ("no picture", None, ""),

@@ -22,13 +22,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common.machine import machine
+from pixeltune.cli.train import settings
 from pixeltune.data.instruction import tell
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.base import find_task
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "objectives.json"
@@ -96,8 +97,9 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         flags = f"--task {name} {flags or FLAGS[verb]} --seed {seed} --score_steps 0 --snapshot_steps 0 "
         flags += f"--save_strategy no --report_to none --output_dir {folder}"
-        artwork, _, finished = paint(verb, *parse(verb, flags.split()))
-    if not finished:
+        painting = paint(verb, **settings(verb, flags.split()))
+    artwork = painting.artwork
+    if not painting.finished:
         raise KeyboardInterrupt  # a painting cut short is no result
     seconds = time.perf_counter() - started
     first = (artwork.provenance.start, *artwork.size, seed)

@@ -20,9 +20,11 @@ from pathlib import Path
 
 from benchmarks.common.machine import machine
 from benchmarks.common.random_model import save_random_model
+from pixeltune.cli.train import settings
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.arguments import read_settings
+from pixeltune.training.paint import paint
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "reference_memory.json"
@@ -80,10 +82,11 @@ def train(method: str, beta: str, folder: str) -> None:
         flags = f"{FLAGS} --beta {beta} --output_dir {out} --seed {SEED} --model {folder} --task calls "
         flags += "--train_rows 8 --snapshot_steps 0 --score_steps 0 "
         flags += "--reward benchmarks.reference_memory:length"
-        arguments, config = parse("grpo", flags.split())
+        given = settings("grpo", flags.split())
         if method == "artwork":
-            paint("grpo", arguments, config, quiet=True)
+            paint("grpo", quiet=True, **given)
             return
+        _, config = read_settings("grpo", given)
         from datasets import Dataset
         from trl import GRPOTrainer
 

@@ -20,11 +20,12 @@ import transformers
 
 from benchmarks.common.accuracy_table import floats, interval, table
 from benchmarks.common.cells import once, read
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.robustness import DISTORTIONS, measure
 from pixeltune.evaluation.statistics import bootstrap
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.base import find_task
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 
 OUT = Path(__file__).parent / "results" / "robustness.json"
 FLAGS = "--train_rows 1000 --per_device_train_batch_size 16 --learning_rate 0.03 --score_steps 0"
@@ -72,8 +73,9 @@ def cell(name: str, flags: str, n: int, seed: int) -> dict:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         words = [*flags.split(), "--output_dir", folder]
-        artwork, _, finished = paint("sft", *parse("sft", words), quiet=True)
-    if not finished:
+        painting = paint("sft", quiet=True, **settings("sft", words))
+    artwork = painting.artwork
+    if not painting.finished:
         raise KeyboardInterrupt  # a painting cut short is no result
     seconds = time.perf_counter() - started
     found = measure(artwork.image, task, task.rows("test", n, seed), model, processor)

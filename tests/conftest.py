@@ -70,7 +70,8 @@ def painted_folder(bundled: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="session")
 def _paintings(painted_folder: Path) -> dict:
     """Task name to (artwork, model that wears it); painted once per session, in about a minute."""
-    from pixeltune.training.paint import paint, parse
+    from pixeltune.cli.train import settings
+    from pixeltune.training.paint import paint
 
     out = {}
     for name in ("calls", "sums"):
@@ -79,9 +80,9 @@ def _paintings(painted_folder: Path) -> dict:
             "--per_device_train_batch_size 16 --train_rows 1000 --learning_rate 0.06 "
             f"--snapshot_steps 9 --output_dir {painted_folder / name}"
         )
-        artwork, model, finished = paint("sft", *parse("sft", flags.split()), quiet=True)
-        assert finished
-        out[name] = (artwork, model)
+        painting = paint("sft", quiet=True, **settings("sft", flags.split()))
+        assert painting.finished
+        out[name] = (painting.artwork, painting.model)
     return out
 
 

@@ -1,5 +1,8 @@
 """What pixeltune refuses, as one class: the command line prints these in a line and lets all else be seen."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Something that the user gave cannot be used; the message names the problem and the remedy.
@@ -10,3 +13,9 @@ class UserError(ValueError):
 
 class RunError(UserError, RuntimeError):
     """A run that was stopped on purpose, or something that it needs is gone; the message names the remedy."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean ...?)" if one of the known words is near, else nothing."""
+    near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)
+    return f" (did you mean {near[0]}?)" if near else ""

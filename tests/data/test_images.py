@@ -15,6 +15,7 @@ from PIL import Image
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.png import data_url, encode_png
 from pixeltune.cli.main import main
+from pixeltune.cli.train import settings
 from pixeltune.data.images import MAX_PICTURES, as_record, as_urls, attach, attached, place_pictures
 from pixeltune.data.rows import read
 from pixeltune.engines.engine import EngineError
@@ -22,8 +23,8 @@ from pixeltune.evaluation.backends import InProcess, OnEngine
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import tiles
-from pixeltune.training import paint as training
-from pixeltune.training.paint import paint, parse
+from pixeltune.training import trainers as training
+from pixeltune.training.paint import paint
 from test_rollouts import GRPO, Oracle, pictures
 
 SHORT = (
@@ -138,7 +139,8 @@ def test_every_objective_paints_on_rows_with_pictures(bundled, tmp_path, verb):
     if verb in ("grpo", "rloo"):
         flags += " --num_generations 4 --max_completion_length 12 --temperature 1.0"
         flags += " --reward test_attachments:uneven"
-    artwork, _, finished = paint(verb, *parse(verb, flags.split()), quiet=True)
+    painting = paint(verb, quiet=True, **settings(verb, flags.split()))
+    artwork, finished = painting.artwork, painting.finished
     grey = np.full_like(artwork.pixels, 128)
     assert finished
     assert (artwork.pixels != grey).any()
@@ -160,7 +162,7 @@ def test_rows_of_ones_own_with_picture_files(bundled, tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     flags = f"--data {tmp_path / 'rows.jsonl'} --max_steps 2 --per_device_train_batch_size 4 --report_to none"
     flags += f" --learning_rate 0.06 --snapshot_steps 0 --save_strategy no --output_dir {tmp_path / 'out'}"
-    artwork, _, _ = paint("sft", *parse("sft", flags.split()), quiet=True)
+    artwork = paint("sft", quiet=True, **settings("sft", flags.split())).artwork
     assert (artwork.pixels != 128).any()
 
 
@@ -187,7 +189,7 @@ def test_rollouts_take_the_rows_pictures_along(bundled, tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         flags = GRPO.replace("--task calls", "--task tiles").replace("--max_steps 4", "--max_steps 2")
         flags = f"{flags} --rollouts {server.url} --output_dir {tmp_path} --reward test_attachments:uneven"
-        artwork, _, _ = paint("grpo", *parse("grpo", flags.split()), quiet=True)
+        artwork = paint("grpo", quiet=True, **settings("grpo", flags.split())).artwork
         server.shutdown()
     assert (artwork.pixels != 128).any()
     questions = {np.asarray(row["images"][0]).tobytes(): row["prompt"][0]["content"] for row in rows}

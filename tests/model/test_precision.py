@@ -15,10 +15,11 @@ from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
+from pixeltune.cli.train import settings
 from pixeltune.data.placement import place_row
 from pixeltune.model.loading import keep_differentiable, load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import sums
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 
 TINY = (
     "--task sums --train_rows 8 --per_device_train_batch_size 4 --max_steps 2 --held_out_rows 1 "
@@ -36,9 +37,9 @@ TINY = (
 )
 def test_on_such_a_base_float32_pixels_learn_and_weights_stay(flags, how, kept, tmp_path, capsys):
     """With a held-out score after each step, which is when 4-bit layers would lose their gradient."""
-    artwork, model, _ = paint(
-        "sft", *parse("sft", [*TINY.split(), *flags.split(), "--output_dir", str(tmp_path)]), quiet=True
-    )
+    words = [*TINY.split(), *flags.split(), "--output_dir", str(tmp_path)]
+    painting = paint("sft", quiet=True, **settings("sft", words))
+    artwork, model = painting.artwork, painting.model
     layer = art_layer(model)
     (pixels,) = [p for p in model.parameters() if p.requires_grad]
     assert pixels.dtype == torch.float32  # TRL casts what it trains to bfloat16 on quantised bases

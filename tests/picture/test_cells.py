@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import cells_mask
 from pixeltune.picture.drawings import draw
 from pixeltune.tasks.synthetic import calls
-from pixeltune.training.arguments import parse
 from pixeltune.training.paint import paint
 
 FLAGS = (
@@ -26,10 +26,10 @@ FLAGS = (
 
 
 def painted(folder: Path, *more: str) -> Artwork:
-    arguments = parse("sft", [*FLAGS.split(), *more, "--output_dir", str(folder)])
-    artwork, _, finished = paint("sft", *arguments, quiet=True)
-    assert finished
-    return artwork
+    given = settings("sft", [*FLAGS.split(), *more, "--output_dir", str(folder)])
+    painting = paint("sft", quiet=True, **given)
+    assert painting.finished
+    return painting.artwork
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.cli.train import run, settings
 from pixeltune.data.instruction import read_instruction, tell
 from pixeltune.data.placement import place_image
 from pixeltune.evaluation.backends import InProcess, image_parts
@@ -20,9 +21,9 @@ from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.synthetic import calls
 from pixeltune.tiny.behaviours import AXES
-from pixeltune.training.arguments import parse
+from pixeltune.training.arguments import read_settings
 from pixeltune.training.distillation import DistillationTrainer, prompt_tokens, teacher_rows
-from pixeltune.training.paint import paint, run
+from pixeltune.training.paint import paint
 
 TOLD = [{"role": "system", "content": calls.TASK.instruction}]
 PHRASES = [phrase for values in AXES.values() for phrase in next(iter(values.values())).phrases]
@@ -148,7 +149,7 @@ def test_completions_come_from_the_base_model_told_in_words(processor, tmp_path,
     rows = calls.rows("train", 4)
     placed = teacher_rows(rows, TOLD, art.block(Preprocessor(processor)), processor)
     flags = "--task calls --instruction best --max_completion_length 64 --num_generations 1 --report_to none"
-    _, config = parse("distill", [*flags.split(), "--output_dir", str(tmp_path)])
+    _, config = read_settings("distill", settings("distill", [*flags.split(), "--output_dir", str(tmp_path)]))
     config.generation_kwargs = {"do_sample": False}
     config.teacher_prompt_template = "{privileged_context}"
     trainer = trainer_class(
@@ -205,8 +206,8 @@ def start_score(processor):
 def test_the_other_divergences_lift_the_held_out_score(processor, start_score, tmp_path, option):
     flags = SHORT + "--max_steps 12 --train_rows 96 --per_device_train_batch_size 8 --learning_rate 0.06 "
     flags += f"--max_completion_length 40 --instruction best {option} --output_dir {tmp_path}"
-    artwork, _, finished = paint("distill", *parse("distill", flags.split()), quiet=True)
-    assert finished
+    painting = paint("distill", quiet=True, **settings("distill", flags.split()))
+    assert painting.finished
     rows = calls.rows("test", 40, seed=5)
-    after = score_rows(calls.TASK, rows, InProcess(load_model("tiny"), processor, artwork.image))
+    after = score_rows(calls.TASK, rows, InProcess(load_model("tiny"), processor, painting.artwork.image))
     assert after.ci95[0] > start_score.ci95[1]

@@ -13,11 +13,12 @@ from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import calls
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 
 USUAL = "--score_steps 0 --snapshot_steps 0 --held_out_rows 0 --report_to none --save_strategy no"
 SHORT = {
@@ -59,7 +60,7 @@ def gradient(monkeypatch, tmp_path: Path, verb: str, *flags: str) -> torch.Tenso
     )
     rows = f"--data {pairs(tmp_path)}" if verb == "dpo" else "--task calls"
     words = f"{rows} {USUAL} {SHORT[verb]} --seed 3 --max_grad_norm 0 --output_dir {tmp_path}"
-    paint(verb, *parse(verb, [*words.split(), *flags]), quiet=True)
+    paint(verb, quiet=True, overwrite=True, **settings(verb, [*words.split(), *flags]))
     (found,) = seen
     return found
 
@@ -140,10 +141,14 @@ def test_resumed_equals_uninterrupted(copy, tmp_path):
         f"--task calls --also {copy} --train_rows 16 --per_device_train_batch_size 4 --held_out_rows 0 "
         "--snapshot_steps 0 --save_steps 2 --max_steps 4 --report_to none --lr_scheduler_type constant"
     ).split()
-    whole, _, _ = paint("sft", *parse("sft", [*words, "--output_dir", str(tmp_path / "whole")]), quiet=True)
-    half = [*words, "--output_dir", str(tmp_path / "half")]
-    paint("sft", *parse("sft", [*half, "--max_steps", "2"]), quiet=True)
-    resumed, _, _ = paint("sft", *parse("sft", [*half, "--resume_from_checkpoint", "true"]), quiet=True)
+
+    def painted(*more: str) -> Artwork:
+        return paint("sft", quiet=True, **settings("sft", [*words, *more])).artwork
+
+    whole = painted("--output_dir", str(tmp_path / "whole"))
+    half = ["--output_dir", str(tmp_path / "half")]
+    painted(*half, "--max_steps", "2")
+    resumed = painted(*half, "--resume_from_checkpoint", "true")
     assert (resumed.pixels == whole.pixels).all()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.lookup import find_object
@@ -16,7 +17,7 @@ from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import Painting, paint
 
 SHORT = "--task calls --save_strategy no --snapshot_steps 0 --score_steps 0 --report_to none "
 OFFLINE = "--max_steps 16 --train_rows 160 --per_device_train_batch_size 8 --learning_rate 0.06"
@@ -31,8 +32,8 @@ RUNS = {
 }
 
 
-def train(verb: str, flags: str, folder) -> tuple:
-    return paint(verb, *parse(verb, [*flags.split(), "--output_dir", str(folder)]), quiet=True)
+def train(verb: str, flags: str, folder) -> Painting:
+    return paint(verb, quiet=True, **settings(verb, [*flags.split(), "--output_dir", str(folder)]))
 
 
 @pytest.mark.parametrize("verb", RUNS)
@@ -46,8 +47,9 @@ def test_an_objective_lifts_the_held_out_score_with_one_model_in_memory(bundled,
     module = importlib.import_module(next(name for name in names if name.startswith("trl.")))
     monkeypatch.setattr(module, "create_model_from_path", lambda *_, **__: pytest.fail("a second model"))
     flags = SHORT + RUNS[verb] + (" --beta 0.01" if verb == "grpo" else "")
-    artwork, _, finished = train(verb, flags, tmp_path)
-    assert finished
+    painting = train(verb, flags, tmp_path)
+    assert painting.finished
+    artwork = painting.artwork
     assert artwork.provenance.objective == verb
     model, processor = load_model("tiny"), load_processor("tiny")
     assert weights_sha256(model) == artwork.provenance.base_sha256

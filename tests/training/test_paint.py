@@ -18,6 +18,7 @@ from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.candidates import candidates
 from pixeltune.evaluation.scoring import score_rows
@@ -25,7 +26,8 @@ from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.base import find_task
 from pixeltune.tasks.synthetic import calls
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.arguments import read_settings
+from pixeltune.training.paint import paint
 
 SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 24 --per_device_train_batch_size 4"
 
@@ -206,7 +208,7 @@ ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
 def test_bad_arguments_are_refused_before_the_model_loads(arguments, message, tmp_path, monkeypatch):
     monkeypatch.setattr("pixeltune.training.paint.load_model", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(ValueError, match=message):
-        paint("sft", *parse("sft", [*arguments.split(), "--output_dir", str(tmp_path / "out")]))
+        paint("sft", **settings("sft", [*arguments.split(), "--output_dir", str(tmp_path / "out")]))
     assert not list(tmp_path.rglob("*.png"))
 
 
@@ -233,7 +235,7 @@ def test_unusable_pictures_are_refused_before_the_model_loads(flags, message, tm
     Path("cut.png").write_bytes(Path("wide.png").read_bytes()[:300])
     words = ["--task", "calls", "--licence", "CC0-1.0", "--output_dir", "out", *flags.split()]
     with pytest.raises(ValueError, match=message) as caught:
-        paint("sft", *parse("sft", words))
+        paint("sft", **settings("sft", words))
     assert "\n" not in str(caught.value)
     assert not Path("out").exists()
 
@@ -243,7 +245,8 @@ def test_an_artwork_from_a_picture_file_says_how_it_began(tmp_path):
     Image.radial_gradient("L").resize((300, 200)).convert("RGB").save(tmp_path / "moon.png")
     flags = f"{SHORT} --max_steps 1 --save_strategy no --fit pad --backdrop #204060 --licence CC-BY-4.0"
     words = [*flags.split(), "--snapshot_steps", "1", "--start", str(tmp_path / "moon.png")]
-    artwork, _, _ = paint("sft", *parse("sft", [*words, "--output_dir", str(tmp_path / "out")]), quiet=True)
+    given = settings("sft", [*words, "--output_dir", str(tmp_path / "out")])
+    artwork = paint("sft", quiet=True, **given).artwork
     made = artwork.provenance
     assert (made.start, made.licence) == ("moon.png", "CC-BY-4.0")
     assert made.training["backdrop"] == "#204060"
@@ -258,21 +261,22 @@ def test_an_artwork_from_a_picture_file_says_how_it_began(tmp_path):
 def test_yaml_and_flags(tmp_path):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("task: sums\nmax_steps: 7\nlearning_rate: 0.01\n")
-    arguments, config = parse("sft", ["--config", str(recipe), "--max_steps", "9"])
+    given = settings("sft", ["--config", str(recipe), "--max_steps", "9"])
+    arguments, config = read_settings("sft", given)
     assert (arguments.task, config.max_steps, config.learning_rate) == ("sums", 9, 0.01)
     assert (config.adam_epsilon, config.weight_decay, config.max_length) == (1e-16, 0.0, None)
     recipe.write_text("task: sums\nlearnign_rate: 0.01\n")
     with pytest.raises(ValueError, match="learnign_rate"):
-        parse("sft", ["--config", str(recipe)])
+        settings("sft", ["--config", str(recipe)])
 
 
 def test_rows_of_the_users_own(tmp_path):
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(ROW) + "\n" for _ in range(16)))
     flags = f"--data {data} --max_steps 2 --per_device_train_batch_size 4 --save_strategy no"
-    artwork, _, finished = paint(
-        "sft", *parse("sft", [*flags.split(), "--output_dir", str(tmp_path / "out")]), quiet=True
-    )
-    assert finished
+    given = settings("sft", [*flags.split(), "--output_dir", str(tmp_path / "out")])
+    painting = paint("sft", quiet=True, **given)
+    assert painting.finished
+    artwork = painting.artwork
     assert artwork.provenance.data == "rows.jsonl"
     assert Artwork.load(tmp_path / "out" / "artwork.png") == artwork

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from pixeltune.cli.train import settings
 from pixeltune.tasks.synthetic import calls
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 from pixeltune.training.refill import _equal_groups, refill
 
 ROWS = {(r["prompt"][0]["content"], r["call"]) for r in calls.rows("train", 60, 42)}
@@ -31,10 +32,8 @@ def only_long_requests(prompts, completions, call, **_) -> list[float]:
 @pytest.mark.parametrize("verb", ["grpo", "rloo"])
 @pytest.mark.parametrize("rounds", [0, 6])
 def test_groups_that_teach_nothing_are_replaced(verb, rounds, bundled, tmp_path):
-    _, _, finished = paint(
-        verb, *parse(verb, f"{FLAGS} --refill_rounds {rounds} --output_dir {tmp_path}".split()), quiet=True
-    )
-    assert finished
+    words = f"{FLAGS} --refill_rounds {rounds} --output_dir {tmp_path}".split()
+    assert paint(verb, quiet=True, **settings(verb, words)).finished
     state = json.loads((tmp_path / "checkpoint-3/trainer_state.json").read_text())
     history = [entry for entry in state["log_history"] if "frac_reward_zero_std" in entry]
     assert len(history) == 3

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixeltune.cli.train import settings
 from pixeltune.engines.engine import EngineError
 from pixeltune.evaluation.backends import InProcess, image_parts
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training import paint as training
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import Painting, paint
 from test_engine import Canned, choice
 
 GRPO = (
@@ -85,19 +86,20 @@ def oracles(bundled):
         yield start
 
 
-def run(verb: str, folder, *engines: str, flags: str = "") -> tuple:
+def run(verb: str, folder, *engines: str, flags: str = "") -> Painting:
     words = f"{GRPO} --reward test_rollouts:says_yes --output_dir {folder} {flags}".split()
     if engines:
         words += ["--rollouts", *engines]
-    return paint(verb, *parse(verb, words), quiet=True)
+    return paint(verb, quiet=True, **settings(verb, words))
 
 
 @pytest.mark.parametrize("verb", ["grpo", "rloo"])
 def test_every_request_carries_the_picture_of_its_step(verb, oracles, tmp_path):
     """The classic silent bug is rollouts on the first picture. Two engines share the questions."""
     one, two = oracles(), oracles()
-    artwork, _, finished = run(verb, tmp_path, one.url, two.url)
-    assert finished
+    painting = run(verb, tmp_path, one.url, two.url)
+    assert painting.finished
+    artwork = painting.artwork
     assert len(one.seen) == len(two.seen) == 4  # 4 steps of 2 questions
     steps = [np.asarray(Image.open(tmp_path / f"snapshots/step-{step:06d}.png")) for step in range(5)]
     for server in (one, two):
@@ -112,8 +114,7 @@ def test_every_request_carries_the_picture_of_its_step(verb, oracles, tmp_path):
 def test_an_engine_that_fails_is_stepped_over(oracles, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "RETRIES", 1)
     well, dying = oracles(), oracles(fails_after=2)
-    _, _, finished = run("grpo", tmp_path, dying.url, well.url)
-    assert finished
+    assert run("grpo", tmp_path, dying.url, well.url).finished
     assert len(well.seen) == 6  # its own four, and the two that the other one refused
 
 
@@ -127,9 +128,9 @@ def test_without_an_engine_that_answers_a_checkpoint_resumes(
         run("grpo", tmp_path, last.url)
     assert len(last.seen) == 5 + 1 + 1  # with one retry
     assert not (tmp_path / "artwork.png").exists()
-    artwork, _, finished = run("grpo", tmp_path, oracles().url, flags="--resume_from_checkpoint true")
-    assert finished
-    assert artwork.provenance.steps == 4
+    painting = run("grpo", tmp_path, oracles().url, flags="--resume_from_checkpoint true")
+    assert painting.finished
+    assert painting.artwork.provenance.steps == 4
 
 
 def test_what_an_engine_cannot_serve_is_refused(oracles, tmp_path):
@@ -137,7 +138,7 @@ def test_what_an_engine_cannot_serve_is_refused(oracles, tmp_path):
     with pytest.raises(ValueError, match=r"temperature=0\.7: an engine reports log-probs before"):
         run("grpo", tmp_path, server.url, flags="--temperature 0.7")
     with pytest.raises(ValueError, match="go with grpo, rloo"):
-        paint("sft", *parse("sft", ["--task", "calls", "--rollouts", server.url]))
+        paint("sft", task="calls", rollouts=[server.url])
     with pytest.raises(EngineError, match="nobody answers there"):
         run("grpo", tmp_path, "http://127.0.0.1:9")
     honest = server.answer
@@ -197,8 +198,9 @@ def test_grpo_on_a_real_vllm_server_lifts_the_held_out_score(vllm_url, tmp_path,
     """The engine never restarts; each step its log-probs are those of the live picture, to 1e-3."""
     log = logs_of(monkeypatch)
     words = f"{REAL} --max_steps 8 --output_dir {tmp_path} --rollouts {vllm_url}".split()
-    artwork, _, finished = paint("grpo", *parse("grpo", words), quiet=True)
-    assert finished
+    painting = paint("grpo", quiet=True, **settings("grpo", words))
+    assert painting.finished
+    artwork = painting.artwork
     assert len(gaps(log)) == 8
     assert max(gaps(log)) < 1e-3
     assert all(abs(entry["sampling/importance_sampling_ratio/mean"] - 1) < 1e-2 for entry in log)
@@ -223,7 +225,7 @@ def test_rollouts_on_a_stale_picture_show_in_the_logged_gap(vllm_url, tmp_path, 
     monkeypatch.setattr(ArtModel, "get_artwork_image", stale)
     words = f"{REAL} --max_steps 3 --output_dir {tmp_path} --rollouts {vllm_url}".split()
     with pytest.raises(RuntimeError, match="not one pixel changed"):  # it looks at the stale one, too
-        paint("grpo", *parse("grpo", words), quiet=True)
+        paint("grpo", quiet=True, **settings("grpo", words))
     assert gaps(log)[0] < 1e-3
     assert min(gaps(log)[1:]) > 0.1
 
@@ -231,10 +233,10 @@ def test_rollouts_on_a_stale_picture_show_in_the_logged_gap(vllm_url, tmp_path, 
 def test_rloo_logs_the_gap_of_whole_completions(vllm_url, oracles, tmp_path, monkeypatch):
     log = logs_of(monkeypatch, "RLOOTrainer", "sampling/sequence_logp_difference/max")
     words = f"{REAL} --max_steps 2 --output_dir {tmp_path} --rollouts {vllm_url} --refill_rounds 1".split()
-    paint("rloo", *parse("rloo", words), quiet=True)
+    paint("rloo", quiet=True, **settings("rloo", words))
     assert len(log) == 2
     assert all(0 < entry["sampling/sequence_logp_difference/max"] < 1e-2 for entry in log)
-    run("rloo", tmp_path, oracles().url)  # an engine that makes its log-probs up
+    run("rloo", tmp_path / "other", oracles().url)  # an engine that makes its log-probs up
     assert len(log) == 2 + 4
     assert all(entry["sampling/sequence_logp_difference/mean"] > 0.1 for entry in log[2:])
 

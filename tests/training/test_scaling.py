@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.training.paint import paint, parse
+from pixeltune.cli.train import settings
+from pixeltune.training.objectives import OBJECTIVES
+from pixeltune.training.paint import paint
 from vllm_server import free_port
 
 FLAGS = (
@@ -36,9 +38,9 @@ LAUNCHES = {
 def alone(bundled, tmp_path_factory) -> Artwork:
     """Painted by one process."""
     words = ["--per_device_train_batch_size", "8", "--output_dir", str(tmp_path_factory.mktemp("one"))]
-    artwork, _, finished = paint("sft", *parse("sft", [*FLAGS, *words]), quiet=True)
-    assert finished
-    return artwork
+    painting = paint("sft", quiet=True, **settings("sft", [*FLAGS, *words]))
+    assert painting.finished
+    return painting.artwork
 
 
 @pytest.mark.parametrize("launch", LAUNCHES)
@@ -69,8 +71,7 @@ def test_two_processes_paint_what_one_does_with_the_double_batch(alone, launch, 
 
 def test_a_model_over_several_devices_is_for_one_process(monkeypatch, tmp_path):
     words = [*FLAGS, "--device_map", "auto", "--output_dir", str(tmp_path)]
-    arguments, config = parse("sft", words)
-    monkeypatch.setattr(type(config), "world_size", 2)
+    monkeypatch.setattr(OBJECTIVES["sft"].config, "world_size", 2)
     with pytest.raises(ValueError, match="start a single one"):
-        paint("sft", arguments, config, quiet=True)
+        paint("sft", quiet=True, **settings("sft", words))
     assert not list(tmp_path.iterdir())

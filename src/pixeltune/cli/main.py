@@ -12,8 +12,8 @@ from importlib import import_module
 
 from pixeltune import __version__
 from pixeltune.cli import train
-from pixeltune.cli.parser import Parser, suggestion, with_underscores
-from pixeltune.errors import UserError
+from pixeltune.cli.parser import Parser, with_underscores
+from pixeltune.errors import UserError, suggestion
 
 VERBS = {
     "paint": [*train.HELP, "demo"],

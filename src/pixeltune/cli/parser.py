@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
+
+from pixeltune.errors import suggestion
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,12 +28,6 @@ class Parser(argparse.ArgumentParser):
         """One line on stderr and status 2: argparse's usage of two dozen flags hides what is wrong."""
         print(f"{self.prog}: {message}. Options: {self.prog} --help", file=sys.stderr)
         sys.exit(2)
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """ " (did you mean ...?)" if one of the known words is near, else nothing."""
-    near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def with_underscores(argv: Sequence[str]) -> list[str]:

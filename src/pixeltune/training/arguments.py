@@ -1,24 +1,26 @@
-"""What to paint, as flags or YAML: TRL's own config of an objective beside a few arguments of the artwork."""
+"""What to paint, as named settings: those of the artwork and its rows beside TRL's own of an objective."""
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import dataclass, field
-from typing import Literal
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from transformers import TrainingArguments
-from trl import TrlParser
 
-from pixeltune.errors import UserError
+from pixeltune.adapter import ArtConfig
+from pixeltune.adapter.settings import ArtworkSettings
+from pixeltune.errors import UserError, suggestion
 from pixeltune.model.loading import DEVICE_MAPS, DTYPES
 from pixeltune.picture.files import STARTS
-from pixeltune.picture.parametrisations import SPECS, read_spec
-from pixeltune.training.objectives import OBJECTIVES, PIXEL_DEFAULTS
+from pixeltune.training.objectives import OBJECTIVES, PIXEL_DEFAULTS, Objective
 
 
 @dataclass
-class ArtArguments:
+class PaintArguments(ArtworkSettings):
     """What to paint, for which model, from which rows."""
 
     model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
@@ -104,32 +106,11 @@ class ArtArguments:
     )
     train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
     held_out_rows: int = field(default=100, metadata={"help": "Rows the held-out score is taken on."})
-    score_steps: int = field(default=25, metadata={"help": "Held-out score every so many steps; 0: never."})
+    score_steps: int = field(
+        default=25,
+        metadata={"help": "Held-out score before the first step and every so many steps; 0: never."},
+    )
     snapshot_steps: int = field(default=25, metadata={"help": "Snapshot PNG every so many steps; 0: never."})
-    image_tokens: int | None = field(default=None, metadata={"help": "Budget in image tokens; default 64."})
-    height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of a budget."})
-    width: int | None = field(default=None, metadata={"help": "Width in pixels, instead of a budget."})
-    start: str = field(default="grey", metadata={"help": f"Start picture: {', '.join(STARTS)} or a file."})
-    backdrop: str = field(
-        default="#808080",
-        metadata={"help": "Colour behind transparent parts of a file, and beside a padded one."},
-    )
-    fit: str | None = field(
-        default=None, metadata={"help": "For a file of another shape than the artwork: crop, pad or stretch."}
-    )
-    bound: int | None = field(default=None, metadata={"help": "Largest change of a pixel, grey levels."})
-    mask: str | None = field(default=None, metadata={"help": "Picture, white where it may be painted."})
-    cells: int | None = field(
-        default=None, metadata={"help": "Paint only so many token cells, drawn from seed; none: all."}
-    )
-    parametrisation: str = field(default="pixels", metadata={"help": f"What is trained: {SPECS}."})
-    robust: str = field(
-        default="none",
-        metadata={
-            "help": "Random transforms in training: none, light, heavy, or some of "
-            "jpeg,resize,noise,shift,brightness."
-        },
-    )
     style: str | None = field(
         default=None,
         metadata={
@@ -147,13 +128,25 @@ class ArtArguments:
     licence: str | None = field(
         default=None, metadata={"help": "Licence of the artwork; needed when start is a file."}
     )
+    overwrite: bool = field(
+        default=False,
+        metadata={"help": "Remove the run that output_dir holds. Not given: a folder with a run is refused."},
+    )
 
     @property
     def bits(self) -> Literal[4, 8] | None:
         """To which the model's linear layers are quantised; None: they are not."""
         return 8 if self.load_in_8bit else 4 if self.load_in_4bit else None
 
+    def artwork(self, seed: int) -> ArtConfig:
+        """The settings of the artwork as PEFT takes them."""
+        shared = {one.name: getattr(self, one.name) for one in fields(ArtworkSettings)}
+        return ArtConfig(**shared, seed=seed, revision=self.revision)
+
     def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            setattr(self, name, _checked(name, getattr(self, name), hint))
+        super().__post_init__()
         if self.task is None and self.data is None:
             raise UserError("give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
         if self.start not in STARTS and not self.licence:
@@ -162,11 +155,6 @@ class ArtArguments:
             )
         if self.load_in_8bit and self.load_in_4bit:
             raise UserError("give either --load_in_8bit or --load_in_4bit")
-        read_spec(self.parametrisation)
-        if self.cells is not None and self.mask:
-            raise UserError("--cells and --mask both say what may be painted: give one")
-        if self.cells is not None and self.cells < 1:
-            raise UserError("--cells must be at least 1")
         if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
             raise UserError("--style_schedule and --style_floor weigh a --style: give one")
         if self.style_floor is not None and not (self.task and self.held_out_rows and self.score_steps):
@@ -179,16 +167,74 @@ class ArtArguments:
             raise UserError("--score_steps and --snapshot_steps are 0 (never) or more")
 
 
-def parse(verb: str, argv: list[str]) -> tuple[ArtArguments, TrainingArguments]:
-    """Read flags of a training verb, and YAML after ``--config``; TRL's own fields keep their names.
-
-    Raises:
-        ValueError: for anything wrong with them, before a model is loaded.
+def find_objective(name: str) -> Objective:
     """
-    objective = OBJECTIVES[verb]
-    parser = TrlParser((ArtArguments, objective.config), prog=f"pixeltune {verb}")
-    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    Raises:
+        UserError: there is no objective of that name.
+    """
+    if name not in OBJECTIVES:
+        raise UserError(
+            f"there is no objective {name!r}{suggestion(name, OBJECTIVES)}; there are {', '.join(OBJECTIVES)}"
+        )
+    return OBJECTIVES[name]
+
+
+def defaults(objective: str) -> dict[str, Any]:
+    """What TRL's config of an objective is set to where nothing is said."""
     # bf16 autocast would round activations on machines that gain nothing from it.
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    parser.set_defaults(**PIXEL_DEFAULTS, **objective.defaults, bf16=bf16, output_dir=f"runs/{verb}")
-    return parser.parse_args_and_config(argv)
+    chosen = find_objective(objective)
+    return {**PIXEL_DEFAULTS, **chosen.defaults, "bf16": bf16, "output_dir": f"runs/{objective}"}
+
+
+def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArguments, TrainingArguments]:
+    """Settings by name, told apart: those of the artwork and its rows, and TRL's config of the objective.
+
+    Raises:
+        UserError: a name or a value that cannot be used.
+    """
+    config = find_objective(objective).config
+    ours, theirs = ({one.name for one in fields(kind) if one.init} for kind in (PaintArguments, config))
+    check_names(settings, ours | theirs, f"of pixeltune {objective}")
+    given = {name: value for name, value in settings.items() if name in theirs}
+    usual = defaults(objective)
+    if given.get("fp16"):
+        usual["bf16"] = False
+    if "num_train_epochs" in given:
+        usual["max_steps"] = -1  # else the steps would silently win over what was asked for
+    arguments = PaintArguments(**{name: value for name, value in settings.items() if name in ours})
+    try:
+        return arguments, config(**usual | given)
+    except (ValueError, TypeError) as error:
+        # A config's checks are all about what was given to it.
+        raise UserError(f"{config.__name__} does not take these settings: {error}") from error
+
+
+def check_names(given: Mapping[str, Any], known: set[str], where: str) -> None:
+    """
+    Raises:
+        UserError: a name is not known; the message says which may be meant.
+    """
+    for name in given:
+        if name not in known:
+            raise UserError(f"there is no setting {name!r} {where}{suggestion(str(name), known)}")
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """A value of the type that a field has; paths become texts and one text a list of one.
+
+    Raises:
+        UserError: it is of another type.
+    """
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    allowed = [get_origin(kind) or kind for kind in kinds]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if allowed == [list]:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return list(items)
+    elif type(value) in allowed or (float in allowed and type(value) is int):
+        return value
+    wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+    raise UserError(f"{name} is {value!r:.60}: it must be {wanted}")

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import ExportableState
 
 from pixeltune.adapter.guard import art_layer
+from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.png import encode_png
 from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
+from pixeltune.tasks.base import Task
+from pixeltune.training.compat.trl_insides import limit_turns
+from pixeltune.training.folder import ARTWORK, CARD
+from pixeltune.training.scores import ENDS, SCORE
 from pixeltune.training.trackers import log_picture
 from pixeltune.writing import write_atomically
 
@@ -43,12 +46,20 @@ def log_beside(log: Callable[[dict], None], control: Any, values: dict[str, floa
 class SnapshotCallback(TrainerCallback):
     """Save the picture as `folder/step-000123.png` every `every` steps, before the first, after the last."""
 
-    def __init__(self, every: int, folder: str | Path, trainer: Any = None) -> None:
+    def __init__(
+        self,
+        every: int,
+        folder: str | Path,
+        trainer: Any = None,
+        provenance: Callable[[TrainerState], Provenance] | None = None,
+    ) -> None:
         """
         Args:
             every: optimiser steps between two snapshots.
             folder: for the files; made if it is not there.
             trainer: its trackers (`report_to`) get the snapshots too. None: files only.
+            provenance: of the picture as it is in a state of the training: then snapshots are artworks, to be
+                shown, scored, mixed and served. None: pictures only.
 
         Raises:
             ValueError: `every` is not positive.
@@ -57,67 +68,91 @@ class SnapshotCallback(TrainerCallback):
             raise UserError(f"a snapshot every {every} steps makes no sense, give 1 or more")
         self.every = every
         self.folder = Path(folder)
-        self.trainer = trainer
+        self.trainer, self.provenance = trainer, provenance
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
-            self._save(model, 0)
+            self._save(model, state)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         last = state.global_step >= state.max_steps
         if state.is_world_process_zero and (last or state.global_step % self.every == 0):
-            self._save(model, state.global_step)
+            self._save(model, state)
 
-    def _save(self, model: Any, step: int) -> None:
-        pixels, png = art_layer(model).canvas().to_uint8(), io.BytesIO()
-        Image.fromarray(pixels).save(png, format="PNG")
-        write_atomically(self.folder / f"step-{step:06d}.png", png.getvalue())
+    def _save(self, model: Any, state: TrainerState) -> None:
+        pixels, path = art_layer(model).canvas().to_uint8(), self.folder / f"step-{state.global_step:06d}.png"
+        if self.provenance is None:
+            write_atomically(path, encode_png(pixels, {}))
+        else:
+            Artwork(pixels, self.provenance(state)).save(path)
         if self.trainer is not None:
-            log_picture(self.trainer.callback_handler.callbacks, pixels, step)
+            log_picture(self.trainer.callback_handler.callbacks, pixels, state.global_step)
+
+
+class CheckpointArtwork(TrainerCallback):
+    """Lay the artwork and its card into every checkpoint, so that one can be looked at, scored and served."""
+
+    def __init__(self, provenance: Callable[[TrainerState], Provenance]) -> None:
+        """
+        Args:
+            provenance: of the picture as it is in a state of the training.
+        """
+        self.provenance = provenance
+
+    def on_save(self, args, state, control, model=None, **kwargs) -> None:
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and folder.is_dir():
+            artwork = Artwork(art_layer(model).canvas().to_uint8(), self.provenance(state))
+            artwork.save(folder / ARTWORK)
+            write_atomically(folder / CARD, artwork.card())
 
 
 class HeldOutScore(TrainerCallback):
-    """Score the live artwork on held-out rows every `every` steps and at the end: `held_out_score`.
+    """Score the live artwork on held-out rows before the first step, every `every` steps and at the end.
 
-    What was said to the first `SAMPLES` of them is kept as `folder/step-000123.json`, and what the start
-    picture made of these as `folder/step-000000.json`.
+    Logged as `held_out_score`, with its 95 % interval as `held_out_low` and `held_out_high`. What was said to
+    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`.
     """
 
     SAMPLES = 6
 
     def __init__(
         self,
-        task: ModuleType,
+        task: Task,
         rows: list[dict],
         system: InProcess,
         every: int,
-        log: Callable,
+        log: Callable[[dict], None],
         folder: Path,
-        name: str = "held_out_score",
+        aside: str = "",
     ) -> None:
         """
         Args:
-            task: a module of `pixeltune.tasks`.
+            task: what it is asked.
             rows: its held-out rows.
             system: the model that wears the artwork.
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
-            name: under which it is logged.
+            aside: behind the names of what is logged, where there are several models.
         """
         self.task, self.rows, self.system, self.every, self.log = task, rows, system, every, log
-        self.folder, self.name = folder, name
+        self.folder, self.aside = folder, aside
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
-            self._keep(0, score_rows(self.task, self.rows[: self.SAMPLES], self.system).records)
+            self._score(state, control)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         last = state.global_step >= state.max_steps
         if state.is_world_process_zero and (last or state.global_step % self.every == 0):
-            result = score_rows(self.task, self.rows, self.system)
-            log_beside(self.log, control, {self.name: result.accuracy})
-            self._keep(state.global_step, result.records[: self.SAMPLES])
+            self._score(state, control)
+
+    def _score(self, state: TrainerState, control: TrainerControl) -> None:
+        result = score_rows(self.task, self.rows, self.system)
+        read = dict(zip((SCORE, *ENDS), (result.accuracy, *result.ci95), strict=True))
+        log_beside(self.log, control, {f"{name}{self.aside}": value for name, value in read.items()})
+        self._keep(state.global_step, result.records[: self.SAMPLES])
 
     def _keep(self, step: int, records: list[dict]) -> None:
         said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
@@ -173,7 +208,7 @@ class TurnBudget(TrainerCallback):
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         share = min(1.0, state.global_step / self.steps)
-        self.trainer.max_tool_calling_iterations = 1 + int(share * (self.last - 1))
+        limit_turns(self.trainer, 1 + int(share * (self.last - 1)))
 
 
 class PixelProgress(TrainerCallback):

@@ -7,6 +7,7 @@ own, too. They have one canvas in common, one of them has the optimiser, the oth
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from transformers import TrainerCallback
@@ -15,6 +16,8 @@ from pixeltune.adapter.guard import art_layer
 from pixeltune.errors import UserError
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.training.compat.trainer_insides import prepare_without_wrapper, step_along, wrap_training_step
+from pixeltune.training.compat.trl_insides import add_measured, take_measured
 
 
 def check_alike(name: str, preprocessor: Preprocessor, first: str, first_preprocessor: Preprocessor) -> None:
@@ -67,23 +70,20 @@ def join(trainer: Any, others: dict[str, Any]) -> None:
     canvas, args = art_layer(trainer.model).art_canvas, trainer.args
     for other in others.values():
         art_layer(other.model).art_canvas = canvas
-        # What `train` would do: precision and device, without a wrapper for several processes.
-        other.model = other.accelerator.prepare_model(other.model, evaluation_mode=True)
-        other.model_wrapped = other.model
+        prepare_without_wrapper(other)
         if args.gradient_checkpointing:
             other.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
     trainer.add_callback(Companions(trainer, others))
-    own_step = trainer.training_step
 
-    def training_step(model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+    def summed(own_step: Callable, model: Any, inputs: Any, num_items_in_batch: Any) -> Any:
         batches = [copy.copy(inputs) for _ in others]  # trainers put things into theirs
         loss = own_step(model, inputs, num_items_in_batch)
         for other, batch in zip(others.values(), batches, strict=True):
-            other.current_gradient_accumulation_steps = trainer.current_gradient_accumulation_steps
+            step_along(other, trainer)
             loss = loss + other.training_step(other.model, batch, num_items_in_batch)
         return loss
 
-    trainer.training_step = training_step
+    wrap_training_step(trainer, summed)
 
 
 class Companions(TrainerCallback):
@@ -99,7 +99,5 @@ class Companions(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         for name, other in self.others.items():
-            measured = getattr(other, "_metrics", {"train": {}})["train"]
-            for key, values in measured.items():
-                self.trainer._metrics["train"][f"{key}/{name}"] += values
-            measured.clear()
+            measured = take_measured(other)
+            add_measured(self.trainer, {f"{key}/{name}": values for key, values in measured.items()})

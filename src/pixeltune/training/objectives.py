@@ -136,12 +136,3 @@ def rendered(rows: list[dict], processor: Any, environment: bool = False) -> lis
             )
         out.append(rest)
     return out
-
-
-def declare_context_length(model: Any) -> None:
-    """Put the language model's `max_position_embeddings` on the whole model's configuration.
-
-    TRL 1.16's tool loop reads it there unless its processing class is a multimodal processor; with the
-    artwork as text it is a tokenizer (`_tool_call_loop` in trl/trainer/grpo_trainer.py).
-    """
-    model.config.max_position_embeddings = model.config.get_text_config().max_position_embeddings

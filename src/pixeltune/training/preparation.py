@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from transformers import TrainingArguments
@@ -20,8 +19,9 @@ from pixeltune.lookup import find_object
 from pixeltune.model.loading import public_name
 from pixeltune.picture.canvas import paintable_mask, start_picture
 from pixeltune.picture.style import Term, read_style
-from pixeltune.tasks.base import find_rows, find_task, held_out_rows
-from pixeltune.training.arguments import ArtArguments
+from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
+from pixeltune.training.arguments import PaintArguments
+from pixeltune.training.folder import check_folder, find_checkpoint
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.styling import check_weight
 
@@ -30,7 +30,8 @@ from pixeltune.training.styling import check_weight
 class Preparation:
     """What arguments stand for."""
 
-    task: ModuleType | None
+    objective: str
+    task: Task | None
     """None where the rows are the user's own."""
     train_rows: list[dict]
     held_out: list[dict]
@@ -38,14 +39,14 @@ class Preparation:
     """The trainer's ``reward_funcs`` and ``environment_factory``, where it takes any."""
     instruction: list[dict]
     """What a teacher is told, empty where there is none."""
-    checkpoint: str | None
+    checkpoint: Path | None
     """The folder to resume from."""
     style: Term | None
     pictures: bool
     """Whether rows have pictures of their own."""
 
 
-def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Preparation:
+def prepare(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Preparation:
     """Read and look up what arguments name.
 
     Raises:
@@ -80,17 +81,19 @@ def prepare(verb: str, arguments: ArtArguments, config: TrainingArguments) -> Pr
         check_weight(arguments.style_schedule, arguments.style_floor)
     if arguments.mask:
         paintable_mask(arguments.mask, 32, 32)
-    checkpoint = find_checkpoint(config)
+    folder = Path(config.output_dir)
+    checkpoint = find_checkpoint(config.resume_from_checkpoint, folder)
+    check_folder(folder, arguments.overwrite, checkpoint)
     task, train_rows, held_out = read_rows(verb, arguments, config.seed)
-    if objective.signal == "contrast" and hasattr(task, "next_turn"):
+    if objective.signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
     pictures = has_pictures(verb, train_rows, arguments)
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     instruction = find_instruction(verb, task, arguments)
-    return Preparation(task, train_rows, held_out, rewards, instruction, checkpoint, style, pictures)
+    return Preparation(verb, task, train_rows, held_out, rewards, instruction, checkpoint, style, pictures)
 
 
-def check_models(arguments: ArtArguments, use_vllm: bool) -> None:
+def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
     """
     Raises:
         ValueError: several models cannot be told apart, or an engine would write for only one of them.
@@ -106,9 +109,7 @@ def check_models(arguments: ArtArguments, use_vllm: bool) -> None:
         )
 
 
-def read_rows(
-    verb: str, arguments: ArtArguments, seed: int
-) -> tuple[ModuleType | None, list[dict], list[dict]]:
+def read_rows(verb: str, arguments: PaintArguments, seed: int) -> tuple[Task | None, list[dict], list[dict]]:
     """The task (None for a file) with training rows and held-out rows.
 
     Raises:
@@ -125,7 +126,7 @@ def read_rows(
     return find_task(name), train_rows, held_out
 
 
-def has_pictures(verb: str, rows: list[dict], arguments: ArtArguments) -> bool:
+def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool:
     """Whether rows have pictures of their own.
 
     Raises:
@@ -147,7 +148,7 @@ def has_pictures(verb: str, rows: list[dict], arguments: ArtArguments) -> bool:
     return True
 
 
-def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dict[str, Any]:
     """The trainer's ``reward_funcs`` where it learns from rewards, else nothing.
 
     Raises:
@@ -157,7 +158,7 @@ def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) ->
         if arguments.reward:
             raise UserError(f"{verb} does not use --reward; grpo and rloo do")
         return {}
-    reward = getattr(task, "reward", None)
+    reward = task.reward if task else None
     if arguments.reward:
         reward = find_object(arguments.reward, "reward")
     if reward is None:
@@ -166,13 +167,13 @@ def find_rewards(verb: str, task: ModuleType | None, arguments: ArtArguments) ->
     return {"reward_funcs": reward}
 
 
-def find_environment(verb: str, task: ModuleType | None, arguments: ArtArguments) -> dict[str, Any]:
+def find_environment(verb: str, task: Task | None, arguments: PaintArguments) -> dict[str, Any]:
     """The trainer's ``environment_factory`` where there is one, else nothing.
 
     Raises:
         ValueError: the verb has no use for it.
     """
-    environment = getattr(task, "Environment", None) if OBJECTIVES[verb].signal == "rewards" else None
+    environment = task.environment if task and OBJECTIVES[verb].signal == "rewards" else None
     if arguments.environment:
         environment = find_object(arguments.environment, "environment")
     if environment is None:
@@ -184,7 +185,7 @@ def find_environment(verb: str, task: ModuleType | None, arguments: ArtArguments
     return {"environment_factory": environment}
 
 
-def find_instruction(verb: str, task: ModuleType | None, arguments: ArtArguments) -> list[dict]:
+def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) -> list[dict]:
     """What a teacher is told, empty where there is no teacher.
 
     Raises:
@@ -197,28 +198,5 @@ def find_instruction(verb: str, task: ModuleType | None, arguments: ArtArguments
     if not arguments.instruction:
         raise UserError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")
     if arguments.instruction == "best" and task is not None:
-        return [{"role": "system", "content": task.INSTRUCTION}]
+        return [{"role": "system", "content": task.instruction}]
     return read_instruction(arguments.instruction)
-
-
-def find_checkpoint(config: TrainingArguments) -> str | None:
-    """The checkpoint to resume from: a folder, or with "true" the newest whole one in ``output_dir``.
-
-    A run that is killed while it saves leaves a folder without ``trainer_state.json``, which is written last.
-
-    Raises:
-        ValueError: there is none.
-    """
-    wanted = str(config.resume_from_checkpoint)
-    if wanted.lower() in ("none", "false"):
-        return None
-    folders = [Path(wanted)]
-    if wanted.lower() == "true":
-        folders = sorted(
-            Path(config.output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1])
-        )
-    whole = [str(folder) for folder in folders if (folder / "trainer_state.json").is_file()]
-    if not whole:
-        place = config.output_dir if wanted.lower() == "true" else wanted
-        raise UserError(f"no checkpoint in {place} to resume from")
-    return whole[-1]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pixeltune.errors import UserError
+from pixeltune.training.compat.trl_insides import completions_of, measure, wrap_generation, wrap_scoring
 
 
 def refill(
@@ -34,22 +35,19 @@ def refill(
     """
     if trainer.accelerator.num_processes > 1:
         raise UserError("refilling groups works in one process only: leave out --refill_rounds")
-    # TRL 1.16 has no hook between generating and scoring, so both methods are wrapped: one to get hold of the
-    # batch, one to generate again.
-    score, generate = trainer._generate_and_score_completions, trainer._generate
     batches: list[list[dict[str, Any]]] = []
 
-    def score_batch(batch: list[dict[str, Any]]) -> Any:
-        batches[:] = [batch]
+    def score_batch(score: Callable, batch: list[dict[str, Any]]) -> Any:
+        batches[:] = [batch]  # to get hold of it, where completions are generated
         return score(batch)
 
-    def generate_mixed(prompts: list[Any]) -> Any:
+    def generate_mixed(generate: Callable, prompts: list[Any]) -> Any:
         out = generate(prompts)
         if not trainer.model.training:
             return out
         (batch,), size = batches, trainer.num_generations
         rng = random.Random(f"{trainer.args.seed} {trainer.state.global_step}")
-        stale, replaced = _equal_groups(reward, batch, _completions(out), size), 0
+        stale, replaced = _equal_groups(reward, batch, completions_of(out), size), 0
         for _ in range(rounds):
             if not stale:
                 break
@@ -61,18 +59,14 @@ def refill(
                     prompts[group * size + i] = row["prompt"]
             _splice(out, generate([prompts[place] for place in places]), places)
             new = _equal_groups(
-                reward, [batch[p] for p in places], [_completions(out)[p] for p in places], size
+                reward, [batch[p] for p in places], [completions_of(out)[p] for p in places], size
             )
             stale = [stale[group] for group in new]
-        trainer._metrics["train"]["refilled"].append(replaced * size / len(prompts))
+        measure(trainer, {"refilled": replaced * size / len(prompts)})
         return out
 
-    trainer._generate_and_score_completions, trainer._generate = score_batch, generate_mixed
-
-
-def _completions(out: tuple) -> list:
-    """Of what ``_generate`` returns: RLOO's has three parts, GRPO's eight."""
-    return out[2] if len(out) == 3 else out[3]
+    wrap_scoring(trainer, score_batch)
+    wrap_generation(trainer, generate_mixed)
 
 
 def _equal_groups(reward: Callable, batch: list[dict], completions: list, size: int) -> list[int]:

@@ -9,7 +9,7 @@ current step is one PNG. :func:`ask_engines` puts any OpenAI-compatible servers 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import count, repeat
@@ -24,6 +24,7 @@ from pixeltune.data.messages import Message
 from pixeltune.data.placement import place_image
 from pixeltune.engines.engine import Completion, Engine, EngineError
 from pixeltune.errors import UserError
+from pixeltune.training.compat.trl_insides import generate_with, measure, prompt_ids, wrap_scoring, wrap_vllm
 
 # vLLM would otherwise sample as the model's generation_config.json says.
 PLAIN_SAMPLING = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
@@ -156,12 +157,9 @@ def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], t
                 f"{name}={getattr(args, name)}: an engine reports log-probs before such a change; with "
                 f"--rollouts leave it at {value}"
             )
-    # The assignments below are what TRL 1.16 does at the end of GRPOTrainer.__init__ with use_vllm:
-    # https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py
-    ids = [tuple(prompt) for prompt in trainer._tokenize_prompts(list(texts))[0]]
+    ids = prompt_ids(trainer, texts)
     talks = [(row["prompt"], json.loads(row["tools"]) if row.get("tools") else None) for row in rows]
-    trainer.vllm_generation = EngineRollouts(trainer, engines, dict(zip(ids, talks, strict=True)))
-    trainer.use_vllm, trainer._last_loaded_step = True, -1
+    generate_with(trainer, EngineRollouts(trainer, engines, dict(zip(ids, talks, strict=True))))
     if isinstance(trainer, RLOOTrainer):
         log_gap(trainer)
 
@@ -170,9 +168,8 @@ def log_gap(trainer: Any) -> None:
     """Log the largest and the mean gap, over the completions of a step, between the trainer's log-prob of a
     whole completion and the engine's: ``sampling/sequence_logp_difference/max`` and ``/mean``, in nats.
     """
-    score = trainer._generate_and_score_completions  # RLOO in TRL 1.16 has no hook after scoring
 
-    def score_and_compare(batch: list[dict[str, Any]]) -> dict[str, Any]:
+    def score_and_compare(score: Callable, batch: list[dict[str, Any]]) -> dict[str, Any]:
         out, said = score(batch), trainer.vllm_generation.logprobs
         gaps = []
         for logprob, *row in zip(
@@ -184,12 +181,13 @@ def log_gap(trainer: Any) -> None:
             if mask.any():  # else it was cut off, and mask_truncated_completions leaves it out
                 ids = (*prompt[prompt_mask.bool()].tolist(), *completion[mask.bool()].tolist())
                 gaps.append(abs(logprob - said[ids]))
-        mode = "train" if trainer.model.training else "eval"
-        trainer._metrics[mode]["sampling/sequence_logp_difference/max"].append(max(gaps, default=0.0))
-        trainer._metrics[mode]["sampling/sequence_logp_difference/mean"].append(sum(gaps) / max(1, len(gaps)))
+        name = "sampling/sequence_logp_difference"
+        measure(
+            trainer, {f"{name}/max": max(gaps, default=0.0), f"{name}/mean": sum(gaps) / max(1, len(gaps))}
+        )
         return out
 
-    trainer._generate_and_score_completions = score_and_compare
+    wrap_scoring(trainer, score_and_compare)
 
 
 def show_live_picture(trainer: Any) -> None:
@@ -198,13 +196,10 @@ def show_live_picture(trainer: Any) -> None:
     Two assignments; nothing else needs resetting, because a changed picture has another hash and unchanged
     weights keep the prefix cache valid. Tested with a stand-in for vLLM, not yet on a GPU.
     """
-    generation = trainer.vllm_generation
-    generate = generation.generate
 
-    def with_picture(prompts: list, images: Any, *rest: Any, **options: Any) -> tuple:
+    def with_picture(generate: Callable, prompts: list, images: Any, *rest: Any, **options: Any) -> tuple:
         picture = Image.fromarray(trainer.model.get_artwork_image())
         own = [shown[1:] for shown in images] if images else [[]] * len(prompts)
         return generate(prompts, [[picture, *rows] for rows in own], *rest, **options)
 
-    generation.sync_weights = lambda: None  # the weights are frozen
-    generation.generate = with_picture
+    wrap_vllm(trainer, with_picture)

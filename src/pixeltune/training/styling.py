@@ -19,6 +19,7 @@ from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import start_picture
 from pixeltune.picture.style import Term
 from pixeltune.training.callbacks import log_beside
+from pixeltune.training.scores import SCORE
 
 SCHEDULES = ("constant", "rise", "fade")
 HASTE = 20.0  # change of the weight's logarithm for a score of 1.0 too high
@@ -112,11 +113,16 @@ class Styling(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.weight = 1.0
         for entry in state.log_history:  # of the part before a resumption
-            self.on_log(args, state, control, entry)
+            if entry.get("step") != 0:
+                self._weigh(entry)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if self.floor is not None and "held_out_score" in (logs or {}):
-            self.score = logs["held_out_score"]
+        if state.global_step > 0:  # the start picture's score is nobody's fault
+            self._weigh(logs or {})
+
+    def _weigh(self, logs: dict[str, Any]) -> None:
+        if self.floor is not None and SCORE in logs:
+            self.score = logs[SCORE]
             self.weight *= min(max(math.exp(HASTE * (self.score - self.floor)), 0.25), 4.0)
 
     def on_train_end(self, args, state, control, **kwargs) -> None:

@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from pixeltune.cli.train import settings
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import calls, shop
 from pixeltune.training.callbacks import TurnBudget
-from pixeltune.training.paint import paint, parse
+from pixeltune.training.paint import paint
 
 GOODS = {"goods": json.dumps({"milk": 30, "bread": 12}), "before": json.dumps({"milk": 2})}
 
@@ -135,8 +136,9 @@ def test_grpo_plays_episodes_and_learns_only_what_the_model_wrote(bundled, tmp_p
         "--max_completion_length 160 --max_tool_calling_iterations 3 --turn_budget_steps 6 --score_steps 0 "
         f"--snapshot_steps 0 --save_strategy no --report_to none --output_dir {tmp_path}"
     )
-    artwork, _, finished = paint("grpo", *parse("grpo", flags.split()), quiet=True)
-    assert finished
+    painting = paint("grpo", quiet=True, **settings("grpo", flags.split()))
+    assert painting.finished
+    artwork = painting.artwork
     tokenizer = load_processor("tiny").tokenizer
     played = [(mask, ids) for mask, ids in masks if 0 in mask]
     assert len(played) > 20
@@ -156,13 +158,13 @@ def test_grpo_plays_episodes_and_learns_only_what_the_model_wrote(bundled, tmp_p
 
 def test_trl_still_needs_to_be_told_the_context_length(bundled, tmp_path, monkeypatch):
     """When this fails, `declare_context_length` can go."""
-    monkeypatch.setattr("pixeltune.training.paint.declare_context_length", lambda model: None)
+    monkeypatch.setattr("pixeltune.training.trainers.declare_context_length", lambda model: None)
     flags = (
         "--task shop --max_steps 1 --train_rows 40 --per_device_train_batch_size 32 --score_steps 0 "
         f"--snapshot_steps 0 --save_strategy no --report_to none --output_dir {tmp_path}"
     )
     with pytest.raises(AttributeError, match="max_position_embeddings"):
-        paint("grpo", *parse("grpo", flags.split()), quiet=True)
+        paint("grpo", quiet=True, **settings("grpo", flags.split()))
 
 
 @pytest.mark.parametrize(
@@ -177,4 +179,4 @@ def test_trl_still_needs_to_be_told_the_context_length(bundled, tmp_path, monkey
 def test_where_there_are_no_episodes(verb, flags, message, monkeypatch):
     monkeypatch.setattr("pixeltune.training.paint.load_model", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(ValueError, match=message):
-        paint(verb, *parse(verb, flags.split()), quiet=True)
+        paint(verb, quiet=True, **settings(verb, flags.split()))

@@ -1,0 +1,59 @@
+"""Insides of transformers' trainer and of accelerate that are relied on: written for 5.19 and 1.15."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def mean_over_step(model: Any) -> None:
+    """Let the trainer divide its loss by the tokens of the whole step, over batches and processes.
+
+    Qwen's classes forbid it because of their own loss, which TRL does not use
+    (https://github.com/huggingface/transformers/issues/37208): without this, two small batches are the mean
+    of their means, and not one large batch.
+    """
+    model.accepts_loss_kwargs = True
+
+
+def save_checkpoint(trainer: Any) -> None:
+    """Save a checkpoint now, in mid-step, when the run cannot go on.
+
+    `_save_checkpoint` is what the trainer itself calls after a step; there is no public way
+    (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    trainer._save_checkpoint(trainer.model, trial=None)
+
+
+def prepare_without_wrapper(trainer: Any) -> None:
+    """Bring a trainer's model to precision and device as its `train` would, without a wrapper for processes.
+
+    For a trainer that takes part in another's steps and whose own `train` is never called
+    (`Accelerator.prepare_model`,
+    https://github.com/huggingface/accelerate/blob/v1.15.0/src/accelerate/accelerator.py).
+    """
+    trainer.model = trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
+    trainer.model_wrapped = trainer.model
+
+
+def wrap_training_step(trainer: Any, around: Callable[[Callable, Any, Any, Any], Any]) -> None:
+    """Have `around(step, model, inputs, num_items_in_batch)` called for each batch's loss and gradient.
+
+    `training_step` is meant to be overridden in a subclass; here the class is TRL's own
+    (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    step = trainer.training_step
+
+    def training_step(model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        return around(step, model, inputs, num_items_in_batch)
+
+    trainer.training_step = training_step
+
+
+def step_along(trainer: Any, leader: Any) -> None:
+    """Let a trainer that is never trained itself cut its gradients as the leader does in this step.
+
+    `current_gradient_accumulation_steps` is set by the training loop
+    (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    trainer.current_gradient_accumulation_steps = leader.current_gradient_accumulation_steps

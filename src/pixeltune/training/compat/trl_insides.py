@@ -1,0 +1,119 @@
+"""TRL's insides that are relied on: written for TRL 1.16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def declare_context_length(model: Any) -> None:
+    """Put the language model's `max_position_embeddings` on the whole model's configuration.
+
+    TRL's tool loop reads it there unless its processing class is a multimodal processor; with the artwork as
+    text it is a tokenizer (`_tool_call_loop`,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py).
+    """
+    model.config.max_position_embeddings = model.config.get_text_config().max_position_embeddings
+
+
+def leave_out_model_cards(trainer: Any) -> None:
+    """Keep a trainer from writing README.md at each checkpoint: of an artwork it has no base model's name.
+
+    It would say "fine-tuned version of None" (`BaseTrainer.create_model_card`,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/base_trainer.py); the run writes its own card.
+    """
+    trainer.create_model_card = lambda *args, **kwargs: None
+
+
+def measure(trainer: Any, values: dict[str, float]) -> None:
+    """Log values with the trainer's own of this step, as their mean over the steps since the last entry.
+
+    There is no public way to add to them (`_metrics`, by mode and name a list,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py).
+    """
+    metrics = trainer._metrics["train" if trainer.model.training else "eval"]
+    for name, value in values.items():
+        metrics[name].append(value)
+
+
+def take_measured(trainer: Any) -> dict[str, list[float]]:
+    """What a trainer measured in training since it was last taken, by name; it will not log it itself.
+
+    For a trainer that never logs, because it takes part in another's steps. Trainers that are not TRL's
+    measure nothing.
+    """
+    measured = getattr(trainer, "_metrics", {"train": {}})["train"]
+    taken = dict(measured)
+    measured.clear()
+    return taken
+
+
+def add_measured(trainer: Any, measured: dict[str, list[float]]) -> None:
+    """Let a trainer log what another one measured in training."""
+    for name, values in measured.items():
+        trainer._metrics["train"][name] += values
+
+
+def wrap_scoring(trainer: Any, around: Callable[[Callable, list[dict]], Any]) -> None:
+    """Have `around(score, batch)` called where an online trainer generates and scores a batch of rows.
+
+    TRL has no hook there (`_generate_and_score_completions` of GRPO and RLOO,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/rloo_trainer.py).
+    """
+    score = trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda batch: around(score, batch)
+
+
+def wrap_generation(trainer: Any, around: Callable[[Callable, list], tuple]) -> None:
+    """Have `around(generate, prompts)` called where an online trainer generates.
+
+    TRL has no hook between generating and scoring (`_generate` of GRPO and RLOO,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py).
+    """
+    generate = trainer._generate
+    trainer._generate = lambda prompts: around(generate, prompts)
+
+
+def completions_of(generated: tuple) -> list:
+    """The completions in what `_generate` returns: RLOO's has three parts, GRPO's eight."""
+    return generated[2] if len(generated) == 3 else generated[3]
+
+
+def prompt_ids(trainer: Any, prompts: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Token ids of prompts as an online trainer makes them, chat template and pictures included.
+
+    `_tokenize_prompts`, https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py.
+    """
+    return [tuple(ids) for ids in trainer._tokenize_prompts(list(prompts))[0]]
+
+
+def generate_with(trainer: Any, generation: Any) -> None:
+    """Let an online trainer take its completions from an object in the place of its vLLM.
+
+    These are the assignments at the end of `GRPOTrainer.__init__` with ``use_vllm``. The object has
+    ``sync_weights()`` and ``generate(prompts, images, num_generations, profiler)``
+    (https://github.com/huggingface/trl/blob/v1.16.0/trl/generation/vllm_generation.py).
+    """
+    trainer.vllm_generation = generation
+    trainer.use_vllm, trainer._last_loaded_step = True, -1
+
+
+def wrap_vllm(trainer: Any, around: Callable[..., tuple]) -> None:
+    """Have `around(generate, prompts, images, ...)` called where a trainer's own vLLM generates.
+
+    And never let it synchronise weights, which are frozen (`VLLMGeneration.generate`, `.sync_weights`,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/generation/vllm_generation.py).
+    """
+    generation = trainer.vllm_generation
+    generate = generation.generate
+    generation.sync_weights = lambda: None
+    generation.generate = lambda *args, **kwargs: around(generate, *args, **kwargs)
+
+
+def limit_turns(trainer: Any, turns: int) -> None:
+    """How many calls an episode of GRPO may make, one after another, from now on.
+
+    The trainer reads the config once and its own attribute in each episode (`max_tool_calling_iterations`,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py).
+    """
+    trainer.max_tool_calling_iterations = turns

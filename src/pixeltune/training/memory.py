@@ -1,0 +1,65 @@
+"""Out of memory: which dials to turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import TrainingArguments
+
+from pixeltune.errors import RunError
+from pixeltune.training.arguments import PaintArguments
+
+DEFAULT_TOKENS = 64
+
+
+@contextmanager
+def explained(arguments: PaintArguments, config: TrainingArguments) -> Iterator[None]:
+    """Turn an error that says that memory ran out, on whatever device, into one that names the remedies.
+
+    Raises:
+        RunError: from the original.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(f"out of memory. {'; '.join(dials(arguments, config))}. ({_line(error)})") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA's own class; on other devices a RuntimeError that says so: "out of memory", "can't allocate"."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in said for words in ("out of memory", "can't allocate memory", "cannot allocate memory")
+    )
+
+
+def dials(arguments: PaintArguments, config: TrainingArguments) -> list[str]:
+    """What can be turned, with where it stands, the most effective first."""
+    batch, waves = config.per_device_train_batch_size, config.gradient_accumulation_steps
+    out = []
+    if batch > 1:
+        out.append(
+            f"--per_device_train_batch_size is {batch}: halve it, with --gradient_accumulation_steps "
+            f"{2 * waves} for the same step"
+        )
+    if not config.gradient_checkpointing:
+        out.append("--gradient_checkpointing true keeps less and computes more")
+    if arguments.dtype in ("auto", "float32") and not arguments.bits:
+        out.append("--dtype bfloat16 halves what float32 weights take, --load_in_4bit true quarters that")
+    asked = arguments.image_tokens or DEFAULT_TOKENS
+    where = f"{arguments.height}x{arguments.width}" if arguments.height else f"--image_tokens is {asked}"
+    out.append(f"{where}: fewer image tokens are a smaller artwork")
+    if arguments.device_map is None and torch.cuda.device_count() > 1:
+        out.append("--device_map auto shares the model out among the devices")
+    return out
+
+
+def _line(error: BaseException) -> str:
+    said = str(error).strip() or type(error).__name__
+    return said.splitlines()[0][:200]

@@ -1,0 +1,70 @@
+"""What a run says: one line at its start, one at its end, and what a notebook shows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pixeltune.training.folder import ARTWORK, SNAPSHOTS
+from pixeltune.training.scores import best_step, percent
+
+if TYPE_CHECKING:
+    from pixeltune.training.paint import Painting
+
+
+def beginning(painting: Painting) -> str:
+    """Model, device, precision, image tokens, rows, and what is trained."""
+    art, model = painting.art, painting.model
+    names = " and ".join(painting.models)
+    precision = f"{painting.arguments.bits} bits" if painting.arguments.bits else _precision(painting)
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    steps = painting.trainer.state.max_steps or painting.config.max_steps
+    length = f"{steps} steps" if steps > 0 else f"{painting.config.num_train_epochs:g} epochs"
+    resumed = f", resumed from {painting.ready.checkpoint.name}" if painting.ready.checkpoint else ""
+    return (
+        f"{painting.objective}: {names} on {model.device.type} in {precision}, frozen; trained are "
+        f"{trained:,} numbers of one {art.height}x{art.width} picture ({art.image_tokens} image tokens, "
+        f"{art.parametrisation}, from {Path(art.start).name}), on {len(painting.ready.train_rows):,} rows of "
+        f"{_source(painting)}, {length}{resumed}"
+    )
+
+
+def end(painting: Painting) -> str:
+    """Held-out score before and after, where one was taken, and where the artwork lies."""
+    path = painting.output_dir / ARTWORK
+    line = f"{_scored(painting)}{path}"
+    better = best_step(painting.history)
+    if better is None:
+        return line
+    step, score = better
+    snapshot = painting.output_dir / SNAPSHOTS / f"step-{step:06d}.png"
+    where = f": {snapshot}" if snapshot.is_file() else " (no snapshot was kept of it: --snapshot_steps)"
+    return f"{line}\nStep {step} was better, {100 * score:.1f} %{where}"
+
+
+def described(painting: Painting) -> str:
+    """The `repr` of a painting."""
+    what = f"Painting({painting.objective}, {painting.arguments.model}, {_source(painting)}"
+    if not hasattr(painting, "artwork"):
+        return f"{what}, not trained)"
+    how = "" if painting.finished else "interrupted, "
+    steps = painting.artwork.provenance.steps
+    return f"{what}, {how}{steps} steps, {_scored(painting)}{painting.output_dir / ARTWORK})"
+
+
+def _scored(painting: Painting) -> str:
+    scores = painting.scores.get("held_out")
+    if scores is None:
+        return ""
+    before = f"{percent(scores['before'])} -> " if "before" in scores else ""
+    return f"held-out score {before}{percent(scores)}, n = {scores['n']}; "
+
+
+def _precision(painting: Painting) -> str:
+    weights = str(painting.model.dtype).removeprefix("torch.")
+    cast = "bf16" if painting.config.bf16 else "fp16" if painting.config.fp16 else None
+    return f"{weights} ({cast} autocast)" if cast else weights
+
+
+def _source(painting: Painting) -> str:
+    return painting.arguments.task or Path(painting.arguments.data).name

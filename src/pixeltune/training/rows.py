@@ -1,0 +1,80 @@
+"""The rows of a painting as TRL's trainers take them, with the artwork in its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from pixeltune.adapter import ArtConfig
+from pixeltune.data.images import check_pictures, place_pictures
+from pixeltune.data.placeholders import check_rows, placeholder_tokens
+from pixeltune.data.placement import place_row
+from pixeltune.data.rendering import check_rendered
+from pixeltune.data.rows import each_turn
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.training.distillation import prompt_tokens, teacher_rows
+from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
+from pixeltune.training.preparation import Preparation
+
+
+def check(ready: Preparation, processor: Any, block: str) -> None:
+    """Look at what the model's own processor and chat template make of the rows, before the model loads.
+
+    Raises:
+        UserError: a row quotes a picture token or has a picture that the processor cannot take, or the
+            template leaves out what it says, or its answer.
+    """
+    tokens, preprocessor = placeholder_tokens(processor, block), Preprocessor(processor)
+    for rows in (ready.train_rows, ready.held_out):
+        check_rows(rows, tokens)
+        check_pictures(rows, preprocessor.check_picture)
+    check_rendered(ready.train_rows, processor, OBJECTIVES[ready.objective].columns[1:])
+
+
+def place_rows(
+    ready: Preparation, art: ArtConfig, block: str, processor: Any, model: Any = None, quiet: bool = False
+) -> tuple[list[dict], dict[str, float] | None]:
+    """The rows as the trainer takes them, with the artwork in its place.
+
+    Where rows have pictures of their own, these go through TRL's column ``images`` and the processor, and so
+    does a stand-in for the artwork in front of them; else the artwork is text to TRL.
+
+    Args:
+        ready: with the rows.
+        art: with its size.
+        block: the artwork's placeholder text.
+        processor: of the model.
+        model: whose own answers are what dpo and kto learn to avoid; None leaves a task's rows without them.
+        quiet: no progress bar.
+
+    Returns:
+        The rows; where a teacher's words are replaced, prompt tokens per request with and without them.
+    """
+    signal, rows = OBJECTIVES[ready.objective].signal, ready.train_rows
+    if signal == "teacher":
+        placed = teacher_rows(rows, ready.instruction, block, processor)
+        return placed, prompt_tokens(placed, processor.tokenizer)
+    if signal == "contrast" and ready.task is not None and model is not None:
+        rows = contrasted(ready, art, processor, model, quiet)
+    if signal == "completions":
+        rows = each_turn(rows)
+    if ready.pictures:
+        placed = place_pictures(rows, Image.fromarray(art.canvas().to_uint8()))
+    else:
+        placed = [place_row(row, block) for row in rows]
+    if signal == "rewards":
+        placed = rendered(placed, processor, environment="environment_factory" in ready.rewards)
+    return placed, None
+
+
+def contrasted(ready: Preparation, art: ArtConfig, processor: Any, model: Any, quiet: bool) -> list[dict]:
+    """A task's rows with what the model says by itself, seeing the start picture, where that is wrong."""
+    rows, system = ready.train_rows, InProcess(model, processor, Image.fromarray(art.canvas().to_uint8()))
+    with tqdm(total=len(rows), desc="own answers", disable=quiet) as bar:
+        habits = score_rows(ready.task, rows, system, progress=lambda done, _: bar.update(done - bar.n))
+    said, scores = zip(*[(r["completions"][0], r["score"]) for r in habits.records], strict=True)
+    return contrast(rows, said, scores, OBJECTIVES[ready.objective], art.seed)

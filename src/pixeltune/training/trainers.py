@@ -1,0 +1,129 @@
+"""TRL's trainer of an objective around one model, and what is to happen around its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from PIL import Image
+from transformers import ProgressCallback, Trainer, TrainingArguments
+
+from pixeltune.adapter import ArtConfig, use_processor
+from pixeltune.artwork.artwork import Provenance
+from pixeltune.data.images import attach
+from pixeltune.engines.engine import Engine
+from pixeltune.evaluation.backends import InProcess
+from pixeltune.training.arguments import PaintArguments
+from pixeltune.training.callbacks import (
+    CheckpointArtwork,
+    Clock,
+    HeldOutScore,
+    PixelProgress,
+    SnapshotCallback,
+    TurnBudget,
+)
+from pixeltune.training.compat.trainer_insides import mean_over_step
+from pixeltune.training.compat.trl_insides import declare_context_length, leave_out_model_cards
+from pixeltune.training.folder import SAMPLES, SNAPSHOTS
+from pixeltune.training.objectives import OBJECTIVES
+from pixeltune.training.preparation import Preparation
+from pixeltune.training.refill import refill
+from pixeltune.training.rollouts import ask_engines, show_live_picture
+from pixeltune.training.styling import LiveView, Styling
+
+
+def make_trainer(
+    ready: Preparation,
+    model: Any,
+    config: TrainingArguments,
+    dataset: Dataset,
+    art: ArtConfig,
+    processor: Any,
+) -> Any:
+    """TRL's trainer of an objective for one model, which wears the artwork from then on."""
+    use_processor(model, processor)
+    if ready.objective == "sft":
+        mean_over_step(model)
+    if "environment_factory" in ready.rewards:
+        declare_context_length(model)
+    trainer = OBJECTIVES[ready.objective].trainer(
+        model=model,
+        args=config,
+        train_dataset=dataset,
+        # Without pictures in the rows the artwork is text to TRL; the adapter supplies the picture.
+        processing_class=processor if ready.pictures else processor.tokenizer,
+        peft_config=replace(art),
+        **ready.rewards,
+    )
+    leave_out_model_cards(trainer)
+    return trainer
+
+
+def connect_engines(
+    trainer: Any, ready: Preparation, engines: Sequence[Engine], placed: Sequence[dict]
+) -> None:
+    """Let completions come from an engine, where one was asked for."""
+    if getattr(trainer.args, "use_vllm", False):
+        show_live_picture(trainer)
+    if not engines:
+        return
+    prompts = [row["prompt"] for row in placed]
+    if ready.pictures:
+        stand_in = Image.fromarray(trainer.model.get_artwork_image())
+        own = [row.get("images") or [] for row in ready.train_rows]
+        prompts = [attach(p, [stand_in, *images]) for p, images in zip(prompts, own, strict=True)]
+    ask_engines(trainer, engines, ready.train_rows, prompts)
+
+
+def add_callbacks(
+    trainers: dict[str, Any],
+    ready: Preparation,
+    arguments: PaintArguments,
+    processor: Any,
+    provenance: Callable[[Any], Provenance],
+    quiet: bool,
+) -> None:
+    """Add what is to happen around the steps of the first trainer, which has the optimiser.
+
+    Scores come before snapshots, so that a snapshot knows the score of its own step.
+
+    Args:
+        trainers: by the names of their models.
+        ready: with the held-out rows.
+        arguments: how often.
+        processor: of the models.
+        provenance: of the picture at a `TrainerState`.
+        quiet: no progress bar.
+    """
+    trainer, output = next(iter(trainers.values())), Path(next(iter(trainers.values())).args.output_dir)
+    trainer.add_callback(Clock())
+    trainer.remove_callback(ProgressCallback)
+    if not quiet:
+        trainer.add_callback(PixelProgress())
+    if arguments.turn_budget_steps:
+        for one in trainers.values():
+            trainer.add_callback(TurnBudget(one, arguments.turn_budget_steps))
+    if ready.task is not None and ready.held_out and arguments.score_steps:
+        for name, one in trainers.items():
+            system, aside = InProcess(one.model, processor), "" if one is trainer else f"/{name}"
+            settings = arguments.score_steps, trainer.log, output / f"{SAMPLES}{aside}", aside
+            trainer.add_callback(HeldOutScore(ready.task, ready.held_out, system, *settings))
+    if arguments.snapshot_steps:
+        every, folder = arguments.snapshot_steps, output / SNAPSHOTS
+        trainer.add_callback(SnapshotCallback(every, folder, trainer, provenance))
+    trainer.add_callback(CheckpointArtwork(provenance))
+    if ready.style is not None:
+        # Not the trainer's own log, which would put TRL's metrics of the step into this entry.
+        log = partial(Trainer.log, trainer)
+        view = LiveView(trainer.model, processor)
+        trainer.add_callback(Styling(ready.style, view, log, arguments.style_schedule, arguments.style_floor))
+
+
+def refill_groups(trainers: dict[str, Any], ready: Preparation, placed: Sequence[dict], rounds: int) -> None:
+    """Let every trainer ask other questions in place of those that teach nothing, if that was asked for."""
+    for one in trainers.values() if rounds else ():
+        refill(one, ready.rewards["reward_funcs"], placed, rounds)
