@@ -94,6 +94,22 @@ def test_the_folder_may_change_while_it_runs(engine, tmp_path):
         wait(lambda: "new" not in listed(served), seconds=10)
 
 
+def test_a_swapped_link_and_a_folder_that_is_away_do_not_stop_it(engine, tmp_path):
+    make_artwork(0).save(tmp_path / "old" / "art.png")
+    make_artwork(1).save(tmp_path / "new" / "art.png")
+    current = tmp_path / "current"
+    current.symlink_to("old")
+    with gateway(current, "--upstream", engine.url, log=tmp_path / "log") as served:
+        assert listed(served)["art"] == make_artwork(0).sha256
+        assert ask(served).choices[0].message.seen
+        current.unlink()
+        time.sleep(2.5)
+        assert ask(served).choices[0].message.seen
+        assert [line["event"] for line in served.lines()].count("artworks cannot be read") == 1
+        current.symlink_to("new")
+        wait(lambda: listed(served)["art"] == make_artwork(1).sha256, seconds=10)
+
+
 def listed(served):
     entries = json.loads(served.get("/v1/models")[1])["data"]
     return {entry["id"]: entry.get("artwork", {}).get("sha256") for entry in entries}

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from gateways import make_artwork
-from pixeltune.artwork.artwork import ArtworkError
+from pixeltune.artwork.artwork import Artwork, ArtworkError
+from pixeltune.errors import UserError
 from pixeltune.serve.shelf import Shelf
 
 
@@ -59,6 +60,152 @@ def test_links_to_the_outside_and_hidden_files_are_left_out(folder):
     os.symlink(folder / "art.png", folder / "again.png")
     make_artwork(6).save(folder / ".hidden.png")
     assert refreshed(folder).entries.keys() == {"art", "team/one", "again"}
+
+
+def left_out(caplog):
+    return [(record.path, record.reason) for record in caplog.records if record.message == "left out"]
+
+
+def unreadable(monkeypatch, *names):
+    """Folders of these names cannot be listed; rights would not stop the superuser who may run the tests."""
+    scandir, names = os.scandir, list(names)
+
+    def refuse(path):
+        if os.path.basename(path) in names:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return names
+
+
+def test_an_unreadable_folder_is_left_out_and_the_rest_is_served_and_refreshed(folder, monkeypatch, caplog):
+    (folder / "lost+found").mkdir()
+    (folder / "team" / "private").mkdir()
+    make_artwork(3).save(folder / "team" / "private" / "x.png")
+    refused = unreadable(monkeypatch, "lost+found", "private")
+    shelf = refreshed(folder)
+    assert shelf.entries.keys() == {"art", "team/one"}
+    make_artwork(7).save(folder / "new.png")
+    asyncio.run(shelf.refresh())
+    assert shelf.entries.keys() == {"art", "team/one", "new"}
+    reason = "cannot be read (Permission denied)"  # told once, not at each look
+    assert sorted(left_out(caplog)) == [("lost+found/", reason), ("team/private/", reason)]
+    refused.remove("private")
+    asyncio.run(shelf.refresh())
+    assert "team/private/x" in shelf.entries
+    refused.append("private")
+    asyncio.run(shelf.refresh())
+    assert "team/private/x" not in shelf.entries
+    assert len(left_out(caplog)) == 3  # it was away in between
+
+
+def test_a_served_folder_that_cannot_be_read_is_an_error_that_says_so(folder, monkeypatch):
+    unreadable(monkeypatch, "artworks")
+    with pytest.raises(UserError, match=r"Permission denied.*--artworks"):
+        Shelf(folder)
+
+
+def test_a_file_whose_rights_are_mended_is_served(folder, monkeypatch, caplog):
+    """Neither its bytes nor their time change."""
+    load, peek = Artwork.load, Artwork.peek
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Artwork, "peek", staticmethod(refuse))
+    shelf = refreshed(folder)
+    asyncio.run(shelf.refresh())
+    assert "Permission denied" in shelf.entries["art"].error
+    assert len([record for record in caplog.records if getattr(record, "artwork", "") == "art"]) == 1
+    monkeypatch.setattr(Artwork, "peek", staticmethod(peek))
+    asyncio.run(shelf.refresh())
+    assert shelf.entries["art"].error is None
+    assert take(shelf, "art").sha256 == load(folder / "art.png").sha256
+
+
+def test_a_served_folder_that_is_a_link_is_followed_at_each_look(folder, tmp_path):
+    """As git-sync swaps it: a new tree, and then the link in one step."""
+    current = tmp_path / "current"
+    current.symlink_to("artworks")
+    shelf = refreshed(current)
+    assert take(shelf, "art").sha256 == make_artwork(0).sha256
+    make_artwork(8).save(tmp_path / "next" / "art.png")
+    make_artwork(9).save(tmp_path / "next" / "added.png")
+    (tmp_path / "swap").symlink_to("next")
+    os.replace(tmp_path / "swap", current)
+    asyncio.run(shelf.refresh())
+    assert shelf.entries.keys() == {"art", "added"}
+    assert take(shelf, "art").sha256 == make_artwork(8).sha256
+    assert take(shelf, "added").sha256 == make_artwork(9).sha256
+
+
+def test_while_the_link_leads_nowhere_what_is_known_stays(folder, tmp_path):
+    current = tmp_path / "current"
+    current.symlink_to("artworks")
+    shelf = refreshed(current)
+    os.replace(folder, tmp_path / "moved")
+    with pytest.raises(OSError, match="No such file"):
+        asyncio.run(shelf.refresh())
+    assert shelf.entries.keys() == {"art", "team/one"}
+    with pytest.raises(ArtworkError, match="No such file"):
+        take(shelf, "art")
+    os.replace(tmp_path / "moved", folder)
+    assert take(shelf, "art").sha256 == make_artwork(0).sha256  # it was away, not broken
+    make_artwork(7).save(folder / "new.png")
+    asyncio.run(shelf.refresh())
+    assert "new" in shelf.entries
+
+
+def test_the_links_of_a_configmap_are_served_and_swapped(tmp_path):
+    """Kubernetes: `..data` leads to a folder with a date, and every name to one in `..data`."""
+    mount = tmp_path / "mount"
+
+    def write(date, seed):
+        make_artwork(seed).save(mount / f"..{date}" / "art.png")
+        make_artwork(seed + 1).save(mount / f"..{date}" / "team-a" / "one.png")
+        (mount / "..data_tmp").symlink_to(f"..{date}")
+        os.replace(mount / "..data_tmp", mount / "..data")
+
+    write("2024_01", 0)
+    (mount / "art.png").symlink_to("..data/art.png")
+    (mount / "team-a").symlink_to("..data/team-a")
+    shelf = refreshed(mount)
+    assert shelf.entries.keys() == {"art", "team-a/one"}
+    assert take(shelf, "team-a/one").sha256 == make_artwork(1).sha256
+    write("2024_02", 5)
+    asyncio.run(shelf.refresh())
+    assert shelf.entries.keys() == {"art", "team-a/one"}
+    assert take(shelf, "art").sha256 == make_artwork(5).sha256
+    assert take(shelf, "team-a/one").sha256 == make_artwork(6).sha256
+
+
+def test_linked_folders_are_served_without_loops_and_without_the_outside(folder, caplog):
+    make_artwork(5).save(folder.parent / "outside" / "secret.png")
+    make_artwork(6).save(folder / "team" / "deep" / "two.png")
+    os.symlink("team", folder / "again")
+    os.symlink("..", folder / "team" / "up")  # to the served folder itself
+    os.symlink(".", folder / "team" / "deep" / "self")
+    os.symlink("../outside", folder / "out")
+    os.symlink("team/up/../outside", folder / "sly")
+    os.symlink("circle", folder / "circle.png")
+    os.symlink("circle.png", folder / "circle")
+    shelf = refreshed(folder)
+    asyncio.run(shelf.refresh())
+    names = {"art", "team/one", "team/deep/two", "again/one", "again/deep/two"}
+    assert shelf.entries.keys() == names
+    assert take(shelf, "again/deep/two").sha256 == make_artwork(6).sha256
+    reasons = dict(left_out(caplog))
+    assert len(reasons) == len(left_out(caplog))
+    assert reasons["out"] == "links to outside of the folder"
+    assert reasons["team/up"] == "links to a folder that it lies in"
+
+
+def test_a_name_that_is_no_text_does_not_spoil_the_list(folder, caplog):
+    os.link(folder / "art.png", os.fsencode(folder) + b"/caf\xe9.png")
+    shelf = refreshed(folder)
+    assert shelf.entries.keys() == {"art", "team/one"}
+    assert [reason for _, reason in left_out(caplog)] == ["its name is not UTF-8"]
 
 
 def test_a_changed_file_takes_the_old_ones_place(folder):

@@ -124,9 +124,14 @@ def application(gateway: Gateway) -> Starlette:
 
 
 async def _keep_current(gateway: Gateway) -> None:
+    reported = None
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
             await gateway.shelf.refresh()
-        except OSError as error:  # the folder is away for a moment: what is known stays
-            log.error("artworks cannot be read", extra={"reason": str(error)})
+            reported = None
+        except Exception as error:  # what is known stays, and the next look may be better
+            if str(error) != reported:
+                bug = not isinstance(error, OSError)  # else the folder is away for a moment
+                log.error("artworks cannot be read", extra={"reason": str(error)}, exc_info=bug)
+            reported = str(error)

@@ -19,6 +19,7 @@ from pixeltune.serve.telemetry import one_line
 log = logging.getLogger("pixeltune.serve")
 
 Signature = tuple[int, int, int]  # of a file: inode, size, time of change
+LOOK_AGAIN = (0, 0, 0)  # the signature of no file
 
 
 @dataclass(frozen=True)
@@ -53,45 +54,85 @@ class Shelf:
     Names are looked up in the list of what was found, and never become part of a path.
 
     Args:
-        folder: searched with its subfolders; names that start with a dot are left out, and so is what links
-            to outside.
+        folder: searched with its subfolders. It may be a link, which is followed at each look: who swaps it
+            swaps the artworks. Inside, links to files and folders are followed as long as they stay below it;
+            names that start with a dot are left out.
         cache_bytes: bound of the verified pictures kept in memory, least recently used ones go first.
 
     Raises:
-        UserError: no such folder.
+        UserError: no such folder, or it cannot be read.
     """
 
     def __init__(self, folder: str | os.PathLike[str], cache_bytes: int = 512 * 2**20) -> None:
-        self.folder = Path(folder).resolve()
-        if not self.folder.is_dir():
-            raise UserError(f"{folder} is not a folder: --artworks takes the folder that holds the PNGs")
+        self.folder = Path(os.path.abspath(folder))
+        try:
+            os.scandir(self.folder).close()
+        except OSError as error:
+            raise UserError(
+                f"{folder} cannot be read ({error.strerror}): --artworks takes the folder that holds the PNGs"
+            ) from None
         self.cache_bytes = cache_bytes
         self.entries: dict[str, ListedFile] = {}
         self._kept: OrderedDict[str, tuple[Signature, Picture]] = OrderedDict()
         self._kept_bytes = 0
         self._loading: dict[str, asyncio.Lock] = {}
+        self._reported: dict[str, tuple[Signature, str]] = {}
+        self._left_out: dict[str, str] = {}  # paths below the folder, with the reason, which is logged once
 
     def find(self) -> dict[str, Signature]:
-        """Names and signatures of the PNG files there are now."""
-        found, folders = {}, [self.folder]
+        """Names and signatures of the PNG files there are now.
+
+        Raises:
+            OSError: the folder itself cannot be read.
+        """
+        root = self.folder.resolve(strict=True)
+        found: dict[str, Signature] = {}
+        left_out: dict[str, str] = {}
+        folders = [("", (root,))]  # below the folder: where, and the real paths of it and what it lies in
         while folders:
-            with os.scandir(folders.pop()) as items:
-                for item in items:
-                    if item.name.startswith("."):
+            where, above = folders.pop()
+            try:
+                with os.scandir(above[-1]) as items:
+                    inside = sorted(items, key=lambda item: item.name)
+            except OSError as error:
+                if not where:
+                    raise
+                left_out[where] = f"cannot be read ({error.strerror})"
+                continue
+            for item in inside:
+                path = f"{where}{item.name}"
+                if item.name.startswith("."):
+                    continue
+                try:
+                    if not item.is_dir() and not item.name.endswith(".png"):
                         continue
-                    try:
-                        if item.is_dir(follow_symlinks=False):
-                            folders.append(Path(item.path))
+                    path.encode()
+                    real = Path(item.path)
+                    if item.is_symlink():
+                        real = real.resolve(strict=True)
+                        if not real.is_relative_to(root):
+                            left_out[path] = "links to outside of the folder"
                             continue
-                        if not item.name.endswith(".png") or not item.is_file():
-                            continue
-                        if item.is_symlink() and not Path(item.path).resolve().is_relative_to(self.folder):
-                            continue
+                    if item.is_dir():
+                        if real in above:
+                            left_out[path] = "links to a folder that it lies in"
+                        else:
+                            folders.append((f"{path}/", (*above, real)))
+                    elif item.is_file():
                         facts = item.stat()
-                    except OSError:  # gone, or not ours to read
-                        continue
-                    name = Path(item.path).relative_to(self.folder).with_suffix("").as_posix()
-                    found[name] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+                        mark = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+                        found[path.removesuffix(".png")] = mark
+                except UnicodeEncodeError:
+                    left_out[os.fsencode(path).decode("utf-8", "replace")] = "its name is not UTF-8"
+                except (
+                    OSError,
+                    RuntimeError,
+                ) as error:  # RuntimeError: links in a circle, before Python 3.13
+                    left_out[path] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        for path, reason in left_out.items():
+            if self._left_out.get(path) != reason:
+                log.warning("left out", extra={"path": path, "reason": reason})
+        self._left_out = left_out
         return found
 
     def path(self, name: str) -> Path:
@@ -103,8 +144,10 @@ class Shelf:
         try:
             provenance, sha256 = Artwork.peek(self.path(name))
             _check(provenance)
-        except (ArtworkError, OSError) as error:
+        except ArtworkError as error:
             return ListedFile(signature, error=one_line(error))
+        except OSError as error:  # perhaps for a moment only
+            return ListedFile(LOOK_AGAIN, error=_unread(error))
         return ListedFile(signature, provenance.base_model, provenance.data, sha256)
 
     async def refresh(self) -> None:
@@ -113,12 +156,13 @@ class Shelf:
         changed = {name: mark for name, mark in found.items() if self._signature(name) != mark}
         entries = {name: self.entries[name] for name in found if name in self.entries}
         for name, entry in (await asyncio.to_thread(self._glances, changed)).items():
-            entries[name] = await self._replace(name, entry) if name in self._kept else entry
             if entry.error is not None:
-                _report(name, entry.error, old_one_stays=name in self._kept)
+                self._report(name, changed[name], entry.error, old_one_stays=self._in_use(name))
+            entries[name] = await self._replace(name, entry) if self._in_use(name) else entry
         for name in self._kept.keys() - entries.keys():
             self._drop(name)
         self._loading = {name: lock for name, lock in self._loading.items() if lock.locked()}
+        self._reported = {name: told for name, told in self._reported.items() if name in entries}
         self.entries = entries
 
     async def _replace(self, name: str, entry: ListedFile) -> ListedFile:
@@ -127,9 +171,11 @@ class Shelf:
         try:
             if entry.error is None:
                 picture = await asyncio.to_thread(self._load, name)
-        except ArtworkError as error:
-            _report(name, one_line(error), old_one_stays=True)
-            entry = ListedFile(entry.signature, error=one_line(error))
+        except (ArtworkError, OSError) as error:
+            gone = isinstance(error, OSError)
+            reason = _unread(error) if gone else one_line(error)
+            self._report(name, entry.signature, reason, old_one_stays=True)
+            entry = ListedFile(LOOK_AGAIN if gone else entry.signature, error=reason)
         self._keep(name, entry.signature, picture)  # even the old one: so that this is reported once
         return entry if entry.error is None else replace(old, signature=entry.signature)
 
@@ -150,14 +196,27 @@ class Shelf:
                         raise ArtworkError(entry.error)
                     try:
                         kept = (entry.signature, await asyncio.to_thread(self._load, name))
+                    except OSError as error:
+                        self._report(name, entry.signature, _unread(error), old_one_stays=False)
+                        raise ArtworkError(_unread(error)) from None
                     except ArtworkError as error:
-                        _report(name, one_line(error), old_one_stays=False)
+                        self._report(name, entry.signature, one_line(error), old_one_stays=False)
                         self.entries[name] = ListedFile(entry.signature, error=one_line(error))
                         raise
                     self._keep(name, *kept)
         if name in self._kept:
             self._kept.move_to_end(name)
         return kept[1]
+
+    def _report(self, name: str, signature: Signature, reason: str, *, old_one_stays: bool) -> None:
+        """Log why a file cannot be served; once, not at each look."""
+        if self._reported.get(name) != (signature, reason):
+            extra = {"artwork": name, "reason": reason, "old_one_stays": old_one_stays}
+            log.error("artwork cannot be served", extra=extra)
+        self._reported[name] = (signature, reason)
+
+    def _in_use(self, name: str) -> bool:
+        return name in self._kept and name in self.entries
 
     def _signature(self, name: str) -> Signature | None:
         entry = self.entries.get(name)
@@ -167,11 +226,8 @@ class Shelf:
         return {name: self.glance(name, mark) for name, mark in changed.items()}
 
     def _load(self, name: str) -> Picture:
-        try:
-            with self.path(name).open("rb") as file:
-                png = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise ArtworkError(f"cannot read it ({error.strerror})") from None
+        with self.path(name).open("rb") as file:
+            png = file.read(MAX_FILE_BYTES + 1)
         artwork = Artwork.load(png)
         _check(artwork.provenance)
         facts = artwork.provenance
@@ -196,6 +252,5 @@ def _check(provenance: Provenance) -> None:
         )
 
 
-def _report(name: str, reason: str, *, old_one_stays: bool) -> None:
-    extra = {"artwork": name, "reason": reason, "old_one_stays": old_one_stays}
-    log.error("artwork cannot be served", extra=extra)
+def _unread(error: OSError) -> str:
+    return f"cannot read it ({error.strerror})"
