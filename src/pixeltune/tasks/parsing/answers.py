@@ -1,44 +1,58 @@
 r"""Final answers that are numbers: one parser for every reward and score.
 
-An answer is written ``Answer: 42``, ``#### 42`` or ``\boxed{42}``, perhaps with a currency sign, thousands
-commas, a percent sign (dropped like any unit: GSM8K's answers to "what percentage" are plain numbers) or as a
-simple fraction. Numbers are compared exactly, as fractions. Completions are hostile text: every repetition in
-the patterns is bounded, digits are capped, and only the end of a very long completion is read.
+An answer is written ``Answer: 42``, ``#### 42`` or ``\boxed{42}``, in any form that
+:mod:`pixeltune.tasks.parsing.numbers` reads, perhaps with a percent sign (dropped like any unit: GSM8K's
+answers to "what percentage" are plain numbers). It may be an equation, ``Answer: 48 + 37 = 85``: then it is
+the last of its sides that is a number and not a calculation. Numbers are compared exactly, as fractions.
+Completions are hostile text: every repetition in the patterns is bounded, and only the end of a very long
+completion is read.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.parsing.numbers import VALUE, first_number, last, last_number, plain, value_of
 
 MAX_TEXT = 100_000  # characters, from the end
 MAX_BOX = 300  # characters inside \boxed{}
 MAX_BOXES = 20  # looked into, from the end
+MAX_LINE = 300  # characters behind "Answer:"
+MAX_ANSWERS = 1_000  # looked at, from the end
 
-_SIGN = "[-+\N{MINUS SIGN}\N{EN DASH}]"
-_CURRENCY = "[$\N{EURO SIGN}\N{POUND SIGN}\N{YEN SIGN}\N{INDIAN RUPEE SIGN}]"
-_DECIMALS = r"(?:\.[0-9]{1,30}(?![0-9]))?"
-# A sign behind a digit or bracket is an operator: 10-5 ends in 5. A digit behind a letter is part of a name.
-_VALUE = rf"""
-    (?: (?<! [0-9A-Za-z)\]}}%] ) (?P<sign>{_SIGN}) )?
-    (?: \\?{_CURRENCY} [ ]? (?P<inner>{_SIGN})? )?
-    (?: \\[dt]?frac \{{ (?P<top>[0-9]{{1,30}}) \}} \{{ (?P<bottom>[0-9]{{1,30}}) \}}
-      | (?<! [0-9A-Za-z] ) (?<! [0-9]\. )
-        (?P<digits> [0-9]{{1,3}} (?:,[0-9]{{3}}){{1,9}} (?! ,?[0-9] ) {_DECIMALS}
-                  | [0-9]{{1,30}} (?! [0-9] ) {_DECIMALS}
-                  | (?<! \. ) \.[0-9]{{1,30}} (?! [0-9] ) )
-        (?: [ ]?/[ ]? (?P<under>[0-9]{{1,30}}) (?! [0-9] ) )? )
-"""
-_NUMBER = re.compile(_VALUE, re.VERBOSE)
-_ANSWER = re.compile(rf"answer [*_ \t]{{0,4}} : [\s*_<(\[$\\]{{0,8}} {_VALUE}", re.VERBOSE | re.IGNORECASE)
+_WRAPPED = r"(?:\\(?:boxed|fbox|mbox|text[a-z]{0,6}|math[a-z]{0,6}|bf|rm)[ ]?\{[ ]?\\?){0,3}"
+_OPEN = rf"[\s*_<(\[{{$\\=~≈]{{0,8}} {_WRAPPED} [*_($]{{0,4}}"
+_MARK = re.compile(r"answer [*_ \t]{0,4} : [\s*_]{0,8}", re.VERBOSE | re.IGNORECASE)
+_START = re.compile(rf"{_OPEN} {VALUE}", re.VERBOSE)
+# Behind the number of a side that is no calculation stand units, perhaps with powers, and no operator.
+_SIDE = re.compile(
+    rf"""[\s*_<(\[{{$\\&~]{{0,8}} {_WRAPPED} [*_($]{{0,4}} {VALUE}
+         (?! [ ]? (?: [-+/^] | \*(?!\*) ) [ ]? (?: [0-9(\\] | [A-Za-z]\b ) )
+         (?: [^0-9] | (?<=[A-Za-z^{{]) [0-9] ){{0,{MAX_LINE}}}""",
+    re.VERBOSE,
+)
+_EQUALS = re.compile(r"(?<![<>!:=])={1,3}|[≈≃≅⇒⟹→]|\\(?:approx|simeq|cong|Rightarrow|implies)\b|\bequals\b")
+# Where an equation ends: at the end of its sentence, or where an explanation begins.
+_STOP = re.compile(
+    r"""\n | [.!?;] (?= [\s*_] | $ ) | , (?=\s) | (?: (?<=[0-9%}]) | (?<=[A-Za-z]{2}) (?<!times) ) [ ]\(
+      | \b(?i:because|since|as|where|when|if|given|assuming|which|check|note|and|or|but|not)\b""",
+    re.VERBOSE,
+)
 # To the end of the line: "#### 3. Add them up" is a heading.
-_HASHES = re.compile(rf"\#{{4}} [\s*_$]{{0,8}} {_VALUE} [ \t.*_$%]{{0,8}} $", re.VERBOSE | re.MULTILINE)
-_BOX = re.compile(r"\\boxed[ ]?\{")
+_HASHES = re.compile(
+    rf"""\#{{4}} [\s*_$]{{0,8}} (?: [-+*/x().,$%=\ 0-9]{{1,100}} = [ $]{{0,3}} )?
+         {VALUE} [ \t.*_$%]{{0,8}} $""",
+    re.VERBOSE | re.MULTILINE,
+)
+_BOX = re.compile(r"\\(?:f?boxed|fbox)[ ]?\{")
+_DIGIT = re.compile("[0-9]")
+
+Found = tuple[int, Fraction]
+"""Where a number ends in a text, and the number."""
 
 
 def number(text: str) -> Fraction | None:
@@ -47,15 +61,15 @@ def number(text: str) -> Fraction | None:
     The last one written ``Answer: <number>``, ``#### <number>`` at the end of a line or ``\boxed{<number>}``
     counts; without any of these, the last number. Never raises, and takes time linear in the text.
     """
-    text = _plain(text)
-    marked = [found for found in (_last(_ANSWER, text), _last(_HASHES, text), _boxed(text)) if found]
-    found = max(marked, default=None) or _last(_NUMBER, text)
+    text = _end(text)
+    marked = [found for found in (_stated(text), last(_HASHES, text), _boxed(text)) if found]
+    found = max(marked, default=None) or last_number(text)
     return found[1] if found else None
 
 
 def stated(text: str) -> Fraction | None:
     """The number of the last ``Answer: <number>``, what the prompts ask for; no other form counts."""
-    found = _last(_ANSWER, _plain(text))
+    found = _stated(_end(text))
     return found[1] if found else None
 
 
@@ -103,34 +117,51 @@ def paper_reward(completions: list, answer: list, **_) -> list[float]:
     return [grade({"answer": a}, text) for a, text in zip(answer, texts_of(completions), strict=True)]
 
 
-def _plain(text: object) -> str:
-    """The end of a completion without LaTeX's spacing inside numbers; nothing for what is no text."""
-    return text[-MAX_TEXT:].replace("{,}", ",").replace("\\!", "") if isinstance(text, str) else ""
+def _end(text: object) -> str:
+    """The end of a completion, as the patterns want it; nothing for what is no text."""
+    return plain(text[-MAX_TEXT:]) if isinstance(text, str) else ""
 
 
-def _values(matches: Iterable[re.Match[str]]) -> Iterator[tuple[int, Fraction]]:
-    """Where each match ends, and its number; a fraction over zero is none."""
-    for match in matches:
-        bottom = int(match["bottom"] or match["under"] or 1)
-        if bottom:
-            top = Fraction(match["top"] or match["digits"].replace(",", "")) / bottom
-            signs = {match["sign"] or "+", match["inner"] or "+"}
-            yield match.end(), top if signs == {"+"} else -top
+def _stated(text: str) -> Found | None:
+    """The number behind the last "Answer:" that has one."""
+    for mark in reversed([*_MARK.finditer(text)][-MAX_ANSWERS:]):
+        begin = mark.end()
+        line = text[begin : begin + MAX_LINE].partition("\n")[0]
+        if not _DIGIT.search(line):
+            continue
+        end = begin + len(line)
+        first = _START.match(text, begin, end)
+        value = value_of(first) if first else None
+        stop = _STOP.search(text, first.end() if first else begin, end)
+        found = _equated(text, begin, stop.start() if stop else end)
+        # Behind words that only lead up to it, an equation has to be all there is.
+        if found and (value is not None or not (stop and _DIGIT.search(text, stop.end(), end))):
+            return found
+        if value is not None:
+            return first.end(), value
+    return None
 
 
-def _last(pattern: re.Pattern[str], text: str) -> tuple[int, Fraction] | None:
-    return next(_values(reversed([*pattern.finditer(text)])), None)
+def _equated(text: str, begin: int, end: int) -> Found | None:
+    """The last side of an equation that is a number, None without an equation or such a side."""
+    signs = [match.span() for match in _EQUALS.finditer(text, begin, end)]
+    starts, ends = [begin, *(stop for _, stop in signs)], [*(start for start, _ in signs), end]
+    for start, stop in zip(reversed(starts), reversed(ends), strict=True) if signs else ():
+        side = _SIDE.fullmatch(text, start, stop)
+        if side and (value := value_of(side)) is not None:
+            return stop, value
+    return None
 
 
-def _boxed(text: str) -> tuple[int, Fraction] | None:
-    r"""The number in the last closed ``\boxed{}`` that has one; behind its equals sign, if there is one."""
+def _boxed(text: str) -> Found | None:
+    r"""The number in the last closed ``\boxed{}`` that has one; of an equation, as behind "Answer:"."""
     for match in reversed([*_BOX.finditer(text)][-MAX_BOXES:]):
         start, depth = match.end(), 1
         for end, character in enumerate(text[start : start + MAX_BOX], start):
             depth += (character == "{") - (character == "}")
             if depth == 0:
-                inside = text[start:end].rpartition("=")[2]
-                if found := next(_values(_NUMBER.finditer(inside)), None):
+                found = _equated(text, start, end) or first_number(text[start:end].rpartition("=")[2])
+                if found:
                     return end, found[1]
                 break
     return None
