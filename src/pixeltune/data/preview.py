@@ -46,7 +46,11 @@ class Preview:
 
 
 def preview(
-    row: dict, processor: Any, block: str, artwork_tokens: int, heading: str = "One row, as it is trained on:"
+    row: dict,
+    processor: Any,
+    block: str,
+    artwork_tokens: int | None = None,
+    heading: str = "One row, as it is trained on:",
 ) -> Preview:
     """What a row becomes.
 
@@ -59,10 +63,10 @@ def preview(
             with ``privileged_context``, what a teacher reads. With ``images`` the artwork is the first.
         processor: the model's.
         block: the artwork's placeholder text.
-        artwork_tokens: image tokens in it.
+        artwork_tokens: image tokens in it; None: they are counted.
         heading: the first line.
     """
-    look = _Look(processor, block, f"[artwork: {artwork_tokens} tokens]", row)
+    look = _Look(processor, block, artwork_tokens, row)
     prompt = row["prompt"]
     answers = [name for name in ("completion", "chosen", "rejected") if row.get(name) is not None]
     parts = []
@@ -86,12 +90,14 @@ def preview(
 class _Look:
     """Token ids of conversations of one row, and ids as text."""
 
-    def __init__(self, processor: Any, block: str, mark: str, row: dict):
+    def __init__(self, processor: Any, block: str, artwork_tokens: int | None, row: dict):
         self.processor, self.tokenizer = processor, processor.tokenizer
-        self.block, self.mark, self.images = block, mark, row.get("images") or []
-        # Of the pictures behind it only how many tokens they take is shown.
-        common = Counter(self.tokenizer(block, add_special_tokens=False)["input_ids"]).most_common(1)
-        self.token = self.tokenizer.decode([common[0][0]])
+        self.block, self.images = block, row.get("images") or []
+        ids = Counter(self.tokenizer(block, add_special_tokens=False)["input_ids"])
+        ((token, count),) = ids.most_common(1)
+        self.mark = f"[artwork: {artwork_tokens or count} tokens]"
+        # Of the row's own pictures, too, only how many tokens they take is shown.
+        self.token = self.tokenizer.decode([token])
         self.runs = f"(?:{re.escape(self.token)}){{2,}}"
         self.tools = tools_of(row)
 
