@@ -7,7 +7,7 @@ PY ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --no-input
 export PIXELTUNE_SKIP_VLLM PIXELTUNE_SKIP_BROWSER
 
-.PHONY: demo test lint tiny bench chromium clean
+.PHONY: demo test lint docs coverage tiny bench chromium clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.stamp
@@ -19,6 +19,11 @@ test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp) $
 lint: .venv/.stamp
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+# The documentation as a site, build/site/index.html; broken links are errors. Needs no network.
+docs: .venv/.stamp
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 # Retrains the bundled model from nothing (about 90 minutes on 2 cores).
 tiny: .venv/.stamp
@@ -35,7 +40,7 @@ clean:
 .venv/.stamp: pyproject.toml constraints/cpu.txt
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv
-	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,gallery,dev]'
+	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,gallery,docs,dev]'
 	# The official judge of function calls, for one test; its pinned clients of a dozen services are not needed.
 	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps bfcl-eval==2026.3.23
 	@touch $@
