@@ -15,6 +15,7 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import data_url, encode_png
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
+from pixeltune.data.placeholders import tokens_of
 from pixeltune.errors import UserError
 from pixeltune.picture.files import STARTS
 from pixeltune.tasks.base import find_rows, find_task
@@ -41,6 +42,8 @@ class Candidate:
     """Rows of the train split shown as examples."""
     source: str = ""
     """Folder of a PEFT adapter, or another name that the engine serves."""
+    tokens: tuple[str, ...] = ()
+    """Of a picture: what stands for pictures in texts of the model it was painted for."""
 
     def head(self, name: str, folder: str | None, seed: int) -> list[Message]:
         """What stands in front of every request of the task ``name``.
@@ -111,7 +114,9 @@ def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
 def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candidate:
     kind, _, rest = spec.partition(":")
     if spec in artworks:
-        return Candidate(Path(_path(spec)).name, "picture", artworks[spec].image)
+        artwork = artworks[spec]
+        tokens = tokens_of(artwork.provenance)
+        return Candidate(Path(_path(spec)).name, "picture", artwork.image, tokens=tokens)
     if spec == "off":
         return Candidate(spec, "off")
     if spec == "best":

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune import __version__
-from pixeltune.data.images import sha256
+from pixeltune.data.images import check_pictures, sha256
+from pixeltune.data.origin import Row
+from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import Backend, InProcess, OnEngine, wearing
 from pixeltune.evaluation.candidates import Candidate, candidates
@@ -55,7 +58,7 @@ def run(arguments: Namespace) -> int:
     field = candidates(arguments.compare or [arguments.artwork or "off"], bool(arguments.engine))
     plans = [_plan(name, field, arguments) for name in arguments.task]
     harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
-    systems = _Engines(arguments) if arguments.engine else _Models(arguments, plans, field)
+    systems = _Engines(arguments, plans, field) if arguments.engine else _Models(arguments, plans, field)
     results: dict[str, dict[str, Result]] = {plan.name: {} for plan in [*plans, harmful]}
     with Progress(transient=True) as bar:
         for one in field:
@@ -107,7 +110,7 @@ def _plan(name: str, field: list[Candidate], arguments: Namespace) -> Plan:
 class _Engines:
     """Candidates on a running engine."""
 
-    def __init__(self, arguments: Namespace):
+    def __init__(self, arguments: Namespace, plans: list[Plan], field: list[Candidate]):
         from pixeltune.engines.engine import Engine
 
         self.concurrency = arguments.concurrency
@@ -115,6 +118,9 @@ class _Engines:
             Engine, arguments.engine, api_key=arguments.api_key, tool_choice=arguments.tool_choice
         )
         self.default = self.open(model=arguments.engine_model)
+        tokens = sorted({token for one in field for token in one.tokens})
+        for plan in plans:
+            _check_words(plan, tokens)
 
     def of(self, one: Candidate) -> AbstractContextManager[Backend]:
         engine = self.open(model=one.source) if one.kind == "model" else self.default
@@ -129,6 +135,12 @@ class _Models:
 
         self.arguments, self.base = arguments, None
         self.processor = load_processor(arguments.model, arguments.revision)
+        for plan in plans:
+            _check_words(plan, placeholder_tokens(self.processor))
+            if any(row.get("images") for row in plan.rows):
+                from pixeltune.model.preprocessing import Preprocessor
+
+                check_pictures(plan.rows, Preprocessor(self.processor).check_picture)
         limit = context_length(arguments.model, arguments.revision)
         for plan in plans if limit is not None else ():
             _check_lengths(plan, field, self.processor, limit)
@@ -150,6 +162,19 @@ class _Models:
         if one.picture is not None:
             return wearing(self.base, self.processor, one.picture, chunk)
         return nullcontext(InProcess(self.base, self.processor, chunk=chunk))
+
+
+def _check_words(plan: Plan, tokens: Sequence[str]) -> None:
+    """Refuse rows, and what is told in front of them, that quote a picture token.
+
+    Raises:
+        UserError: naming the row, or who is told it.
+    """
+    check_rows(plan.rows, tokens)
+    for name, head in plan.heads.items():
+        told = Row(prompt=head)
+        told.where = f"what {name} is told"
+        check_rows([told], tokens)
 
 
 def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: int) -> None:
