@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,9 +30,11 @@ class StubEngine:
         self.models, self.like_vllm = models, like_vllm
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.raw_headers: list[list[tuple[bytes, bytes]]] = []
         self.authorizations: list[list[str]] = []
         self.cache: dict[str, str] = {}
         self.open_streams = 0
+        self.breaks_at = 0  # bytes of an event that still come where it breaks off
         self.ill = False
         self._listener = socket.create_server(("127.0.0.1", port), reuse_port=False)
         self.port = self._listener.getsockname()[1]
@@ -56,6 +60,7 @@ class StubEngine:
         body = await request.json()
         self.requests.append(body)
         self.headers.append(dict(request.headers))
+        self.raw_headers.append(request.headers.raw)
         self.authorizations.append(request.headers.getlist("authorization"))
         items = body.get("messages") or body.get("input") or [{"content": body.get("prompt", "")}]
         if isinstance(items, str):
@@ -77,6 +82,8 @@ class StubEngine:
             said = " ".join(part["text"] for part in said if "text" in part)
         if said.startswith("status "):
             return _error(int(said.split()[1]), "as you wish")
+        if said.startswith("error "):
+            return Response(said.removeprefix("error "), 400, media_type="application/json")
         if said == "plain error":
             return Response("<h1>Bad</h1>", 400, media_type="text/html")
         if said == "stall":
@@ -97,9 +104,16 @@ class StubEngine:
             ],
             "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
         }
-        if not body.get("stream"):
-            return JSONResponse(answer)
-        return StreamingResponse(self._stream(said), media_type="text/event-stream")
+        response = JSONResponse(answer)
+        if said.startswith("compressed error"):
+            response = _error(400, "as you wish")
+        if body.get("stream"):
+            response = StreamingResponse(self._stream(said), media_type="text/event-stream")
+        if "compressed" in said:
+            return _compressed(response, said.split()[-1])
+        if said == "headers":
+            response.raw_headers += [(b"x-tag", b"a"), (b"x-tag", b"b"), (b"x-name", "Zoë".encode())]
+        return response
 
     async def _stream(self, said: str) -> Any:
         self.open_streams += 1
@@ -109,7 +123,11 @@ class StubEngine:
                 if number and "slowly" in said:
                     await asyncio.sleep(0.2)
                 if number and "break off" in said:
+                    yield _event({"id": "1", "choices": [{"text": "x" * 50}]})[: self.breaks_at]
                     raise RuntimeError("broken off")
+                if number and "end early" in said:
+                    yield _event({"id": "1", "choices": []})[:20]
+                    return
                 if number and "silence" in said:
                     await asyncio.sleep(3600)
                 choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
@@ -136,6 +154,29 @@ class StubEngine:
             server.should_exit = server.force_exit = True
             thread.join(10)
             self._listener.close()
+
+
+def _compressed(response: Response, coding: str) -> Response:
+    """As an engine behind a compressing proxy answers, whatever was asked for."""
+    windows = {"gzip": 31, "deflate": 15, "raw": -15}
+    stream = zlib.compressobj(wbits=windows.get(coding, 31))
+    response.headers["content-encoding"] = {"raw": "deflate"}.get(coding, coding)
+    if isinstance(response, StreamingResponse):
+        parts = response.body_iterator
+
+        async def packed() -> Any:
+            async for part in parts:
+                yield stream.compress(part) + stream.flush(zlib.Z_SYNC_FLUSH)
+            yield stream.flush()
+
+        response.body_iterator = packed()
+        return response
+    response.body = stream.compress(response.body) + stream.flush()
+    if coding == "bomb":
+        response.headers["content-encoding"] = "gzip"
+        response.body = gzip.compress(b"\0" * (100 * 2**20))
+    response.headers["content-length"] = str(len(response.body))
+    return response
 
 
 def _error(status: int, message: str) -> Response:

@@ -10,6 +10,7 @@ import json
 import socket
 import threading
 import time
+import zlib
 
 import openai
 import pytest
@@ -165,6 +166,21 @@ def test_the_list_of_models(client):
     assert models["team-a/one"].parent == "base"
     assert models["team-a/one"].artwork == {"base": "base", "task": "noise", "sha256": make_artwork(1).sha256}
     assert client.models.retrieve("team-a/one").id == "team-a/one"
+
+
+def test_headers_pass_as_they_are_also_repeated_ones_and_utf8(served, engine):
+    connection = http.client.HTTPConnection(served.root.removeprefix("http://"), timeout=20)
+    body = json.dumps({"model": "art", "messages": say("headers")}).encode()
+    connection.putrequest("POST", "/v1/chat/completions")
+    given = [(b"x-tag", b"a"), (b"x-tag", b"b"), (b"x-name", "Zoë, 東".encode()), (b"x-empty", b"")]
+    for name, value in [*given, (b"content-length", b"%d" % len(body))]:
+        connection.putheader(name.decode(), value)
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    answer.read()
+    assert [(name, value) for name, value in engine.raw_headers[-1] if name.startswith(b"x-")][:4] == given
+    back = [(name, value.encode("latin-1")) for name, value in answer.getheaders() if name.startswith("x-")]
+    assert back[:3] == [("x-tag", b"a"), ("x-tag", b"b"), ("x-name", "Zoë".encode())]
 
 
 def test_request_ids_are_passed_on_and_logged(client, engine, served):
@@ -368,6 +384,72 @@ def test_an_engines_plain_errors_get_openais_shape(client):
         chat(client, "base", say("plain error"))
 
 
+PRINTED = json.dumps(
+    {"error": {"message": "too long", "type": "x", "param": "messages", "code": "context_length_exceeded"}},
+    indent=4,
+)
+
+
+@pytest.mark.parametrize("body", [PRINTED, f"\n{PRINTED}\n", PRINTED.replace("    ", "\t")])
+def test_an_error_keeps_its_code_however_it_is_printed(client, body):
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat(client, "base", say(f"error {body}"))
+    assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "messages")
+    assert caught.value.body["message"] == "too long"
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        ('{"error": "no such thing"}', "no such thing", "upstream_error"),
+        ('{"object": "error", "message": "too long", "code": 40303}', "too long", 40303),
+        ('{"detail": "Not Found"}', "Not Found", "upstream_error"),
+        ('{"detail": [{"loc": ["body"]}]}', '"loc"', "upstream_error"),
+        ('{"error": null}', '"error"', "upstream_error"),
+        ("[" * 5000, "[[[", "upstream_error"),
+        ("   ", "no reason given", "upstream_error"),
+    ],
+)
+def test_other_shapes_of_errors_keep_what_they_say(client, body, message, code):
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat(client, "base", say(f"error {body}"))
+    assert message in caught.value.body["message"]
+    assert caught.value.body["code"] == code
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw", "x-gzip"])
+def test_an_engine_that_compresses_though_it_was_not_asked(client, engine, coding):
+    assert chat(client, messages=say(f"compressed {coding}")).choices[0].message.seen
+    assert engine.headers[-1]["accept-encoding"] == "identity"
+    stream = chat(client, messages=say(f"one two compressed {coding}"), stream=True)
+    words = [chunk.choices[0].delta.content for chunk in stream if chunk.choices]
+    assert words == ["one", "two", "compressed", coding]
+    with pytest.raises(openai.BadRequestError, match="as you wish") as caught:
+        chat(client, messages=say(f"compressed error {coding}"))
+    assert caught.value.code == 400
+
+
+def test_a_compressed_stream_is_not_held_back_and_ends_with_an_error(client):
+    stream = chat(client, messages=say("one break off compressed gzip"), stream=True)
+    assert next(stream).choices[0].delta.content == "one"
+    with pytest.raises(openai.APIError, match="broke off"):
+        list(stream)
+
+
+def test_a_coding_that_is_not_known_here_is_the_clients_to_undo(served):
+    connection = http.client.HTTPConnection(served.root.removeprefix("http://"), timeout=20)
+    body = {"model": "base", "messages": say("compressed br")}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    answer = connection.getresponse()
+    assert answer.headers["content-encoding"] == "br"
+    assert json.loads(zlib.decompress(answer.read(), 31))["choices"]  # the stand-in has no brotli
+
+
+def test_a_small_answer_that_becomes_a_large_one_is_cut_off(client):
+    with pytest.raises(openai.InternalServerError, match="larger than"):
+        chat(client, messages=say("compressed bomb"))
+
+
 def test_an_engine_that_does_not_answer(client):
     with pytest.raises(openai.InternalServerError, match="did not answer within 2 s") as caught:
         chat(client, messages=say("stall"))
@@ -385,6 +467,31 @@ def test_a_stream_that_ends_early_ends_with_an_error(client, how):
     assert next(stream).choices[0].delta.content == "some"
     with pytest.raises(openai.APIError, match=r"broke off|went silent"):
         list(stream)
+
+
+@pytest.mark.parametrize("breaks_at", [1, 5, 6, 20, 60, -1, -2, 0])
+def test_a_stream_that_ends_within_an_event_ends_with_an_error(client, engine, monkeypatch, breaks_at):
+    """The client never gets half an event, which it could not read."""
+    monkeypatch.setattr(engine, "breaks_at", breaks_at)
+    stream = chat(client, messages=say("some break off words"), stream=True)
+    assert next(stream).choices[0].delta.content == "some"
+    with pytest.raises(openai.APIError, match="broke off"):
+        list(stream)
+
+
+def test_an_orderly_end_within_an_event_is_no_end(client):
+    stream = chat(client, messages=say("some end early words"), stream=True)
+    with pytest.raises(openai.APIError, match="in the middle of an event"):
+        list(stream)
+
+
+def test_the_raw_end_of_a_stream_that_broke_off(served, engine, monkeypatch):
+    monkeypatch.setattr(engine, "breaks_at", 20)
+    connection = http.client.HTTPConnection(served.root.removeprefix("http://"), timeout=20)
+    body = {"model": "art", "messages": say("some break off words"), "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    events = [event for event in connection.getresponse().read().split(b"\n\n") if event]
+    assert [sorted(json.loads(event.removeprefix(b"data: "))) for event in events][-1] == ["error"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class RequestError(Exception):
         status: int,
         message: str,
         *,
-        code: str | None = None,
+        code: str | int | None = None,
         param: str | None = None,
         retry_after: int = 0,
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -120,7 +121,7 @@ class Gateway:
         path: str,
         body: dict,
         picture: Picture | None,
-        headers: dict[str, str],
+        headers: Mapping[str, str],
         note: Note,
     ) -> aiohttp.ClientResponse:
         """Send a request to an engine; the picture goes along only if the engine may not have it."""
@@ -144,7 +145,7 @@ class Gateway:
         return answer
 
     async def _post(
-        self, upstream: Upstream, path: str, data: bytes, headers: dict[str, str]
+        self, upstream: Upstream, path: str, data: bytes, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
         async with asyncio.timeout(self.limits.answer):
             return await self.session.post(

@@ -9,6 +9,7 @@ import time
 import uuid
 
 import aiohttp
+from multidict import CIMultiDict
 from starlette.types import Receive, Scope, Send
 
 from pixeltune.serve import bodies
@@ -153,23 +154,21 @@ class Proxy:
                     answer.close()
                 return
 
-    def _headers(self, scope: Scope, note: Note) -> dict[str, str]:
+    def _headers(self, scope: Scope, note: Note) -> CIMultiDict[str]:
         """Of a request to an engine: the client's own, but for those that end here."""
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
+        headers = CIMultiDict(
+            (name.decode("latin-1"), _text(value))
             for name, value in scope["headers"]
             if name not in NOT_FORWARDED
-        }
+        )
         own = self.gateway.upstreams.headers()
         if self.gateway.keys is None and not own:  # else the client's key is meant for the gateway
-            headers |= {n.decode(): v.decode("latin-1") for n, v in scope["headers"] if n == b"authorization"}
-        return {
-            **headers,
-            **own,
-            "Content-Type": "application/json",
-            "Accept-Encoding": "identity",
-            "X-Request-Id": note.id,
-        }
+            own = {n.decode(): _text(v) for n, v in scope["headers"] if n == b"authorization"}
+        headers.update(own)
+        headers.update(
+            {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-Id": note.id}
+        )
+        return headers
 
     def _record(self, note: Note, seconds: float) -> None:
         metrics = self.gateway.metrics
@@ -192,6 +191,14 @@ class Proxy:
                 "problem": note.problem,
             },
         )
+
+
+def _text(value: bytes) -> str:
+    """A header's value as aiohttp takes it, which writes UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 async def _left(receive: Receive) -> None:

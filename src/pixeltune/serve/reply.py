@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
+import zlib
 from dataclasses import dataclass, field
 
 import aiohttp
 from starlette.types import Message, Send
 
 from pixeltune.serve.bodies import RequestError
+from pixeltune.serve.decoding import WINDOWS, Decoder
+from pixeltune.serve.events import Events
 from pixeltune.serve.telemetry import one_line, usage
 
 UNREAD = (401, 408, 413, 415, 429)  # refused perhaps before the body was read: the rest of it is not wanted
-MAX_ANSWER = 64 * 2**20  # bytes of an answer that is not a stream
+MAX_ANSWER = 64 * 2**20  # bytes of an answer that is not a stream, decompressed
+MAX_ERROR = 2**20  # bytes of an engine's error that is looked into
 
 # Of hop-by-hop nature, or written anew here.
 NOT_RETURNED = frozenset(
@@ -59,6 +64,7 @@ class ClientReply:
     def __init__(self, send: Send, note: Note, patience: float) -> None:
         self._send, self._note, self._patience = send, note, patience
         self._started = False
+        self._opaque = False  # compressed in a way that is not known here
 
     async def _out(self, message: Message) -> None:
         try:
@@ -68,10 +74,17 @@ class ClientReply:
             raise SlowReader from None
 
     async def error(self, error: RequestError) -> None:
-        """Answer with an error, or end a stream that has begun with one."""
+        """Answer with an error, or end a stream that has begun with one.
+
+        Raises:
+            CutOff: the stream is compressed, and nothing can be added to it.
+        """
+        if self._started and self._opaque:
+            raise CutOff
         if self._started:
             with contextlib.suppress(SlowReader):
-                await self._out(_part(b"data: " + error.body() + b"\n\n", last=True))
+                # The blank line ends whatever was not ended: the error is an event of its own.
+                await self._out(_part(b"\n\ndata: " + error.body() + b"\n\n", last=True))
             return
         self._note.status, self._started = error.status, True
         body = error.body()
@@ -90,22 +103,37 @@ class ClientReply:
         Raises:
             RequestError: the engine stops in the middle, stalls, or sends more than MAX_ANSWER at once.
         """
-        kind = answer.headers.get("Content-Type", "application/octet-stream").encode("latin-1")
+        given = {name.lower(): value for name, value in answer.raw_headers}
+        kind = given.get(b"content-type", b"application/octet-stream")
         headers = [(n.lower(), value) for n, value in answer.raw_headers if n.lower() not in NOT_RETURNED]
+        coding = ",".join(answer.headers.getall("Content-Encoding", [])).strip().lower()
+        decoder = Decoder(coding) if coding in WINDOWS else None
+        if coding not in (*WINDOWS, "", "identity"):  # the client may know it
+            self._opaque = True
+            headers.append((b"content-encoding", coding.encode("utf-8", "surrogateescape")))
         try:
-            if kind.startswith(b"text/event-stream"):
-                await self._stream(answer, kind, headers, limits.pause, begin)
+            if kind.lower().startswith(b"text/event-stream"):
+                await self._stream(answer, kind, headers, decoder, limits.pause, begin)
             else:
-                await self._whole(answer, kind, headers, limits.answer, begin)
+                await self._whole(answer, kind, headers, decoder, limits.answer, begin)
         except (aiohttp.ClientError, ConnectionError) as error:
+            raise _broke_off(reason(error)) from None
+        except zlib.error as error:
             raise RequestError(
-                502, f"the engine broke off ({reason(error)})", code="upstream_broke_off"
+                502, f"the answer is not compressed as it says ({reason(error)})", code="upstream_garbage"
             ) from None
 
     async def _stream(
-        self, answer: aiohttp.ClientResponse, kind: bytes, headers: list, pause: float, begin: float
+        self,
+        answer: aiohttp.ClientResponse,
+        kind: bytes,
+        headers: list,
+        decoder: Decoder | None,
+        pause: float,
+        begin: float,
     ) -> None:
         now, tail, reading = asyncio.get_running_loop().time, b"", True
+        events = None if self._opaque else Events()
         try:
             # One timer for both sides, put off at most four times per pause: a timer per part costs a fifth
             # of the throughput of streams (benchmarks/gateway.py, profiled with py-spy).
@@ -113,14 +141,19 @@ class ClientReply:
                 self._note.status, self._started = answer.status, True
                 await self._send(self._start(answer.status, kind, headers, None))
                 while part := await answer.content.readany():
-                    reading = False
                     if self._note.first is None:
                         self._note.first = time.perf_counter() - begin
-                    await self._send(_part(part, last=False))
-                    tail = tail[-256:] + part  # where a count may stand across two parts
-                    if b"_tokens" in tail:
-                        self._note.tokens |= usage(tail)
-                    reading = True
+                    for piece in decoder.feed(part) if decoder else (part,):
+                        if events is not None:
+                            piece = events.feed(piece)
+                        if not piece:
+                            continue
+                        reading = False
+                        await self._send(_part(piece, last=False))
+                        reading = True
+                        tail = tail[-256:] + piece  # where a count may stand across two parts
+                        if b"_tokens" in tail:
+                            self._note.tokens |= usage(tail)
                     if limit.when() - now() < 0.75 * pause:
                         limit.reschedule(now() + pause)
         except TimeoutError:
@@ -129,10 +162,19 @@ class ClientReply:
             raise RequestError(
                 504, f"the engine went silent for {pause:g} s", code="upstream_timeout"
             ) from None
-        await self._out(_part(b"", last=True))
+        rest = b"" if events is None else events.finish()
+        if rest is None:
+            raise _broke_off("in the middle of an event")
+        await self._out(_part(rest, last=True))
 
     async def _whole(
-        self, answer: aiohttp.ClientResponse, kind: bytes, headers: list, patience: float, begin: float
+        self,
+        answer: aiohttp.ClientResponse,
+        kind: bytes,
+        headers: list,
+        decoder: Decoder | None,
+        patience: float,
+        begin: float,
     ) -> None:
         whole, size = [], 0
         try:
@@ -140,20 +182,21 @@ class ClientReply:
                 while part := await answer.content.readany():
                     if self._note.first is None:
                         self._note.first = time.perf_counter() - begin
-                    whole.append(part)
-                    size += len(part)
-                    if size > MAX_ANSWER:
-                        message = f"the answer is larger than {MAX_ANSWER:,} bytes"
-                        raise RequestError(502, message, code="upstream_garbage")
+                    for piece in decoder.feed(part) if decoder else (part,):
+                        whole.append(piece)
+                        size += len(piece)
+                        if size > MAX_ANSWER:
+                            message = f"the answer is larger than {MAX_ANSWER:,} bytes"
+                            raise RequestError(502, message, code="upstream_garbage")
         except TimeoutError:
             raise RequestError(
                 504, f"the engine did not end within {patience:g} s", code="upstream_timeout"
             ) from None
+        if decoder is not None and not decoder.ended:
+            raise _broke_off("in the middle of what it compressed")
         body = b"".join(whole)
-        if answer.status >= 400 and not body.lstrip().startswith(b'{"error"'):
-            text = body.decode("utf-8", "replace")[:500].strip() or "no reason given"
-            body = RequestError(answer.status, f"the engine says: {text}", code="upstream_error").body()
-            kind = b"application/json"
+        if answer.status >= 400 and not self._opaque and (own := _own_words(answer.status, body)):
+            body, kind = own, b"application/json"
         self._note.status, self._started = answer.status, True
         self._note.tokens = usage(body)
         await self._out(self._start(answer.status, kind, headers, len(body)))
@@ -172,8 +215,38 @@ class SlowReader(Exception):
     """The client takes nothing of its answer."""
 
 
+class CutOff(Exception):
+    """An answer ends early, and the client can be told only by closing its connection."""
+
+
 def _part(body: bytes, *, last: bool) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": not last}
+
+
+def _broke_off(why: str) -> RequestError:
+    return RequestError(502, f"the engine broke off ({why})", code="upstream_broke_off")
+
+
+def _own_words(status: int, body: bytes) -> bytes:
+    """An engine's error in OpenAI's shape; b"": it is, however it is printed."""
+    try:
+        said = json.loads(body) if len(body) <= MAX_ERROR else None
+    except (ValueError, RecursionError):
+        said = None
+    said = said if isinstance(said, dict) else {}
+    if isinstance(said.get("error"), dict):
+        return b""
+    # {"error": "..."}; {"object": "error", "message": ..., "code": ...}; {"detail": ...}
+    words = next((said[name] for name in ("error", "message", "detail") if said.get(name)), None)
+    if not isinstance(words, str):
+        words = body[:2000].decode("utf-8", "replace")[:500]
+    code, param = said.get("code"), said.get("param")
+    return RequestError(
+        status,
+        f"the engine says: {words[:2000].strip() or 'no reason given'}",
+        code=code if isinstance(code, str | int) else "upstream_error",
+        param=param if isinstance(param, str) else None,
+    ).body()
 
 
 def reason(error: Exception) -> str:

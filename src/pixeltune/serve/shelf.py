@@ -124,10 +124,8 @@ class Shelf:
                         found[path.removesuffix(".png")] = mark
                 except UnicodeEncodeError:
                     left_out[os.fsencode(path).decode("utf-8", "replace")] = "its name is not UTF-8"
-                except (
-                    OSError,
-                    RuntimeError,
-                ) as error:  # RuntimeError: links in a circle, before Python 3.13
+                except (OSError, RuntimeError) as error:
+                    # RuntimeError: links in a circle, before Python 3.13
                     left_out[path] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
         for path, reason in left_out.items():
             if self._left_out.get(path) != reason:
