@@ -11,6 +11,14 @@ from pixeltune.tasks.parsing.choices import letter
 EXAMPLES = 200
 PIECES = [" ", "\n", *r"Answer : A b E ( ) ** \boxed{ } $ or , . is -".split()]
 STARTS = ["Answer: ", "Answer: (", "Answer: B or C ", "Answer: \\text{", "answer is ", "is (", "\\boxed{A"]
+FONTS = [
+    "\\boxed{\\text{",
+    "\\boxed{C) ",
+    "\\mathrm{C",
+    "Answer: \\bf \\bf ",
+    "\\boxed{ { ",
+    "Answer: \\text \\text ",
+]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +87,86 @@ def test_the_last_marked_letter_is_the_choice(text, choice):
 )
 def test_without_a_mark_an_unmistakable_end_is(text, choice):
     assert letter(text, "ABCDE") == choice
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("\\boxed{\\mathrm{C}}", "C"),
+        ("\\boxed{\\text{(C)}}", "C"),
+        ("\\boxed{\\textbf{C}}", "C"),
+        ("\\boxed{\\mathbf{(C)}}", "C"),
+        ("\\boxed{{C}}", "C"),
+        ("\\boxed{(C)}", "C"),
+        ("\\boxed{ C }", "C"),
+        ("\\boxed{\\text{C}}.", "C"),
+        ("\\boxed{\\mathbf{\\text{(C)}}}", "C"),
+        ("\\boxed{\\mathrm{(\\text{C})}}", "C"),
+        ("\\boxed{\\text{C) } 65}", "C"),
+        ("\\boxed{C) 65}", "C"),
+        ("\\boxed{\\text{C. } 65}", "C"),
+        ("\\boxed{\\text{Option C}}", "C"),
+        ("\\boxed {C}", "C"),
+        ("\\fbox{C}", "C"),
+        ("$\\boxed{\\mathrm{C}}$", "C"),
+        ("\\[\\boxed{\\textsf{C}}\\]", "C"),
+        ("\\boxed{\\displaystyle C}", "C"),
+        ("\\boxed{\\textbf{(C) } 12}", "C"),
+        ("\\boxed{\\textbf{(C)}\\ 12}", "C"),
+        ("\\boxed{C: 12}", "C"),
+        ("Answer\uff1aC", "C"),
+        ("Answer\uff1a C", "C"),
+        ("Answer\uff1a\uff08C\uff09", "C"),
+        ("Answer: \uff23", "C"),
+        ("\uff21\uff4e\uff53\uff57\uff45\uff52\uff1a\uff23", "C"),
+        ("Answer\uff1a\u3010C\u3011", "C"),
+        ("Answer: \\mathrm{C}", "C"),
+        ("Answer: $\\mathbf{C}$", "C"),
+        ("Answer: \\(\\mathrm{(C)}\\)", "C"),
+        ("Answer: $\\boxed{\\mathrm{C}}$", "C"),
+        ("Answer: \\boxed{\\text{(C)}}", "C"),
+        ("Answer: \\textsf{C}", "C"),
+        ("Answer: {\\bf C}", "C"),
+        ("Answer: $\\bf C$", "C"),
+        ("Answer: \\underline{C}", "C"),
+        ("The answer is $\\mathrm{C}$.", "C"),
+        ("The answer is \\text{C}.", "C"),
+        ("x\n\\text{C}", "C"),
+        ("x\n$\\mathrm{(C)}$", "C"),
+        ("\\boxed{A}, no: \\boxed{C}", "C"),
+        ("\\boxed{D}, as was to be shown", "D"),
+    ],
+)
+def test_fonts_boxes_and_full_width_do_not_hide_a_letter(text, choice):
+    assert letter(text, "ABCDE") == choice
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\boxed{\\text{A} or \\text{B}}",
+        "\\boxed{A or B}",
+        "\\boxed{A, B}",
+        "\\boxed{A) B)}",
+        "\\boxed{A) or B)}",
+        "\\boxed{E = mc^2}",
+        "\\boxed{C_1}",
+        "\\boxed{C + 1}",
+        "\\boxed{C'}",
+        "\\boxed{\\text{A train}}",
+        "\\boxed{\\text{C}_2}",
+        "\\boxed{\\sqrt{C}}",
+        "\\boxed{\\frac{C}{2}}",
+        "\\boxed{Cat}",
+        "\\boxed{\\text{Cat}}",
+        "Answer: \\mathrm{C} or \\mathrm{D}",
+        "Answer: \\sqrt{C}",
+        "\\boxed{c}",
+        "Answer: \\text{A train}",
+    ],
+)
+def test_what_is_no_letter_alone_in_fonts_and_boxes_chooses_nothing(text):
+    assert letter(text, "ABCDE") is None
 
 
 @pytest.mark.parametrize(
@@ -155,7 +243,7 @@ def test_what_was_said_before_does_not_matter(text, choice):
     assert letter(f"{text}\nAnswer: {choice}", "ABCDE") == choice
 
 
-@pytest.mark.parametrize("piece", [*PIECES, *STARTS])
+@pytest.mark.parametrize("piece", [*PIECES, *STARTS, *FONTS])
 def test_hostile_text_takes_no_longer_than_its_length(piece):
     begin = time.process_time()
     letter(piece * 200_000, "ABCDE")

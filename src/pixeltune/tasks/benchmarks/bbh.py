@@ -19,6 +19,7 @@ from pathlib import Path
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.parsing.characters import to_ascii
 
 NAME = "bbh"
 HUB = "SaylorTwift/bbh"  # a config for each task; lm-eval reads it
@@ -110,7 +111,7 @@ def said(text: object) -> str | None:
     """The answer of a completion: the rest of the line behind the last "So the answer is" or "Answer:"."""
     if not isinstance(text, str):
         return None
-    text = text[-MAX_TEXT:]
+    text = to_ascii(text[-MAX_TEXT:])
     marks = [*_MARK.finditer(text)]
     if not marks:
         return None

@@ -16,11 +16,10 @@ from fractions import Fraction
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import texts_of
+from pixeltune.tasks.parsing.boxes import boxes
 from pixeltune.tasks.parsing.numbers import VALUE, first_number, last, last_number, plain, value_of
 
 MAX_TEXT = 100_000  # characters, from the end
-MAX_BOX = 300  # characters inside \boxed{}
-MAX_BOXES = 20  # looked into, from the end
 MAX_LINE = 300  # characters behind "Answer:"
 MAX_ANSWERS = 1_000  # looked at, from the end
 
@@ -48,7 +47,6 @@ _HASHES = re.compile(
          {VALUE} [ \t.*_$%]{{0,8}} $""",
     re.VERBOSE | re.MULTILINE,
 )
-_BOX = re.compile(r"\\(?:f?boxed|fbox)[ ]?\{")
 _DIGIT = re.compile("[0-9]")
 
 Found = tuple[int, Fraction]
@@ -155,13 +153,7 @@ def _equated(text: str, begin: int, end: int) -> Found | None:
 
 def _boxed(text: str) -> Found | None:
     r"""The number in the last closed ``\boxed{}`` that has one; of an equation, as behind "Answer:"."""
-    for match in reversed([*_BOX.finditer(text)][-MAX_BOXES:]):
-        start, depth = match.end(), 1
-        for end, character in enumerate(text[start : start + MAX_BOX], start):
-            depth += (character == "{") - (character == "}")
-            if depth == 0:
-                found = _equated(text, start, end) or first_number(text[start:end].rpartition("=")[2])
-                if found:
-                    return end, found[1]
-                break
+    for begin, end in boxes(text):
+        if found := _equated(text, begin, end) or first_number(text[begin:end].rpartition("=")[2]):
+            return end, found[1]
     return None
