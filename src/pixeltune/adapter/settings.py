@@ -77,7 +77,7 @@ class ArtworkSettings:
         if self.bound is not None and not 1 <= self.bound <= 255:
             raise UserError(f"bound is in grey levels, 1 to 255, not {self.bound}")
         if self.cells is not None and self.mask is not None:
-            raise UserError("give a mask or a number of cells (--mask, --cells): both say what may be painted, so give one")
+            raise UserError("give a mask or a number of cells (--mask, --cells), and not both: give one")
         if self.cells is not None and self.cells < 1:
             raise UserError(f"--cells must be at least 1: paint 1 or more cells, not {self.cells}")
         read_colour(self.backdrop)

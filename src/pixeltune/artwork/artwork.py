@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from pixeltune import __version__
+from pixeltune.artwork.card import card
 from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError, data_url, decode_png, encode_png, read_texts
 from pixeltune.picture.files import STARTS
 from pixeltune.writing import write_atomically
@@ -220,28 +221,8 @@ class Artwork:
         return [(label, str(value)) for label, value in facts.items() if value not in (None, "")]
 
     def card(self) -> str:
-        """README.md for the hub: metadata header, the picture, its provenance, how to serve it."""
-        p = self.provenance
-        bases = p.bases if len(p.bases) > 1 else p.base_model
-        head = {"library_name": "pixeltune", "base_model": bases, "tags": ["pixeltune", p.objective]}
-        if p.licence:
-            head["license"] = p.licence.lower()
-        # JSON strings and lists are valid YAML, whatever stands in the name.
-        lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
-        lines += [f"# An artwork for {p.base_model}", "", f"![the artwork]({HUB_FILE})", ""]
-        lines += [
-            "This picture fine-tunes a frozen model: send it with each request to an unmodified engine",
-            f"(placement: {p.placement}) and the model behaves as it was painted to. Check it first:",
-            "",
-            "```bash",
-            f"pixeltune check {HUB_FILE} --model {p.base_model}",
-            "```",
-            "",
-            "| | |",
-            "|---|---|",
-        ]
-        lines += [f"| {label} | {value.replace('|', chr(92) + '|')} |" for label, value in self.describe()]
-        return "\n".join(lines) + "\n"
+        """README.md for the hub and for a run: what it is for, scores, how to send it, provenance."""
+        return card(self)
 
     def push(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload picture and card to the Hugging Face hub; returns the address of the commit."""

@@ -18,7 +18,7 @@ from pixeltune.errors import UserError, suggestion
 VERBS = {
     "paint": [*train.HELP, "demo"],
     "look": ["eval", "check", "show", "gallery"],
-    "use": ["serve", "mix"],
+    "use": ["serve", "mix", "export"],
 }
 """Verbs by what people come for. A training verb is in `train`, every other one in a file of its own name."""
 

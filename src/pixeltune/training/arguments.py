@@ -183,8 +183,13 @@ def defaults(objective: str) -> dict[str, Any]:
     """What TRL's config of an objective is set to where nothing is said."""
     # bf16 autocast would round activations on machines that gain nothing from it.
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    chosen = find_objective(objective)
-    return {**PIXEL_DEFAULTS, **chosen.defaults, "bf16": bf16, "output_dir": f"runs/{objective}"}
+    machine = {"bf16": bf16, "dataloader_pin_memory": torch.accelerator.is_available()}
+    return {
+        **PIXEL_DEFAULTS,
+        **find_objective(objective).defaults,
+        **machine,
+        "output_dir": f"runs/{objective}",
+    }
 
 
 def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArguments, TrainingArguments]:
