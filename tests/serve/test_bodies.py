@@ -163,6 +163,55 @@ def test_only_names_of_parts_are_changed():
     assert json.dumps(body) == before
 
 
+UUID = {"uuid": "mine", "title": "x", "text": "y"}
+ELSEWHERE = {
+    "documents": [UUID, {"content": "x", "uuid": "mine"}, {"content": [UUID]}],
+    "tools": [{"function": {"parameters": {"properties": {"x": {"enum": [{"uuid": "mine"}, UUID]}}}}}],
+    "response_format": {"json_schema": {"schema": {"prefixItems": [{"uuid": "mine"}], "examples": [UUID]}}},
+    "tool_choice": {"tools": [{"uuid": "mine"}]},
+    "metadata": {"content": [{"uuid": "mine"}]},
+    "chat_template_kwargs": {"people": [{"uuid": "mine"}]},
+    "vllm_xargs": [{"uuid": "mine"}],
+    "uuid": "mine",
+}
+
+
+@pytest.mark.parametrize("field", ELSEWHERE)
+@pytest.mark.parametrize("conversation", ["messages", "input"])
+def test_what_is_called_uuid_elsewhere_passes_unchanged(field, conversation):
+    call = {"function": {"name": "f", "arguments": {"items": [{"uuid": "mine"}]}}}
+    said = [{"role": "user", "content": "x", "uuid": "mine", "tool_calls": [call]}]
+    body = {conversation: said, field: ELSEWHERE[field]}
+    before = json.dumps(body)
+    bodies.guard_media(body, "a")
+    assert json.dumps(body) == before
+
+
+PART = {"type": "image_url", "image_url": None, "uuid": "x"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "tool", "content": [PART]}]},
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [PART]}]}]},
+        {"system": [PART], "messages": []},
+        {"input": [{"role": "user", "content": [PART]}]},
+        {"input": [{"type": "computer_call_output", "output": PART}]},
+        {"query": {"content": [PART]}, "documents": ["x"]},
+        {"query": "x", "documents": [{"content": [PART]}]},
+        {"text_1": "x", "text_2": {"content": [PART]}},
+        {"messages": [{"role": "user", "content": [{"video_url": None, "uuid": "x"}]}]},
+    ],
+    ids=range(9),
+)
+def test_names_of_parts_are_separated_wherever_parts_stand(body):
+    body = json.loads(json.dumps(body))
+    bodies.guard_media(body, "a")
+    assert '"uuid": "client-' in json.dumps(body)
+    assert '"uuid": "x"' not in json.dumps(body)
+
+
 def test_parts_inside_tool_results_count_too():
     part = {"type": "input_image", "image_url": None, "uuid": "x"}
     body = {"input": [{"type": "function_call_output", "call_id": "1", "output": [dict(part)]}]}

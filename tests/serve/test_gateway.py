@@ -426,7 +426,7 @@ def test_an_engine_that_compresses_though_it_was_not_asked(client, engine, codin
     assert words == ["one", "two", "compressed", coding]
     with pytest.raises(openai.BadRequestError, match="as you wish") as caught:
         chat(client, messages=say(f"compressed error {coding}"))
-    assert caught.value.code == 400
+    assert caught.value.body["code"] == 400
 
 
 def test_a_compressed_stream_is_not_held_back_and_ends_with_an_error(client):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
+import re
 import secrets
-import warnings
+from collections.abc import Iterator
 from typing import Any
 
-from PIL import Image
-
 from pixeltune.data.requests import ENDPOINTS, RequestProblem, check_request, place_in_request
+from pixeltune.serve.pictures import MAX_PIXELS, is_too_large
 
-MAX_PIXELS = 32 * 2**20  # of a picture in a request: 100 MB when an engine has decoded it
-HEADER_BYTES = 2**18  # of a picture, in which its size is looked for
-FORMATS = ("PNG", "JPEG", "GIF", "BMP")  # whose size Pillow tells from the header alone
 MAX_DEPTH = 64  # of a body; OpenAI allows schemas of 10
+SCORED = ("query", "queries", "documents", "items", "text_1", "text_2", "data_1", "data_2")
+MEDIA = re.compile("image|audio|video|input_|prompt_embeds")  # a field of a part that is no text
 PICTURE = (
     f"pixeltune:{secrets.token_hex(16)}"  # stands for the picture until the rest is JSON; nobody can guess it
 )
@@ -132,42 +129,49 @@ def insert(body: dict[str, Any], path: str, uuid: str | None, with_bytes: bool) 
     return placed
 
 
-def guard_media(node: dict | list, owner: str, depth: int = 0) -> None:
+def guard_media(body: dict[str, Any], owner: str) -> None:
     """Bound the pictures in a request, and rename, in place, the names that a client gives to its own media.
 
     vLLM takes a `uuid` beside a picture for its identity: two clients with one name would see each other's
     picture (https://github.com/vllm-project/vllm/issues/53471). After this the same name of the same owner is
-    still the same, and no name is that of an artwork.
+    still the same, and no name is that of an artwork. What is called `uuid` anywhere else stays as it is.
 
     Raises:
         RequestError: 400, the body is nested deeper than MAX_DEPTH; 413, a picture is too large.
     """
+    _check_pictures(body)
+    for part in _parts(body):
+        if part.get("uuid") is not None:
+            name = hashlib.sha256(json.dumps([owner, part["uuid"]]).encode()).hexdigest()
+            part["uuid"] = f"client-{name}"
+
+
+def _check_pictures(node: dict | list, depth: int = 0, field: str = "") -> None:
     if depth > MAX_DEPTH:
         raise RequestError(400, f"the body is nested deeper than {MAX_DEPTH} levels")
-    children = node.values() if isinstance(node, dict) else node
-    for child in children:
-        if isinstance(child, str) and child.startswith("data:image/"):
-            _check_size(child)
-        if not isinstance(child, dict | list):
-            continue
-        # Parts stand in lists; a schema's property of this name does not.
-        if isinstance(node, list) and isinstance(child, dict) and child.get("uuid") is not None:
-            name = hashlib.sha256(json.dumps([owner, child["uuid"]]).encode()).hexdigest()
-            child["uuid"] = f"client-{name}"
-        guard_media(child, owner, depth + 1)
-
-
-def _check_size(url: str) -> None:
-    """Refuse a picture of more than MAX_PIXELS; what cannot be read is the engine's to refuse."""
-    data = url.partition(",")[2]
-    for end in (HEADER_BYTES // 3 * 4, len(data)):  # seldom is the size behind much else
-        try:
-            with warnings.catch_warnings(action="ignore"):  # Pillow's own, lower bound
-                width, height = Image.open(io.BytesIO(base64.b64decode(data[:end])), formats=FORMATS).size
-        except Image.DecompressionBombError:
-            width = height = MAX_PIXELS
-        except Exception:  # Pillow raises nearly everything for damaged files
-            continue
-        if width * height > MAX_PIXELS:
+    for name, child in node.items() if isinstance(node, dict) else ((field, child) for child in node):
+        if isinstance(child, str) and is_too_large(child, name):
             raise RequestError(413, f"a picture has more than {MAX_PIXELS:,} pixels", code="image_too_large")
-        return
+        if isinstance(child, dict | list):
+            _check_pictures(child, depth + 1, name)
+
+
+def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The content parts of a body: of messages, items, the results of tools in them, of what is scored."""
+    system = body.get("system")
+    yield from _parts_of([{"content": system}, *_listed(body.get("messages")), *_listed(body.get("input"))])
+    for field in SCORED:
+        # Documents of a chat, whose fields are the template's business, come under the same name.
+        yield from (part for part in _parts_of(_listed(body.get(field))) if any(map(MEDIA.match, part)))
+
+
+def _parts_of(items: list[Any]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        for name in ("content", "output") if isinstance(item, dict) else ():
+            parts = [part for part in _listed(item.get(name)) if isinstance(part, dict)]
+            yield from parts
+            yield from _parts_of(parts)  # a tool's result is a part that has parts
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
