@@ -8,7 +8,7 @@ from pixeltune.data import rows as row_files
 from pixeltune.errors import UserError
 from pixeltune.lookup import find_object
 from pixeltune.tasks.base import Task
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 
 
 def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Task, list[dict]]:
@@ -28,7 +28,7 @@ def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Tas
     function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",))
     for number, row in enumerate(rows, start=1):
         row["id"] = str(row.get("id", number))
-    records.unique(rows, str(path))
+    dataset.unique(rows, str(path))
 
     def score(row: dict, text: str) -> float:
         columns = {name: [value] for name, value in row.items() if name != "prompt"}

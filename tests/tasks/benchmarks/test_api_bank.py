@@ -279,7 +279,7 @@ def test_the_hub_is_asked_for_upstream_files(monkeypatch):
         asked.append((repository, names))
         return [{"instruction": "Do.", "input": f"User: {len(asked)}", "output": "AI: Done."}]
 
-    monkeypatch.setattr("pixeltune.tasks.benchmarks.records.from_hub_file", from_hub_file)
+    monkeypatch.setattr("pixeltune.tasks.benchmarks.dataset.from_hub_file", from_hub_file)
     assert len(rows("train")) + len(rows("validation")) <= 4
     (one,) = rows("test", category="level-2-api")
     assert one["id"] == "level-2-api/1"

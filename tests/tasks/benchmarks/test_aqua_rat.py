@@ -97,7 +97,7 @@ def test_the_hub_has_a_config(monkeypatch):
         asked.append(words)
         return [RECORD | {"options": ["1", "2", "3", "4", "5"]}]
 
-    monkeypatch.setattr("pixeltune.tasks.benchmarks.records.from_hub", from_hub)
+    monkeypatch.setattr("pixeltune.tasks.benchmarks.dataset.from_hub", from_hub)
     (row,) = aqua_rat.rows("train")
     assert row["prompt"][0]["content"].startswith("1 + 1?\nA)1\nB)2\nC)3\nD)4\nE)5\n\n")
     aqua_rat.rows("validation")

@@ -93,7 +93,7 @@ def test_the_hub_has_a_config_for_each_task(monkeypatch):
         asked.append(words)
         return [{"input": "Which?", "target": "(A)"}] * 2
 
-    monkeypatch.setattr("pixeltune.tasks.benchmarks.records.from_hub", from_hub)
+    monkeypatch.setattr("pixeltune.tasks.benchmarks.dataset.from_hub", from_hub)
     assert [row["id"] for row in bbh.rows("test", category="snarks")] == ["snarks-0", "snarks-1"]
     assert asked == [("SaylorTwift/bbh", "snarks", "test")]
     assert len(bbh.rows("test")) == 2 * 27

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pixeltune.tasks.base import find_rows
-from pixeltune.tasks.benchmarks import bfcl, records
+from pixeltune.tasks.benchmarks import bfcl, dataset
 from pixeltune.tasks.parsing.tool_calls import parse, render
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "bfcl"
@@ -132,9 +132,9 @@ def test_the_hub_is_asked_for_the_official_names(monkeypatch):
     def from_hub_file(repository: str, names: list[str]) -> list[dict]:
         asked.append((repository, *names))
         ours = names[0].replace("BFCL_v4_", "").removesuffix("json")
-        return records.from_folder(FIXTURES, [f"{ours}jsonl"])
+        return dataset.from_folder(FIXTURES, [f"{ours}jsonl"])
 
-    monkeypatch.setattr(records, "from_hub_file", from_hub_file)
+    monkeypatch.setattr(dataset, "from_hub_file", from_hub_file)
     assert bfcl.rows("test") == FIXED
     hub = "gorilla-llm/Berkeley-Function-Calling-Leaderboard"
     assert asked[0] == (hub, "BFCL_v4_simple_python.json", "BFCL_v3_simple.json")

@@ -81,7 +81,7 @@ def test_the_hub_is_asked_for_the_right_part(monkeypatch):
         asked.append(words)
         return [{"question": "How many?", "answer": "Many.\n#### 1,234.50"}]
 
-    monkeypatch.setattr("pixeltune.tasks.benchmarks.records.from_hub", from_hub)
+    monkeypatch.setattr("pixeltune.tasks.benchmarks.dataset.from_hub", from_hub)
     (row,) = gsm8k.rows("test")
     assert row["answer"] == "1234.50"
     assert gsm8k.rows("validation") + gsm8k.rows("train") == [{**row, "id": "train-1"}]

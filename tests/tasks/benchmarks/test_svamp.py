@@ -66,7 +66,7 @@ def test_the_hubs_answers_are_texts(monkeypatch):
         asked.append(words)
         return [RECORD | {"Answer": "2.50", "Type": "Common-Divison", "question_concat": "..."}]
 
-    monkeypatch.setattr("pixeltune.tasks.benchmarks.records.from_hub", from_hub)
+    monkeypatch.setattr("pixeltune.tasks.benchmarks.dataset.from_hub", from_hub)
     (row,) = svamp.rows("test")
     assert (row["answer"], row["group"]) == ("2.50", "Common-Division")
     assert row["prompt"][0]["content"].startswith("Two pens How many?\n")

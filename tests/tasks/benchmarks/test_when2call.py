@@ -119,7 +119,7 @@ def test_the_hub_is_asked_for_the_judge_part(monkeypatch):
         asked.append(names)
         return [first("request_for_info")[0]]
 
-    monkeypatch.setattr("pixeltune.tasks.benchmarks.records.from_hub", from_hub)
+    monkeypatch.setattr("pixeltune.tasks.benchmarks.dataset.from_hub", from_hub)
     assert [row["group"] for row in rows("test")] == ["request_for_info"]
     assert asked == [("nvidia/When2Call", "test", "llm_judge")]
 

@@ -29,12 +29,12 @@ from pathlib import Path
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task, texts_of
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 
 NAME = "api_bank"
-SPLITS = ("train", "validation", "test")
 CATEGORIES = ("level-1-api", "level-1-response", "level-2-api", "level-2-response", "level-3-batch-inf")
 TRAINING = ("lv3-api-train", "lv3-response-train")
+SPLITS = {"train": TRAINING, "validation": TRAINING, "test": CATEGORIES}
 HUB = "liminghao1630/API-Bank"
 
 REQUEST = "API-Request:"
@@ -49,41 +49,24 @@ _BARE = re.compile(r"(\[)(\w{1,100})\(")
 _UTTERANCE = re.compile(r"User:\s{0,20}([^\n]*)")
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with ``prompt``, ``reference``, ``completion`` and their category as ``group``.
 
-    Args:
-        split: "train", "validation" or "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds the files, as ``level-1-api.jsonl`` or ``test-data/level-1-api.json``; None reads the
-            hub.
-        category: a level and kind of the test, or one of the two files for training.
-
-    Raises:
-        ValueError: there is no such split or category, or its data cannot be had or used.
+    A folder holds the files, as ``level-1-api.jsonl`` or ``test-data/level-1-api.json``. A category is a
+    level and kind of the test, or one of the two files for training.
     """
-    known = CATEGORIES if split == "test" else TRAINING
-    records.check_names(NAME, split, SPLITS, category, known)
     part = "test-data" if split == "test" else "training-data"
     found = []
-    for stem in (category,) if category else known:
+    for stem in (category,) if category else SPLITS[split]:
         if folder is None:
-            read = records.from_hub_file(HUB, [f"{part}/{stem}.json"])
+            read = dataset.from_hub_file(HUB, [f"{part}/{stem}.json"])
         else:
-            read = records.from_folder(folder, [f"{stem}.jsonl", f"{part}/{stem}.json", f"{stem}.json"])
+            read = dataset.from_folder(folder, [f"{stem}.jsonl", f"{part}/{stem}.json", f"{stem}.json"])
         found += [_row(record, stem, number) for number, record in enumerate(read, start=1)]
-    found = records.unique(found, f"{NAME} {split}")
-    if split != "test":
-        found = records.validation(found, split, _task)
-    return records.sample(found, n, seed)
+    return found if split == "test" else dataset.validation(found, split, _task)
+
+
+rows = dataset.rows_from(NAME, SPLITS, _rows)
 
 
 def score(row: dict, text: str) -> float:
@@ -186,10 +169,10 @@ def _words(text: str) -> list[str]:
 
 def _row(record: dict, stem: str, number: int) -> dict:
     where = f"{NAME} {stem}, record {number}"
-    instruction = records.field(record, "instruction", str, where).strip()
-    asked = records.field(record, "input", str, where).strip()
+    instruction = dataset.field(record, "instruction", str, where).strip()
+    asked = dataset.field(record, "input", str, where).strip()
     output = "expected_output" if "expected_output" in record else "output"
-    reference = records.field(record, output, str, where).strip()
+    reference = dataset.field(record, output, str, where).strip()
     if not reference or (reference.startswith(REQUEST) and _opening(reference) is None):
         raise UserError(f"{where}: {output!r} is neither a request nor a reply: {reference[:80]!r}")
     names = [str(record[name]) for name in ("file", "id", "sample_id", "api_id") if name in record]

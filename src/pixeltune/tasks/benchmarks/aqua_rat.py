@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task, texts_of
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing.choices import letter
 
 NAME = "aqua_rat"
@@ -36,30 +36,16 @@ _ENDING = re.compile(
 )
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with question and options, the worked solution as ``completion``, and the letter in ``answer``.
 
-    Args:
-        split: "train", "validation" or "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``, or some of them; None reads the hub.
-        category: there is none.
-
-    Raises:
-        ValueError: for another split, or the data cannot be had or used.
+    A folder holds ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``, or some of them.
     """
-    records.check_names(NAME, split, tuple(FILES), category, ())
-    found = records.from_hub(*HUB, split) if folder is None else _from_folder(Path(folder), split)
-    made = [_row(record, f"{split}-{i}", f"{NAME} {split}, record {i}") for i, record in enumerate(found, 1)]
-    return records.sample(records.unique(made, NAME), n, seed)
+    found = dataset.from_hub(*HUB, split) if folder is None else _from_folder(folder, split)
+    return [_row(record, f"{split}-{i}", f"{NAME} {split}, record {i}") for i, record in enumerate(found, 1)]
+
+
+rows = dataset.rows_from(NAME, dict.fromkeys(FILES, ()), _rows)
 
 
 def score(row: dict, text: str) -> float:
@@ -78,14 +64,14 @@ def _from_folder(folder: Path, split: str) -> list[dict]:
             f"{folder} has no train.jsonl or train.json (dev.jsonl is the split 'validation'): add it, or "
             f"leave the folder out to read {HUB[0]} from the hub"
         )
-    return records.from_folder(folder, FILES[split])
+    return dataset.from_folder(folder, FILES[split])
 
 
 def _row(record: dict, name: str, where: str) -> dict:
     question, rationale, right = (
-        records.field(record, key, str, where).strip() for key in ("question", "rationale", "correct")
+        dataset.field(record, key, str, where).strip() for key in ("question", "rationale", "correct")
     )
-    options = records.field(record, "options", list, where)
+    options = dataset.field(record, "options", list, where)
     if len(options) != len(LETTERS) or not all(isinstance(option, str) for option in options):
         raise UserError(f"{where}: 'options' are not {len(LETTERS)} texts")
     if not question or len(right) != 1 or right not in LETTERS:

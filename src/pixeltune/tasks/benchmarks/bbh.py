@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task, texts_of
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing.characters import to_ascii
 
 NAME = "bbh"
@@ -62,34 +62,20 @@ CATEGORIES = {
 _MARK = re.compile(r"\bso[ \t]{1,4}the[ \t]{1,4}answer[ \t]{1,4}is\b|\banswer[*_ \t]{0,4}:", re.IGNORECASE)
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with the target in ``answer`` and the task as ``group``.
 
-    Args:
-        split: "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds ``bbh.jsonl`` (``task``, ``index``, ``input``, ``target``), or upstream's ``TASK.json``;
-            None reads the hub.
-        category: a task; "few_shot" for all of them with worked examples; None for all without.
-
-    Raises:
-        ValueError: for another split or category, or the data cannot be had or used.
+    A folder holds ``bbh.jsonl`` (``task``, ``index``, ``input``, ``target``), or upstream's ``TASK.json``. A
+    category is a task, or "few_shot" for all of them with worked examples; None is all without.
     """
-    if split != "test":
-        raise UserError(f"bbh has only the split test, not {split!r}: its authors ask not to train on it")
-    records.check_names(NAME, split, ("test",), category, (*CATEGORIES, FEW_SHOT))
     examples = few_shot(folder) if category == FEW_SHOT else None
     tasks = [category] if category in CATEGORIES else list(CATEGORIES)
-    made = [_row(*found, examples) for found in _read(tasks, None if folder is None else Path(folder))]
-    return records.sample(records.unique(made, NAME), n, seed)
+    return [_row(*found, examples) for found in _read(tasks, folder)]
+
+
+rows = dataset.rows_from(
+    NAME, {"test": (*CATEGORIES, FEW_SHOT)}, _rows, ": its authors ask not to train on it"
+)
 
 
 def few_shot(folder: str | Path | None) -> dict[str, str]:
@@ -101,9 +87,9 @@ def few_shot(folder: str | Path | None) -> dict[str, str]:
     if folder is None:
         raise UserError(f"bbh:{FEW_SHOT} needs a folder with cot_prompts.jsonl: the hub has no examples")
     prompts = {}
-    for number, record in enumerate(records.from_folder(folder, ("cot_prompts.jsonl",)), start=1):
+    for number, record in enumerate(dataset.from_folder(folder, ("cot_prompts.jsonl",)), start=1):
         where = f"cot_prompts.jsonl, record {number}"
-        prompts[records.field(record, "task", str, where)] = records.field(record, "prompt", str, where)
+        prompts[dataset.field(record, "task", str, where)] = dataset.field(record, "prompt", str, where)
     return prompts
 
 
@@ -143,13 +129,16 @@ def metrics(rows: list[dict], answers: list[str]) -> dict[str, float]:
 def _read(tasks: list[str], folder: Path | None) -> list[tuple[str, int, dict]]:
     """Task, position in it, and record of every question."""
     if folder is None:
-        return [(t, i, r) for t in tasks for i, r in enumerate(records.from_hub(HUB, t, "test"))]
+        return [(t, i, r) for t in tasks for i, r in enumerate(dataset.from_hub(HUB, t, "test"))]
     if not (folder / "bbh.jsonl").is_file():
         return [(t, i, r) for t in tasks for i, r in enumerate(_examples(folder, t))]
     found = []
-    for number, record in enumerate(records.from_folder(folder, ("bbh.jsonl",)), start=1):
+    for number, record in enumerate(dataset.from_folder(folder, ("bbh.jsonl",)), start=1):
         where = f"bbh.jsonl, record {number}"
-        task, index = records.field(record, "task", str, where), records.field(record, "index", int, where)
+        task, index = (
+            dataset.field(record, "task", str, where),
+            dataset.field(record, "index", int, where),
+        )
         if task not in CATEGORIES:
             raise UserError(f"{where}: there is no task {task[:80]!r}")
         found += [(task, index, record)] if task in tasks else []
@@ -159,7 +148,7 @@ def _read(tasks: list[str], folder: Path | None) -> list[tuple[str, int, dict]]:
 def _examples(folder: Path, task: str) -> list[dict]:
     """Records of a file as upstream has it: one object whose "examples" are the questions."""
     path = folder / f"{task}.json"
-    if not path.is_file() or path.stat().st_size > records.MAX_BYTES:
+    if not path.is_file() or path.stat().st_size > dataset.MAX_BYTES:
         raise UserError(f"{folder} has no bbh.jsonl and no {path.name} that could be read")
     try:
         found = json.loads(path.read_bytes().decode("utf-8-sig"))["examples"]
@@ -172,7 +161,7 @@ def _examples(folder: Path, task: str) -> list[dict]:
 
 def _row(task: str, index: int, record: dict, examples: dict[str, str] | None) -> dict:
     where = f"bbh test, {task} {index}"
-    question, target = (records.field(record, key, str, where).strip() for key in ("input", "target"))
+    question, target = (dataset.field(record, key, str, where).strip() for key in ("input", "target"))
     if not question or not target:
         raise UserError(f"{where}: 'input' or 'target' is empty")
     if examples is None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task
-from pixeltune.tasks.benchmarks import bfcl_rules, bfcl_turns, records
+from pixeltune.tasks.benchmarks import bfcl_rules, bfcl_turns, dataset
 from pixeltune.tasks.parsing.schemas import json_schema, type_name
 from pixeltune.tasks.parsing.tool_calls import parse, readable, render, typed
 
@@ -35,35 +35,20 @@ _V3 = {"simple_python": "simple"}  # what version 3 called a category
 _ANSWERS, _DOCUMENTS = "possible_answer/", "multi_turn_func_doc/"
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with the category as ``group`` and the reference in ``ground_truth`` (JSON).
 
     Rows of single turns have the documents of the functions of the reference in ``functions``, types named in
     BFCL's way; rows of several turns have what the user says later in ``turns``. All of it is JSON. Where no
     call is right there is no ``completion``: the data has no words for it.
 
-    Args:
-        split: "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds ``CATEGORY.jsonl`` or, as ``bfcl_eval/data`` in upstream's package, files such as
-            ``BFCL_v4_CATEGORY.json``, answers of the same name in ``possible_answer``, and
-            ``multi_turn_func_doc``; None reads the hub.
-        category: one of ``CATEGORIES``; None for all.
-
-    Raises:
-        ValueError: for another split or category, or the data cannot be had or used.
+    A folder holds ``CATEGORY.jsonl`` or, as ``bfcl_eval/data`` in upstream's package, files such as
+    ``BFCL_v4_CATEGORY.json``, answers of the same name in ``possible_answer``, and ``multi_turn_func_doc``.
     """
-    records.check_names(NAME, split, ("test",), category, CATEGORIES)
-    made = [row for name in ([category] if category else CATEGORIES) for row in _category(name, folder)]
-    return records.sample(records.unique(made, NAME), n, seed)
+    return [row for name in ([category] if category else CATEGORIES) for row in _category(name, folder)]
+
+
+rows = dataset.rows_from(NAME, {"test": CATEGORIES}, _rows)
 
 
 def next_turn(row: dict, texts: list[str]) -> list[dict] | None:
@@ -163,14 +148,14 @@ def _read(folder: str | Path | None, place: str, name: str) -> list[dict]:
     official = [f"{place}BFCL_v4_{name}.json", f"{place}BFCL_v3_{_V3.get(name, name)}.json"]
     official = [f"{place}{name}.json"] if place == _DOCUMENTS else official
     if folder is None:
-        return records.from_hub_file(HUB, official)
-    return records.from_folder(folder, [f"{place}{name}.jsonl", *official])
+        return dataset.from_hub_file(HUB, official)
+    return dataset.from_folder(folder, [f"{place}{name}.jsonl", *official])
 
 
 def _joined(questions: list[dict], answers: list[dict], name: str) -> list[Any]:
     """The ``ground_truth`` of every question: by its id or, as upstream has it, by its place."""
     truths = {
-        str(answer.get("id")): records.field(
+        str(answer.get("id")): dataset.field(
             answer, "ground_truth", list, f"{NAME} {_ANSWERS}{name}, record {number}"
         )
         for number, answer in enumerate(answers, start=1)
@@ -229,7 +214,7 @@ def _row(record: dict, turns: list, functions: list[dict], name: str, where: str
         for function in functions
     ]
     return {
-        "id": records.field(record, "id", str, where),
+        "id": dataset.field(record, "id", str, where),
         "prompt": turns[0],
         "tools": json.dumps(tools),
         "group": name,
@@ -241,25 +226,25 @@ def _row(record: dict, turns: list, functions: list[dict], name: str, where: str
 
 def _turns(record: dict, where: str) -> list[list[dict]]:
     """``question``: turns of the user, each a list of messages."""
-    turns = records.field(record, "question", list, where)
+    turns = dataset.field(record, "question", list, where)
     for turn in turns or [None]:
         for message in turn if isinstance(turn, list) and turn else [None]:
             if not isinstance(message, dict) or not isinstance(message.get("content"), str):
                 raise UserError(f"{where}: 'question' is not a list of turns, each a list of messages")
-            records.field(message, "role", str, where)
+            dataset.field(message, "role", str, where)
     return turns
 
 
 def _functions(record: dict, where: str) -> list[dict]:
     """``function``: documents with a name and parameters."""
-    functions = records.field(record, "function", list, where)
+    functions = dataset.field(record, "function", list, where)
     for function in functions:
         if not isinstance(function, dict):
             raise UserError(f"{where}: 'function' holds something else than objects")
-        records.field(function, "name", str, where)
-        known = records.field(records.field(function, "parameters", dict, where), "properties", dict, where)
+        dataset.field(function, "name", str, where)
+        known = dataset.field(dataset.field(function, "parameters", dict, where), "properties", dict, where)
         for name in known:
-            records.field(known, name, dict, where)
+            dataset.field(known, name, dict, where)
     return functions
 
 

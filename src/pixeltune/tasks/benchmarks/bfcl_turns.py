@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 from pixeltune.errors import UserError
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.benchmarks.bfcl_rules import plain
 from pixeltune.tasks.parsing.tool_calls import parse, same, typed
 
@@ -41,7 +41,7 @@ def classes_of(record: dict, where: str) -> list[str]:
     Raises:
         ValueError: none, or one that nobody knows.
     """
-    names = records.field(record, "involved_classes", list, where)
+    names = dataset.field(record, "involved_classes", list, where)
     for name in names:
         if not isinstance(name, str) or name not in CLASSES:
             raise UserError(f"{where}: 'involved_classes' has {name!r}; known are {', '.join(CLASSES)}")
@@ -50,7 +50,7 @@ def classes_of(record: dict, where: str) -> list[str]:
 
 def offered(record: dict, documents: list[dict], where: str) -> list[dict]:
     """The documents of the functions on offer: all but those in ``excluded_function``."""
-    excluded = records.field({"excluded_function": [], **record}, "excluded_function", list, where)
+    excluded = dataset.field({"excluded_function": [], **record}, "excluded_function", list, where)
     return [document for document in documents if document["name"] not in excluded]
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing import answers
 
 NAME = "gsm8k"
 HUB = ("openai/gsm8k", "main")
-SPLITS = ("train", "validation", "test")
+SPLITS = {"train": (), "validation": (), "test": ()}
 SUFFIX = "\n\nEnd your response with: Answer: <number>"
 """What the questions end with in ART's released evaluation code (arXiv 2606.11854)."""
 
@@ -29,39 +29,27 @@ reward = answers.binary_reward
 shaped_reward = answers.paper_reward
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with the question, the worked solution as ``completion``, and the number in ``answer``.
 
-    Args:
-        split: "train", "validation" (one in ten of upstream's training questions) or "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds ``train.jsonl`` and ``test.jsonl``; None reads the hub.
-        category: there is none.
-
-    Raises:
-        ValueError: for another split, or the data cannot be had or used.
+    "validation" is one in ten of upstream's training questions. A folder holds ``train.jsonl`` and
+    ``test.jsonl``.
     """
-    records.check_names(NAME, split, SPLITS, category, ())
     part = "test" if split == "test" else "train"
     if folder is None:
-        found = records.from_hub(*HUB, part)
+        found = dataset.from_hub(*HUB, part)
     else:
-        found = records.from_folder(folder, (f"{part}.jsonl", f"{part}.json"))
-    made = records.unique([_row(record, part, i) for i, record in enumerate(found, start=1)], NAME)
-    return records.sample(held_out(made, split) if part == "train" else made, n, seed)
+        found = dataset.from_folder(folder, (f"{part}.jsonl", f"{part}.json"))
+    made = [_row(record, part, i) for i, record in enumerate(found, start=1)]
+    return held_out(made, split) if part == "train" else made
+
+
+rows = dataset.rows_from(NAME, SPLITS, _rows)
 
 
 def held_out(made: list[dict], split: str) -> list[dict]:
     """The training rows that are of ``split``, by their question, wherever in the file it stands."""
-    return records.validation(made, split, lambda row: row["prompt"][0]["content"].removesuffix(SUFFIX))
+    return dataset.validation(made, split, lambda row: row["prompt"][0]["content"].removesuffix(SUFFIX))
 
 
 def plain_number(text: str, where: str) -> str:
@@ -88,8 +76,8 @@ def ask(question: str, where: str) -> list[dict]:
 
 def _row(record: dict, part: str, i: int) -> dict:
     where = f"{NAME} {part}, record {i}"
-    question = records.field(record, "question", str, where)
-    worked, hashes, final = records.field(record, "answer", str, where).rpartition("####")
+    question = dataset.field(record, "question", str, where)
+    worked, hashes, final = dataset.field(record, "answer", str, where).rpartition("####")
     if not hashes:
         raise UserError(f"{where}: the answer does not end in '#### <number>' but in {final[-40:]!r}")
     answer = plain_number(final, where)

@@ -18,13 +18,13 @@ from typing import Any
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task, texts_of
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing.schemas import json_schema
 from pixeltune.tasks.parsing.tool_calls import Written, parse, render, same
 
 NAME = "seal_tools"
-SPLITS = ("train", "validation", "test")
 DOMAINS = ("in_domain", "out_domain")
+SPLITS = {"train": (), "validation": (), "test": DOMAINS}
 RESULT = "API_call_"
 
 _SUFFIX = (
@@ -33,28 +33,12 @@ _SUFFIX = (
 )
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with ``prompt``, ``tools``, ``completion``, ``calls`` (JSON) and, in the test, ``group``.
 
-    Args:
-        split: "train", "validation" or "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: upstream's ``Seal-Tools_Dataset`` (or a clone around it), and in it ``candidates.jsonl`` with
-            the ``id`` of every query and the names of its ``candidates``, the tools on offer.
-        category: of the test: "in_domain" or "out_domain".
-
-    Raises:
-        ValueError: there is no such split or category, no folder, or no such data in it.
+    A folder is upstream's ``Seal-Tools_Dataset`` (or a clone around it), and in it ``candidates.jsonl`` with
+    the ``id`` of every query and the names of its ``candidates``, the tools on offer.
     """
-    records.check_names(NAME, split, SPLITS, category, DOMAINS if split == "test" else ())
     if folder is None:
         raise UserError(
             "Seal-Tools needs a folder: fetch Seal-Tools_Dataset from github.com/fairyshine/Seal-Tools, add "
@@ -67,17 +51,17 @@ def rows(
     offers: dict[str, list] = {}
     for number, record in enumerate(_records(folder, "candidates.jsonl"), start=1):
         where = f"{NAME} candidates.jsonl, record {number}"
-        offers[records.field(record, "id", str, where)] = records.field(record, "candidates", list, where)
+        offers[dataset.field(record, "id", str, where)] = dataset.field(record, "candidates", list, where)
     found: list[dict] = []
     for domain in ((category,) if category else DOMAINS) if split == "test" else (None,):
         name = f"test_{domain}.jsonl" if domain else "dev.jsonl"
         for number, record in enumerate(_records(folder, name), start=1):
             row = _row(record, offers, tools, f"{NAME} {name}, record {number}")
             found.append({**row, "group": domain} if domain else row)
-    found = records.unique(found, f"{NAME} {split}")
-    if split != "test":
-        found = records.validation(found, split, lambda row: row["id"])
-    return records.sample(found, n, seed)
+    return found if split == "test" else dataset.validation(found, split, lambda row: row["id"])
+
+
+rows = dataset.rows_from(NAME, SPLITS, _rows)
 
 
 def score(row: dict, text: str) -> float:
@@ -158,37 +142,37 @@ def _same(given: object, wanted: object) -> bool:
 
 
 def _records(folder: str | Path, name: str) -> list[dict]:
-    return records.from_folder(folder, [name, f"Seal-Tools_Dataset/{name}"])
+    return dataset.from_folder(folder, [name, f"Seal-Tools_Dataset/{name}"])
 
 
 def _tool(record: dict, where: str) -> tuple[str, dict]:
     """A tool's name, and the tool."""
-    name = records.field(record, "api_name", str, where)
+    name = dataset.field(record, "api_name", str, where)
     parameters = {
-        "properties": records.field(record, "parameters", dict, where),
-        "required": records.field(record, "required", list, where),
+        "properties": dataset.field(record, "parameters", dict, where),
+        "required": dataset.field(record, "required", list, where),
     }
-    returns = ", ".join(records.field(record, "responses", dict, where))
-    description = f"{records.field(record, 'api_description', str, where).rstrip('. ')}. Returns {returns}."
+    returns = ", ".join(dataset.field(record, "responses", dict, where))
+    description = f"{dataset.field(record, 'api_description', str, where).rstrip('. ')}. Returns {returns}."
     function = {"name": name, "description": description, "parameters": json_schema(parameters)}
     return name, {"type": "function", "function": function}
 
 
 def _row(record: dict, offers: dict[str, list], tools: dict[str, dict], where: str) -> dict[str, Any]:
-    identity = records.field(record, "id", str, where)
+    identity = dataset.field(record, "id", str, where)
     if identity not in offers:
         raise UserError(f"{where}: candidates.jsonl has no {identity!r}")
     if unknown := [str(name) for name in offers[identity] if name not in tools]:
         raise UserError(f"{where}: its candidates {', '.join(unknown)[:200]} are not in tool.jsonl")
     calls = []
-    for call in records.field(record, "calling", list, where):
+    for call in dataset.field(record, "calling", list, where):
         if not isinstance(call, dict):
             raise UserError(f"{where}: 'calling' holds something else than objects")
-        name, arguments = (records.field(call, *kind, where) for kind in (("api", str), ("parameters", dict)))
+        name, arguments = (dataset.field(call, *kind, where) for kind in (("api", str), ("parameters", dict)))
         calls.append({"name": name, "arguments": arguments})
     if not calls:
         raise UserError(f"{where}: 'calling' is empty")
-    query = records.field(record, "query", str, where).strip()
+    query = dataset.field(record, "query", str, where).strip()
     return {
         "id": identity,
         "prompt": [{"role": "user", "content": query + _SUFFIX}],

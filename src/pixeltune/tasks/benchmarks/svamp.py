@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.benchmarks.gsm8k import ask, held_out, plain_number
 from pixeltune.tasks.parsing import answers
 
 NAME = "svamp"
 HUB = "ChilleD/SVAMP"
-SPLITS = ("train", "validation", "test")
+SPLITS = {"train": (), "validation": (), "test": ()}
 FILES = {"train": ("train.jsonl", "train.json"), "test": ("test.jsonl", "test.json")}
 ORIGINAL = ("SVAMP.json", "svamp.jsonl", "svamp.json")
 
@@ -27,32 +27,19 @@ reward = answers.binary_reward
 shaped_reward = answers.paper_reward
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with the problem, its calculation as ``completion``, the number in ``answer``, a ``group``.
 
-    Args:
-        split: "train", "validation" (one in ten of the training questions) or "test".
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds ``train.jsonl`` and ``test.jsonl``, or the original ``SVAMP.json``, which is "test" as a
-            whole; None reads the hub.
-        category: there is none.
-
-    Raises:
-        ValueError: for another split, or the data cannot be had or used.
+    "validation" is one in ten of the training questions. A folder holds ``train.jsonl`` and ``test.jsonl``,
+    or the original ``SVAMP.json``, which is "test" as a whole.
     """
-    records.check_names(NAME, split, SPLITS, category, ())
     part = "test" if split == "test" else "train"
-    found = records.from_hub(HUB, None, part) if folder is None else _from_folder(Path(folder), part)
-    made = records.unique([_row(record, part, i) for i, record in enumerate(found, start=1)], NAME)
-    return records.sample(held_out(made, split) if part == "train" else made, n, seed)
+    found = dataset.from_hub(HUB, None, part) if folder is None else _from_folder(folder, part)
+    made = [_row(record, part, i) for i, record in enumerate(found, start=1)]
+    return held_out(made, split) if part == "train" else made
+
+
+rows = dataset.rows_from(NAME, SPLITS, _rows)
 
 
 def _from_folder(folder: Path, part: str) -> list[dict]:
@@ -63,14 +50,14 @@ def _from_folder(folder: Path, part: str) -> list[dict]:
             f"training part from the hub ({HUB})"
         )
     # Beside a training file the original would put its questions into the test.
-    return records.from_folder(folder, FILES[part] + (() if parted else ORIGINAL))
+    return dataset.from_folder(folder, FILES[part] + (() if parted else ORIGINAL))
 
 
 def _row(record: dict, part: str, i: int) -> dict:
     where = f"{NAME} {part}, record {i}"
     keys = ("ID", "Body", "Question", "Equation", "Type")
-    name, body, question, equation, kind = (records.field(record, key, str, where).strip() for key in keys)
-    answer = plain_number(str(records.field(record, "Answer", (str, int, float), where)), where)
+    name, body, question, equation, kind = (dataset.field(record, key, str, where).strip() for key in keys)
+    answer = plain_number(str(dataset.field(record, "Answer", (str, int, float), where)), where)
     text = f"{_readable(equation)} = {answer}\nAnswer: {answer}"
     return {
         "id": name,

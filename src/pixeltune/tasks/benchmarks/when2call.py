@@ -16,42 +16,28 @@ from typing import Any
 
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task, texts_of
-from pixeltune.tasks.benchmarks import records
+from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing.schemas import json_schema
 from pixeltune.tasks.parsing.tool_calls import render
 
 NAME = "when2call"
-SPLITS = ("test",)
 KINDS = ("direct", "tool_call", "request_for_info", "cannot_answer")
 HUB = ("nvidia/When2Call", "test", "llm_judge")
 FILES = ("test_llm_judge.jsonl", "when2call_test_llm_judge.jsonl", "data/test/when2call_test_llm_judge.jsonl")
 
 
-def rows(
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    *,
-    folder: str | Path | None = None,
-    category: str | None = None,
-) -> list[dict]:
+def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with ``prompt``, ``options`` (JSON), ``answer`` (the right one's index), its kind as ``group``.
 
-    Args:
-        split: "test", there is no other.
-        n: how many; None for all.
-        seed: of the draw.
-        folder: holds ``test_llm_judge.jsonl``, under this or upstream's name; None reads the hub.
-        category: a kind of reply: rows where it is the right one.
-
-    Raises:
-        ValueError: there is no such split or category, or its data cannot be had or used.
+    A folder holds ``test_llm_judge.jsonl``, under this or upstream's name. A category is a kind of reply:
+    rows where it is the right one.
     """
-    records.check_names(NAME, split, SPLITS, category, KINDS[1:])
-    read = records.from_hub(*HUB) if folder is None else records.from_folder(folder, FILES)
+    read = dataset.from_hub(*HUB) if folder is None else dataset.from_folder(folder, FILES)
     found = [_row(record, f"{NAME} {split}, record {number}") for number, record in enumerate(read, start=1)]
-    found = records.unique(found, f"{NAME} {split}")
-    return records.sample([row for row in found if category in (None, row["group"])], n, seed)
+    return [row for row in found if category in (None, row["group"])]
+
+
+rows = dataset.rows_from(NAME, {"test": KINDS[1:]}, _rows)
 
 
 def options(row: dict) -> list[str]:
@@ -97,27 +83,27 @@ def _kind(row: dict, text: str) -> str | None:
 
 
 def _row(record: dict, where: str) -> dict[str, Any]:
-    right = records.field(record, "correct_answer", str, where)
-    answers = records.field(record, "answers", dict, where)
+    right = dataset.field(record, "correct_answer", str, where)
+    answers = dataset.field(record, "answers", dict, where)
     if right not in KINDS:
         raise UserError(f"{where}: 'correct_answer' is {right[:80]!r}, not one of {', '.join(KINDS)}")
-    replies = [records.field(answers, kind, str, f"{where}, answers").strip() for kind in KINDS]
+    replies = [dataset.field(answers, kind, str, f"{where}, answers").strip() for kind in KINDS]
     replies[1] = render([_read(replies[1], f"{where}: the 'tool_call' of 'answers'")])
     if len(set(replies)) < len(KINDS) or "" in replies:
         raise UserError(f"{where}: two of the four 'answers' are the same, or one is empty")
     tools = []
-    for tool in records.field(record, "tools", list, where):
+    for tool in dataset.field(record, "tools", list, where):
         tool = _read(tool, f"{where}: one of the 'tools'")
         function = {
-            "name": records.field(tool, "name", str, f"{where}, tools"),
+            "name": dataset.field(tool, "name", str, f"{where}, tools"),
             "description": str(tool.get("description") or ""),
-            "parameters": json_schema(records.field(tool, "parameters", dict, f"{where}, tools")),
+            "parameters": json_schema(dataset.field(tool, "parameters", dict, f"{where}, tools")),
         }
         tools.append({"type": "function", "function": function})
     row = {
-        "id": records.field(record, "uuid", str, where),
+        "id": dataset.field(record, "uuid", str, where),
         "group": right,
-        "prompt": [{"role": "user", "content": records.field(record, "question", str, where).strip()}],
+        "prompt": [{"role": "user", "content": dataset.field(record, "question", str, where).strip()}],
         "completion": [{"role": "assistant", "content": replies[KINDS.index(right)]}],
         "options": json.dumps(replies),
         "answer": KINDS.index(right),

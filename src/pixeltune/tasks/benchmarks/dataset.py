@@ -1,11 +1,11 @@
-"""Records of public data sets, from the hub or from a folder, read with suspicion and checked one by one."""
+"""Public data sets, from the hub or from a folder: records read with suspicion and checked one by one."""
 
 from __future__ import annotations
 
 import json
 import random
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,48 @@ from pixeltune.errors import UserError
 
 MAX_BYTES = 1 << 30
 VALIDATION = 10  # one training record in ten is kept for validation where a data set has no such split
+
+Read = Callable[[str, Path | None, str | None], list[dict]]
+"""All rows of a split, from a folder (None: the hub), of a category (None: all); every row has an ``id``."""
+
+
+def rows_from(
+    task: str, splits: Mapping[str, Sequence[str]], read: Read, why: str = ""
+) -> Callable[..., list[dict]]:
+    """What a benchmark's task has for ``rows``.
+
+    Args:
+        task: its name.
+        splits: what it has, with the categories of each.
+        read: the rows of one of them.
+        why: there are no other splits.
+
+    Returns:
+        ``rows(split, n=None, seed=0, *, folder=None, category=None)``: ``n`` (None: all) of a split's rows,
+        drawn by ``seed``. It raises a UserError for another split or category, or if the data cannot be had
+        or used.
+    """
+
+    def rows(
+        split: str,
+        n: int | None = None,
+        seed: int = 0,
+        *,
+        folder: str | Path | None = None,
+        category: str | None = None,
+    ) -> list[dict]:
+        if split not in splits:
+            s = "s" * (len(splits) > 1)
+            raise UserError(
+                f"{task} has {'only ' * bool(why)}the split{s} {', '.join(splits)}, not {split!r}{why}"
+            )
+        if category is not None and category not in splits[split]:
+            choice = f"choose from {', '.join(splits[split])}" if splits[split] else "it has none"
+            raise UserError(f"{task} has no category {category!r}: {choice}")
+        found = read(split, None if folder is None else Path(folder), category)
+        return sample(unique(found, task), n, seed)
+
+    return rows
 
 
 def from_folder(folder: str | Path, names: Sequence[str]) -> list[dict]:
@@ -144,21 +186,6 @@ def sample(rows: list[dict], n: int | None, seed: int) -> list[dict]:
     return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), n))]
 
 
-def check_names(
-    task: str, split: str, splits: Sequence[str], category: str | None, known: Sequence[str]
-) -> None:
-    """Refuse splits and categories that a task does not have.
-
-    Raises:
-        ValueError: naming those it has.
-    """
-    if split not in splits:
-        raise UserError(f"{task} has the split{'s' * (len(splits) > 1)} {', '.join(splits)}, not {split!r}")
-    if category is not None and category not in known:
-        choice = f"choose from {', '.join(known)}" if known else "it has none"
-        raise UserError(f"{task} has no category {category!r}: {choice}")
-
-
-def _unreachable(repository: str, error: Exception) -> ValueError:
+def _unreachable(repository: str, error: Exception) -> UserError:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ValueError(f"cannot read {repository} from the hub ({line}): give its files' folder with --data")
+    return UserError(f"cannot read {repository} from the hub ({line}): give its files' folder with --data")
