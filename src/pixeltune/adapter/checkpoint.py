@@ -62,6 +62,11 @@ def loaded_state(model: nn.Module, adapter_name: str, state: dict[str, Tensor]) 
     return others | {key: state[found[part]] for part, key in keys.items()}
 
 
+def canvas_parts(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a checkpoint's state what belongs to its one canvas, by the canvas's own names."""
+    return {match[1]: value for key, value in state.items() if (match := _PART.search(key))}
+
+
 def _own(model: nn.Module, adapter_name: str) -> dict[str, Tensor]:
     """The state of one canvas by the model's keys."""
     return {
