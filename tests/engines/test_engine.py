@@ -89,6 +89,32 @@ def test_addresses_with_and_without_v1(canned):
         assert Engine(url).url == canned.url + "/v1"
 
 
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter", "cancelled", "something new"])
+@pytest.mark.parametrize("text", ["Answer: 4", "", None])
+def test_an_answer_that_the_engine_gave_up_on_is_a_failed_request(canned, reason, text):
+    canned.answer = {"choices": [choice(text, finish_reason=reason)]}
+    with pytest.raises(EngineError, match=f"gave up on the answer \\({reason}\\)"):
+        Engine(canned.url).complete(HELLO)
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", None])
+def test_a_normal_end_is_an_answer(canned, reason):
+    canned.answer = {"choices": [choice("Answer: 4", finish_reason=reason)]}
+    assert Engine(canned.url).complete(HELLO).text == "Answer: 4"
+
+
+def test_of_an_answer_in_parts_the_text_is_the_answer_and_the_thinking_is_not(canned):
+    parts = [{"type": "thinking", "thinking": "Answer: 5"}, {"type": "text", "text": "Answer: 4"}]
+    canned.answer = {"choices": [choice(parts)]}
+    assert Engine(canned.url).complete(HELLO).text == "Answer: 4"
+
+
+def test_a_choice_without_a_message_is_an_error(canned):
+    canned.answer = {"choices": [{"index": 0, "finish_reason": "stop", "message": None}]}
+    with pytest.raises(EngineError, match="without a message"):
+        Engine(canned.url).complete(HELLO)
+
+
 def test_what_is_sent(canned, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "a key for somebody else")
     Engine(canned.url).complete(HELLO, TOOLS, max_tokens=7, logprobs=False)

@@ -5,10 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pixeltune.data.messages import text_of
 from pixeltune.errors import RunError
 from pixeltune.tasks.parsing.tool_calls import from_openai
 
 Message = Mapping[str, Any]
+
+ENDS = {
+    None,
+    "stop",
+    "length",
+    "tool_calls",
+    "function_call",
+    "eos",
+    "eos_token",
+    "stop_sequence",
+    "repetition",
+}
+"""Reasons why an answer ended that leave it an answer. None: some engines give no reason. Everything else
+("abort", "error", "content_filter", ...) is a request that failed, whatever text came with it: engines answer
+200 then, too (vllm-project/vllm#57082)."""
 
 
 class EngineError(RunError):
@@ -162,7 +178,14 @@ class Engine:
         return [self._completion(response, choice, latency, logprobs) for choice in response.choices]
 
     def _completion(self, response: Any, choice: Any, latency: float, logprobs: bool) -> Completion:
-        text, token_ids = choice.message.content or "", getattr(choice, "token_ids", None)
+        if choice.finish_reason not in ENDS:
+            raise EngineError(
+                f"{self.url} gave up on the answer ({choice.finish_reason}): see the engine's log"
+            )
+        if choice.message is None:
+            raise EngineError(f"{self.url} returned a choice without a message: is it a chat engine?")
+        # Some servers answer in parts, thinking among them (microsoft/agent-framework#6978).
+        text, token_ids = text_of(choice.message.content), getattr(choice, "token_ids", None)
         entries = choice.logprobs.content if choice.logprobs else None
         if token_ids is None and entries and all(isinstance(getattr(e, "id", None), int) for e in entries):
             token_ids = [entry.id for entry in entries]  # llama.cpp

@@ -15,6 +15,7 @@ import torch
 from pixeltune.data.messages import Message
 from pixeltune.engines.engine import Completion
 from pixeltune.evaluation.backends import image_parts
+from pixeltune.evaluation.ends import end_ids
 from pixeltune.tasks.parsing.tool_calls import parse
 
 
@@ -105,12 +106,14 @@ def greedy(
     batch = encode_conversation(processor, picture, messages, tools).to(model.device)
     first = batch["input_ids"].shape[1]
     with torch.no_grad():
-        out = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+        ends = end_ids(model, processor.tokenizer)
+        out = model.generate(
+            **batch, max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None
+        )
     said = out[0, first:].tolist()
     prompt, table = after(model, processor, picture, messages, tools, said)
-    stops = model.generation_config.eos_token_id
-    ended = said[-1] in (stops if isinstance(stops, list) else [stops])
-    return Greedy(prompt, said, [table[i, token].item() for i, token in enumerate(said)], ended)
+    logprobs = [table[i, token].item() for i, token in enumerate(said)]
+    return Greedy(prompt, said, logprobs, ended=said[-1] in ends)
 
 
 def compare(

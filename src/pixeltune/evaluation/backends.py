@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from pixeltune.data.images import as_urls, attached
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place, place_image
 from pixeltune.errors import UserError
+from pixeltune.evaluation.ends import end_ids, until_end
 from pixeltune.evaluation.soft_prompt import generate as generate_behind
 from pixeltune.evaluation.soft_prompt import is_soft_prompt
 
@@ -95,24 +96,23 @@ class InProcess:
         batch = self._batch(*self._prompts(conversations, tools), "left")
         was_training = self.model.training
         self.model.eval()
+        tokenizer = self.processor.tokenizer
+        ends = end_ids(self.model, tokenizer)
+        given = {"max_new_tokens": max_new_tokens, "do_sample": False, "eos_token_id": ends or None}
+        if tokenizer.pad_token_id is not None:
+            given["pad_token_id"] = tokenizer.pad_token_id
         with torch.no_grad():
             generate = partial(generate_behind, self.model) if self.soft else self.model.generate
-            out = generate(**batch.to(self.model.device), max_new_tokens=max_new_tokens, do_sample=False)
+            out = generate(**batch.to(self.model.device), **given)
         self.model.train(was_training)
-        tokenizer = self.processor.tokenizer
-        new = out[:, batch["input_ids"].shape[1] :]
-        ends = {tokenizer.eos_token, tokenizer.pad_token, "<|im_end|>", "<|endoftext|>"} - {None}
-        stops = {tokenizer.convert_tokens_to_ids(end) for end in ends}
+        said = [until_end(ids, ends) for ids in out[:, batch["input_ids"].shape[1] :].tolist()]
+        texts = tokenizer.batch_decode([ids for ids, _ in said], skip_special_tokens=False)
         vectors = self.model.active_peft_config.num_virtual_tokens if self.soft else 0
         seconds = time.perf_counter() - begin
+        prompts = batch["attention_mask"].sum(1).tolist()
         return [
-            Reply(_until(text, ends), prompt + vectors, _length(ids, stops), seconds)
-            for text, ids, prompt in zip(
-                tokenizer.batch_decode(new, skip_special_tokens=False),
-                new.tolist(),
-                batch["attention_mask"].sum(1).tolist(),
-                strict=True,
-            )
+            Reply(text, prompt + vectors, generated, seconds)
+            for text, (_, generated), prompt in zip(texts, said, prompts, strict=True)
         ]
 
     def choose(
@@ -196,27 +196,35 @@ def wearing(model: Any, processor: Any, picture: Any, chunk: int = 100) -> Itera
         picture: PIL picture, RGB.
         chunk: rows in one batch.
     """
-    import numpy as np
-    import torch
-    from peft import get_peft_model
-
-    from pixeltune.adapter import ArtConfig
-    from pixeltune.adapter.guard import art_layer
-    from pixeltune.model.preprocessing import Preprocessor
-
-    worn = None
-    with suppress(ValueError):
-        Preprocessor(processor).check_size(picture.height, picture.width)
-        worn = get_peft_model(model, ArtConfig(height=picture.height, width=picture.width)).eval()
-    if worn is None:
+    if not _paintable(model, processor, picture):
         yield InProcess(model, processor, picture, chunk)
         return
+    import numpy as np
+    from peft import get_peft_model
+
+    from pixeltune.adapter import ArtConfig, use_processor
+    from pixeltune.adapter.guard import art_layer
+
+    use_processor(model, processor)
+    worn = get_peft_model(model, ArtConfig(height=picture.height, width=picture.width)).eval()
     try:
-        unit = torch.from_numpy(np.asarray(picture) / np.float32(255)).permute(2, 0, 1)
-        art_layer(worn).canvas().pixels.data.copy_(unit)
+        art_layer(worn).canvas().set_picture(np.asarray(picture))
         yield InProcess(worn, processor, chunk=chunk)
     finally:
         worn.unload()
+
+
+def _paintable(model: Any, processor: Any, picture: Any) -> bool:
+    """Whether model, processor and size are ones to paint for."""
+    from pixeltune.model.families import vision_tower
+    from pixeltune.model.preprocessing import Preprocessor
+
+    try:
+        vision_tower(model)
+        preprocessor = Preprocessor(processor)
+    except UserError:
+        return False  # a family that is not supported can still be shown a picture, as any engine would
+    return preprocessor.is_identity(picture.height, picture.width)
 
 
 class OnEngine:
@@ -285,12 +293,3 @@ def image_parts(messages: list[Message]) -> list[Message]:
         else message
         for message in messages
     ]
-
-
-def _until(text: str, ends: set[str]) -> str:
-    return text[: min([text.find(end) for end in ends if end in text], default=len(text))]
-
-
-def _length(ids: list[int], stops: set[int]) -> int:
-    """Tokens up to and with the first that ends a turn."""
-    return next((i + 1 for i, token in enumerate(ids) if token in stops), len(ids))
