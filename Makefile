@@ -23,7 +23,7 @@ lint: .venv/.stamp
 
 # The documentation as a site, build/site/index.html; broken links are errors. Needs no network.
 docs: .venv/.stamp
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 # Retrains the bundled model from nothing (about 90 minutes on 2 cores).
 tiny: .venv/.stamp

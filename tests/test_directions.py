@@ -1,4 +1,4 @@
-"""The rooms of the package, and who may know whom: imports go up this list and never down, so without circles.
+"""The rooms of the package, and who may know whom: imports go up this list, never down, so without circles.
 
 `docs/design/architecture.md` says what each room is for. Imports inside functions count like all others;
 those for type checkers only do not.
