@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 
 from gateways import make_artwork
 from pixeltune.artwork.artwork import ArtworkError
+from pixeltune.data.placement import place_image
 from pixeltune.engines.client import ArtworkClient, with_artwork
 from pixeltune.errors import UserError
 from stub_engine import StubEngine
@@ -156,6 +157,16 @@ def test_what_would_move_the_artwork_is_refused_before_anything_is_sent(engine, 
     with pytest.raises(UserError, match=words):
         asyncio.run(awaited()) if kind is openai.AsyncOpenAI else ask(client)
     assert len(engine.requests) == before
+
+
+def test_an_artwork_that_is_there_already_is_not_placed_again(engine, png):
+    client = with_artwork(openai.OpenAI(base_url=engine.url, api_key="x"), png)
+    with pytest.raises(UserError, match="already in this conversation"):
+        client.chat.completions.create(model="base", messages=place_image(USER, make_artwork(0).data_url()))
+    other = make_artwork(1).data_url()  # a picture of the user's own
+    client.chat.completions.create(model="base", messages=place_image(USER, other))
+    kinds = [part["type"] for part in engine.requests[-1]["messages"][1]["content"]]
+    assert kinds == ["image_url", "image_url", "text"]
 
 
 def test_helpers_that_stream_show_the_artwork_too(engine, png):

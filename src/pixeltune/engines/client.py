@@ -57,11 +57,13 @@ def with_artwork(client: Client, artwork: Artwork | str | os.PathLike[str]) -> C
     """A copy of a client, sync or async, whose chat completions and responses look at the artwork.
 
     It works on requests as they are sent, so every method takes part: `create`, `parse`, `stream`, raw
-    responses, `with_options`, retries. Everything else, and the client given, stays as it was.
+    responses, `with_options`, retries. Everything else, and the client given, stays as it was; so do
+    WebSockets (`responses.connect`), which are no HTTP requests and get no artwork.
 
     What would give the artwork another place than in training is refused when a request is sent, before
-    anything leaves: no user message; a conversation that the server keeps (`previous_response_id`,
-    `conversation`, `prompt`); a text that quotes one of the model's picture tokens.
+    anything leaves: no user message; a conversation that holds the artwork already; one that the server
+    keeps (`previous_response_id`, `conversation`, `prompt`); a text that quotes one of the model's picture
+    tokens.
 
     Args:
         client: of the `openai` package. Its options carry over; an own `http_client` of it does not.
@@ -97,6 +99,10 @@ class _Placing:
                 f"the body of a request to {path} is no JSON object: the artwork has no place in it"
             )
         check_request(body, endpoint, self._tokens)
+        if self._url.encode() in request.content:
+            raise UserError(
+                "the artwork is already in this conversation: this client places it, leave it out"
+            )
         headers = [(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"]
         # The class of whichever HTTP library this version of openai stands on.
         return type(request)(
