@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Hashable
@@ -16,12 +17,13 @@ from pixeltune.adapter.checkpoint import canvas_state, loaded_state, saved_key
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.processors import Processors
-from pixeltune.adapter.rows import arrange, pictures_per_row
+from pixeltune.adapter.rows import Placeholders, find_pictures
 from pixeltune.errors import UserError
 from pixeltune.model.compat.transformers_insides import commit_of
 from pixeltune.model.families import (
     encode_pictures,
     family_of,
+    placeholder_ids,
     rearrange,
     text_model,
     token_types,
@@ -56,7 +58,8 @@ class ArtModel(BaseTuner):
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """`generate` of the base model, looking at the live artwork.
 
-        Positions are prepared before the backbone is called, so what they depend on is added here.
+        Positions are prepared before the backbone is called, so what they depend on is added here. Tokens
+        that stand for pictures are never chosen: an answer that held one could not be read again.
 
         Raises:
             ValueError: a prompt lacks the artwork's placeholder.
@@ -67,7 +70,16 @@ class ArtModel(BaseTuner):
         input_ids = kwargs.get("input_ids")
         if input_ids is not None and not _is_continued(kwargs) and not self._is_plain_text(input_ids):
             with torch.no_grad():
-                kwargs = self._with_artwork(kwargs, encoded=kwargs.get("pixel_values") is not None)
+                described = self._with_artwork(kwargs, encoded=kwargs.get("pixel_values") is not None)
+            kwargs = {**described, "input_ids": input_ids}  # which are returned in front of the answer
+            settings = kwargs.get("generation_config") or self.model.generation_config
+            suppressed = kwargs.get("suppress_tokens") or settings.suppress_tokens or []
+            suppressed = sorted({*suppressed, *self._picture_tokens()})
+            if kwargs.get("generation_config") is None:
+                kwargs["suppress_tokens"] = suppressed
+            else:  # beside which transformers wants no other settings
+                kwargs["generation_config"] = copy.deepcopy(settings)
+                kwargs["generation_config"].suppress_tokens = suppressed
         return type(self.model).generate(self.model, **kwargs)
 
     # What PEFT saves and loads; see `pixeltune.adapter.checkpoint`.
@@ -135,23 +147,36 @@ class ArtModel(BaseTuner):
                 return None
             raise UserError("the artwork's place is found in input_ids: pass those instead of inputs_embeds")
         if _is_continued(kwargs):
-            if (input_ids == self.model.config.image_token_id).any() and not _own_pictures(kwargs):
-                raise UserError(
-                    "image tokens came after the start of a sequence, without pictures for them; the "
-                    "artwork must be in the first part, in one piece (no chunked prefill)"
-                )
-            return None
+            return self._continue(input_ids, kwargs)
         if self._is_plain_text(input_ids):
             return None
         kwargs = self._with_artwork(kwargs, encoded=True)
+        input_ids = kwargs["input_ids"]
         self._check_positions(input_ids, kwargs.get("position_ids"))
         image = self.model.config.image_token_id, len(self._pieces())
         if tree := self._prefix.tree(input_ids, *image, self._seen, kwargs):
             kwargs["shared_prefix"] = tree
         return (), kwargs
 
+    def _continue(self, input_ids: Tensor, kwargs: dict[str, Any]) -> tuple[tuple, dict] | None:
+        """The call of the backbone for what follows on a part with the artwork.
+
+        Raises:
+            ValueError: the artwork may have been cut.
+        """
+        tokens = torch.tensor(placeholder_ids(self.model.config), device=input_ids.device)
+        stray = torch.isin(input_ids, tokens)
+        if _own_pictures(kwargs) or not stray.any():
+            return None
+        if input_ids.shape[1] > 1:
+            raise UserError(
+                "image tokens came after the start of a sequence, without pictures for them; the "
+                "artwork must be in the first part, in one piece (no chunked prefill)"
+            )
+        return (), {**kwargs, "input_ids": self._as_text(input_ids, stray)}
+
     def _with_artwork(self, kwargs: dict[str, Any], encoded: bool) -> dict[str, Any]:
-        """The arguments of a forward pass, completed by what describes the artwork.
+        """The arguments of a forward pass, completed by what describes the artwork, stray tokens as text.
 
         Args:
             kwargs: with `input_ids`; may have pictures of its own, as `pixel_values` and what goes with them,
@@ -161,26 +186,39 @@ class ArtModel(BaseTuner):
         kwargs, input_ids = dict(kwargs), kwargs["input_ids"]
         config, layer = self._art_config(), self._layer()
         preprocessor, (backbone, _) = self._preprocessor(config), vision_tower(self.model)
-        pictures = pictures_per_row(input_ids, self._pieces())
         seen = {name: kwargs.pop(name) for name in preprocessor.inputs if kwargs.get(name) is not None}
         grid, outputs = seen.get("image_grid_thw"), dict(kwargs.get("mm_encoder_outputs") or {})
         own = encode_pictures(backbone, **seen) if "pixel_values" in seen else outputs.get("image")
-        order = arrange(pictures, len(own.pooler_output) if own is not None else 0)
+        lengths = None if own is None else [len(picture) for picture in own.pooler_output]
+        pictures = find_pictures(input_ids, self._placeholders(), lengths)
+        input_ids = self._as_text(input_ids, pictures.text)
 
         if encoded:
             artwork = layer.accumulation.features(
                 self._seen, lambda: encode_pictures(backbone, **preprocessor.pixel_values(layer.image()))
             )
             sources = [artwork] if own is None else [artwork, own]
-            kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, order)}
+            kwargs["mm_encoder_outputs"] = {**outputs, "image": rearrange(sources, pictures.order)}
         art_grid = preprocessor.grid(config.height, config.width)
         if art_grid is not None and (own is None or grid is not None):
             grids = art_grid.to(input_ids.device), grid
-            kwargs["image_grid_thw"] = torch.cat([grids[source][[index]] for source, index in order])
+            kwargs["image_grid_thw"] = torch.cat([grids[source][[index]] for source, index in pictures.order])
         for name, kinds in token_types(backbone, input_ids).items():
-            if kwargs.get(name) is None:
+            if kwargs.get(name) is None or pictures.text is not None:
                 kwargs[name] = kinds
-        return kwargs
+        return kwargs | {"input_ids": input_ids}
+
+    def _as_text(self, input_ids: Tensor, text: Tensor | None) -> Tensor:
+        """The same ids with padding in place of picture tokens that stand for nothing.
+
+        The backbone would look for their pictures. What follows them is conditioned on a blank; what is
+        predicted in their place, and its probability, stays theirs, because labels are not touched.
+        """
+        if text is None:
+            return input_ids
+        tokenizer = self._preprocessor(self._art_config()).processor.tokenizer
+        blank = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        return input_ids.masked_fill(text, blank)
 
     def _seen(self) -> Hashable:
         """Equal as long as the model sees the same: the picture, and the weights that look at it."""
@@ -211,6 +249,20 @@ class ArtModel(BaseTuner):
         if len(active) != 1:
             raise UserError(f"exactly one artwork can be active, not {active}; use set_adapter")
         return self.peft_config[active[0]]
+
+    def _placeholders(self) -> Placeholders:
+        """The tokens that stand for pictures."""
+        image, *others = placeholder_ids(self.model.config)
+        tokenizer = self._preprocessor(self._art_config()).processor.tokenizer
+        return Placeholders(self._pieces(), image, others, tokenizer.convert_ids_to_tokens(image))
+
+    def _picture_tokens(self) -> set[int]:
+        """All special tokens that have to do with pictures, also those around them."""
+        config = self._art_config()
+        preprocessor = self._preprocessor(config)
+        block = preprocessor.block_ids(config.height, config.width)
+        special = {*preprocessor.processor.tokenizer.all_special_ids}
+        return {*placeholder_ids(self.model.config), *(special & {*block})}
 
     def _pieces(self) -> list[int]:
         """Token ids of the active artwork, from its first to its last image token."""

@@ -1,7 +1,11 @@
-"""Which pictures of a batch are the artwork."""
+"""Which pictures of a batch are the artwork, which the rows' own, and which image tokens are only text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,67 +17,145 @@ _REMEDY = (
 )
 
 
-def pictures_per_row(input_ids: Tensor, pieces: list[int]) -> list[int]:
-    """Count the pictures in each row and check that the first one has the artwork's number of tokens.
+@dataclass(frozen=True)
+class Placeholders:
+    """The tokens of a model that stand for pieces of pictures.
+
+    Attributes:
+        pieces: ids of the artwork, from its first to its last image token (`Preprocessor.piece_ids`).
+        image: id of the image token.
+        others: ids of the tokens of videos and sounds, which never come with an artwork.
+        name: of the image token, for messages.
+    """
+
+    pieces: Sequence[int]
+    image: int
+    others: Sequence[int]
+    name: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the image tokens of a batch stand for.
+
+    Attributes:
+        order: for each picture, row by row, `(0, 0)` for the artwork or `(1, index)` for one that came with
+            the batch.
+        text: `(rows, length)` bool: tokens of pictures, videos or sounds that stand for nothing, because a
+            model sampled them or somebody typed them; None where there are none.
+    """
+
+    order: list[tuple[int, int]]
+    text: Tensor | None
+
+
+def find_pictures(input_ids: Tensor, placeholders: Placeholders, own: Sequence[int] | None) -> Pictures:
+    """Find the artwork, which is the first picture of every row, and what the other image tokens stand for.
 
     Args:
         input_ids: `(rows, length)` int64.
-        pieces: token ids of the artwork, from its first to its last image token (`Preprocessor.piece_ids`); a
-        run of
-            such tokens is one picture.
-
-    Returns:
-        The number of pictures of each row, the artwork included.
+        placeholders: of the model.
+        own: image tokens of each picture that came with the batch: the rows' own pictures, or those plus one
+            stand-in per row for the artwork (rows made by a processor); stand-ins are replaced. None: none
+            came.
 
     Raises:
-        ValueError: a row has no picture, or its first picture has another number of tokens.
+        ValueError: a row has no artwork, image tokens in the text before it, or another number of pictures
+            than came with the batch.
     """
-    kinds, tokens = torch.tensor(sorted(set(pieces)), device=input_ids.device), len(pieces)
-    piece = torch.isin(input_ids, kinds)
-    starts = piece.clone()
-    starts[:, 1:] &= ~piece[:, :-1]
-    pictures = starts.sum(-1).tolist()
-    first = (piece & (starts.cumsum(-1) == 1)).sum(-1).tolist()
-    for row, (count, length) in enumerate(zip(pictures, first, strict=True)):
-        if count == 0:
-            raise UserError(
-                f"row {row} of the batch has no artwork in it, so it would train or show nothing. "
-                f"{_REMEDY}. If it was there, it was cut off: raise max_length."
-            )
-        if length != tokens:
-            raise UserError(
-                f"the first picture of row {row} has {length} image tokens, but the artwork takes "
-                f"{tokens}. Use this model's own art_block, and a max_length that does not cut it. "
-                f"{_REMEDY}."
-            )
-    return pictures
-
-
-def arrange(pictures: list[int], own: int) -> list[tuple[int, int]]:
-    """The order of a batch's pictures: in each row the artwork first, then the row's own pictures.
-
-    Args:
-        pictures: pictures per row, the artwork included.
-        own: number of pictures that came with the batch. Either the rows' own ones, or those plus one
-            stand-in per row for the artwork (rows made by a processor); stand-ins are replaced.
-
-    Returns:
-        For each picture `(0, 0)` for the artwork or `(1, index)` for a picture of the batch.
-
-    Raises:
-        ValueError: the number of pictures does not fit the rows.
-    """
-    rows, total = len(pictures), sum(pictures)
-    if own not in (total, total - rows):
+    ids = input_ids.cpu().numpy()
+    runs, total = _runs(ids, placeholders), len(own or ())
+    for row, found in enumerate(runs):
+        _check_artwork(row, found, placeholders)
+    count = sum(len(found) for found in runs)
+    for stand_ins in (True, False):
+        if total == count - (0 if stand_ins else len(runs)):
+            kept = runs
+        else:
+            kept = _kept(runs, list(own or ()), stand_ins)
+        if kept is not None:
+            break
+    else:
         raise UserError(
-            f"the rows have {total} pictures, {rows} of them the artwork, but {own} pictures came with the "
-            "batch. Pass pixel_values for every other picture; packing and padding_free join rows and are "
-            "not supported"
+            f"the rows have {count} pictures, {len(runs)} of them the artwork, but {total} pictures came "
+            f"with the batch. Pass pixel_values for every other picture, and take {placeholders.name} out of "
+            "texts; packing and padding_free join rows and are not supported"
         )
     order, index = [], 0
-    for count in pictures:
-        index += own == total  # skip the stand-in
+    for found in kept:
+        index += stand_ins
         order.append((0, 0))
-        order.extend((1, index + picture) for picture in range(count - 1))
-        index += count - 1
-    return order
+        order.extend((1, index + picture) for picture in range(len(found) - 1))
+        index += len(found) - 1
+    text = np.isin(ids, [placeholders.image, *placeholders.others])
+    for row, found in enumerate(kept):
+        for run in found:
+            text[row, run.start : run.stop] = False
+    return Pictures(order, torch.from_numpy(text).to(input_ids.device) if text.any() else None)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Tokens of pictures in a row: columns `start` up to `stop`, `images` of them image tokens."""
+
+    start: int
+    stop: int
+    images: int
+
+
+def _runs(ids: np.ndarray, placeholders: Placeholders) -> list[list[_Run]]:
+    """The runs of picture tokens of each row; one without an image token, such as a line break, is none."""
+    piece, image = np.isin(ids, sorted(set(placeholders.pieces))), ids == placeholders.image
+    edges = np.diff(np.pad(piece, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows = [
+        zip(np.flatnonzero(row == 1).tolist(), np.flatnonzero(row == -1).tolist(), strict=True)
+        for row in edges
+    ]
+    runs = [
+        [_Run(start, stop, int(image[row, start:stop].sum())) for start, stop in found]
+        for row, found in enumerate(rows)
+    ]
+    return [[run for run in found if run.images] for found in runs]
+
+
+def _check_artwork(row: int, runs: list[_Run], placeholders: Placeholders) -> None:
+    tokens = len(placeholders.pieces)
+    if not runs:
+        raise UserError(
+            f"row {row} of the batch has no artwork in it, so it would train or show nothing. {_REMEDY}. If "
+            "it was there, it was cut off: raise max_length."
+        )
+    lengths = [run.stop - run.start for run in runs]
+    if lengths[0] == tokens:
+        return
+    if tokens in lengths[1:]:
+        raise UserError(
+            f"row {row} of the batch has the token {placeholders.name} in the text before the artwork, where "
+            "an engine would put the picture: take it out of the text, or break it up with a space"
+        )
+    raise UserError(
+        f"the first picture of row {row} has {lengths[0]} image tokens, but the artwork takes {tokens}. Use "
+        f"this model's own art_block, and a max_length that does not cut it. {_REMEDY}."
+    )
+
+
+def _kept(runs: list[list[_Run]], own: list[int], stand_ins: bool) -> list[list[_Run]] | None:
+    """The runs that are pictures, where there are more runs than pictures: those as long as the next picture.
+
+    None where the pictures do not come out even, or a row has a second artwork that no picture came for.
+    """
+    kept, left = [], own
+    for found in runs:
+        artwork, *others = found
+        if stand_ins:
+            if not left or left[0] != artwork.images:
+                return None
+            left = left[1:]
+        kept.append([artwork])
+        for run in others:
+            if left and run.images == left[0]:
+                kept[-1].append(run)
+                left = left[1:]
+            elif run.images == artwork.images:
+                return None  # rows were joined
+    return None if left else kept

@@ -168,6 +168,12 @@ def rearrange(sources: Sequence[Any], order: Sequence[tuple[int, int]]) -> Any:
     return type(sources[0])(**arranged)
 
 
+def placeholder_ids(config: Any) -> list[int]:
+    """Ids of the tokens that stand for pieces of pictures, then of videos and sounds where there are any."""
+    found = (getattr(config, f"{kind}_token_id", None) for kind in ("image", "video", "audio"))
+    return [token for token in found if token is not None]
+
+
 def token_types(backbone: nn.Module, input_ids: Tensor) -> dict[str, Tensor]:
     """What the backbone must be told about the kinds of tokens: text 0, picture 1, video 2.
 
