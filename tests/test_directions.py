@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
     "tiny": {"picture", "artwork", "data", "tasks", "model", "evaluation", "training"},
 }
 ROOMS["cli"] = set(ROOMS)  # in the functions of its verbs, so that --help is fast
-SMALL = {"errors", "lookup", "writing", "__version__"}  # open to all, and they import nothing but each other
+SMALL = {"errors", "lookup", "writing", "version"}  # open to all, and they import nothing but each other
 LIGHT = ("artwork", "data", "engines", "tasks", "serve", "gallery")  # work where there is no torch
 LIBRARIES = {  # who may import what is heavy
     "torch": {"picture", "model", "adapter", "evaluation", "training", "gallery", "tiny"},

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pixeltune.model.compat.torchvision_cpu import declare_before_import
+from pixeltune.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from pixeltune.adapter import ArtConfig
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pixeltune.model.preprocessing import Preprocessor
     from pixeltune.training.paint import paint
 
-__version__ = "0.1.0"
 __all__ = [
     "ArtConfig",
     "Artwork",

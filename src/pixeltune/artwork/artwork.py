@@ -19,10 +19,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 from PIL import Image
 
-from pixeltune import __version__
 from pixeltune.artwork.card import card
 from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError, data_url, decode_png, encode_png, read_texts
 from pixeltune.picture.files import STARTS
+from pixeltune.version import __version__
 from pixeltune.writing import write_atomically
 
 __all__ = ["Artwork", "ArtworkError", "Provenance"]

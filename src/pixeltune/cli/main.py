@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from pixeltune import __version__
 from pixeltune.cli import train
 from pixeltune.cli.parser import Parser, with_underscores
 from pixeltune.errors import UserError, suggestion
+from pixeltune.version import __version__
 
 VERBS = {
     "paint": [*train.HELP, "demo"],

@@ -5,26 +5,25 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pixeltune import __version__
 from pixeltune.data.images import check_pictures, sha256
 from pixeltune.data.origin import Row
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import Backend, InProcess, OnEngine, wearing
+from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.candidates import Candidate, candidates
-from pixeltune.evaluation.report import lines, markdown, refusal_line, summary
+from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
+from pixeltune.evaluation.report import Report, markdown, summary
 from pixeltune.evaluation.scoring import Result, opening, score_rows
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, is_benchmark
 from pixeltune.tasks.synthetic import refusals
+from pixeltune.version import __version__
 from pixeltune.writing import write_atomically
 
 SEED = 0  # of the draw of rows and examples
@@ -41,127 +40,221 @@ class Plan:
     """By candidate, what stands in front of every request."""
 
 
-def run(arguments: Namespace) -> int:
-    """Score every candidate on every task, write the report, print tables and verdicts.
+def evaluate(
+    task: str | Sequence[str] | None = None,
+    compare: Sequence[str] = ("off",),
+    *,
+    model: str = "tiny",
+    revision: str | None = None,
+    dtype: str | None = None,
+    bits: Literal[4, 8] | None = None,
+    device_map: str | None = None,
+    batch_size: int = 100,
+    rows: int | None = 200,
+    data: str | Path | None = None,
+    score: str | None = None,
+    reward: str | None = None,
+    max_new_tokens: int = 512,
+    engine: str | None = None,
+    engine_model: str | None = None,
+    api_key: str | None = None,
+    tool_choice: str | None = "none",
+    concurrency: int = 16,
+    output_dir: str | Path = "runs/eval",
+    quiet: bool = False,
+) -> Report:
+    """Score several ways of asking one frozen model on the same held-out rows.
+
+    Args:
+        task: a task's name, or several; one of the user's own as ``package.module:TASK``. None with rows of
+            your own.
+        compare: candidates, each one of `pixeltune.evaluation.candidates.SPECS`.
+        model: "tiny" (bundled), a hub name or a folder; with an engine only for the record.
+        revision: commit or tag of the model on the hub.
+        dtype: of its weights; None: as its config says.
+        bits: quantise its linear layers while loading.
+        device_map: share it out among this machine's devices.
+        batch_size: rows at a time in this process.
+        rows: held-out rows of each task, None for all there are.
+        data: folder of a benchmark's files (None: the hub), or a file of your own rows.
+        score: how your own rows are scored against their completions, one of
+            `pixeltune.tasks.own.SCORES`; None: chosen from the rows where it is plain.
+        reward: ``package.module:function`` that scores them instead, in TRL's signature.
+        max_new_tokens: of an answer to your own rows.
+        engine: URL of an OpenAI-compatible engine; None: in this process.
+        engine_model: the model's name there, None for the only one.
+        api_key: for the engine; none is sent otherwise.
+        tool_choice: sent with tools.
+        concurrency: requests at a time.
+        output_dir: folder of the report and of the journal; the same call goes on where it was broken off.
+        quiet: no progress bar.
 
     Returns:
-        The exit status: 1 if a request failed.
+        The report; also in ``output_dir`` as ``report.json`` and ``report.md``.
 
     Raises:
-        ValueError: anything wrong with tasks, data, candidates or model, before the model loads.
-        RuntimeError: the engine is gone; what it answered is kept.
+        UserError: anything wrong with tasks, data, candidates or model, before the model loads.
+        RunError: the engine is gone; what it answered is kept.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
-
-    field = candidates(arguments.compare or [arguments.artwork or "off"], bool(arguments.engine))
-    plans = [_plan(name, field, arguments) for name in arguments.task]
+    tasks = [task] if isinstance(task, str) else list(task or [])
+    _check_settings(tasks, data, score, reward, engine, dtype or bits or device_map, rows)
+    if min(concurrency, batch_size, max_new_tokens) < 1:
+        raise UserError("concurrency, batch_size and max_new_tokens must be at least 1")
+    field = candidates(compare, bool(engine))
+    own_rows = data is not None and bool(reward or score or not tasks)
+    if data is not None and not own_rows and not any(map(is_benchmark, tasks)):
+        raise UserError(
+            "--data is a folder of a benchmark's files, or without --task a file of your own rows: leave one out"
+        )
+    if own_rows:
+        plans = [_own_plan(tasks, data, reward, score, max_new_tokens, rows, field)]
+    else:
+        plans = [_plan(name, rows, data, field) for name in tasks]
     harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
-    systems = _Engines(arguments, plans, field) if arguments.engine else _Models(arguments, plans, field)
-    results: dict[str, dict[str, Result]] = {plan.name: {} for plan in [*plans, harmful]}
-    with Progress(transient=True) as bar:
+    provider: Provider
+    if engine:
+        from pixeltune.engines.engine import Engine
+
+        connect = partial(Engine, engine, api_key=api_key, tool_choice=tool_choice)
+        provider = EngineProvider(connect, engine_model, concurrency)
+        for plan in plans:
+            _check_words(plan, sorted({token for one in field for token in one.tokens}))
+    else:
+        from pixeltune.model.loading import load_model, load_processor
+
+        processor = load_processor(model, revision)
+        _check_plans(plans, field, processor, model, revision)
+        load = partial(load_model, model, revision, dtype or "auto", bits, device_map)
+        provider = ModelProvider(load, model, processor, batch_size)
+    asked = {
+        "model": [engine, engine_model] if engine else [model],
+        "revision": revision,
+        **({"dtype": dtype, "bits": bits} if dtype or bits else {}),
+    }
+    folder = Path(output_dir)
+    results = _ask(field, [*plans, harmful], provider, lambda p, c: _journal(p, c, asked, folder), quiet)
+    report = Report(
+        model=engine_model or model,
+        tasks={plan.name: summary(results[plan.name], plan.rows, plan.task) for plan in plans},
+        refusals={name: _refusals(got, harmful.rows) for name, got in results["refusals"].items()},
+        about=f"pixeltune {__version__}, {f'engine {engine}' if engine else 'in process'}, "
+        f"{datetime.date.today()}, greedy, test split; Wilson intervals (bootstrap where rows earn part of a "
+        "point), Holm's p.",
+        folder=folder,
+        failed=sum(got.failed for by_name in results.values() for got in by_name.values()),
+    )
+    write_atomically(folder / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
+    write_atomically(folder / "report.md", markdown(report.as_dict()))
+    return report
+
+
+def _ask(
+    field: list[Candidate],
+    plans: list[Plan],
+    provider: Provider,
+    journal: Callable[[Plan, Candidate], Path],
+    quiet: bool,
+) -> dict[str, dict[str, Result]]:
+    """Every candidate on every plan: results by task and candidate."""
+    from rich.progress import Progress
+
+    results: dict[str, dict[str, Result]] = {plan.name: {} for plan in plans}
+    with Progress(transient=True, disable=quiet) as bar:
         for one in field:
-            with systems.of(one) as system:
-                for plan in [*plans, harmful]:
+            with provider.of(one) as backend:
+                for plan in plans:
                     line = bar.add_task(f"{plan.name}, {one.name}", total=len(plan.rows))
                     results[plan.name][one.name] = score_rows(
                         plan.task,
                         plan.rows,
-                        system,
+                        backend,
                         plan.heads[one.name],
                         lambda done, n, line=line: bar.update(line, completed=done),
-                        _journal(plan, one, arguments),
+                        journal(plan, one),
                     )
                     bar.remove_task(line)
-    report = _report(arguments, plans, results, harmful)
-    folder = Path(arguments.output)
-    write_atomically(folder / "report.json", json.dumps(report, indent=2) + "\n")
-    write_atomically(folder / "report.md", markdown(report))
-    console = Console()
-    for name, part in report["tasks"].items():
-        header, cells = lines(part)
-        table = Table(title=f"{name}, {part['rows']} rows")
-        for title in header:
-            table.add_column(title, justify="left" if title == "system" else "right")
-        for line in cells:
-            table.add_row(*line)
-        console.print(table)
-        console.print(part["verdict"], highlight=False, soft_wrap=True)
-    console.print(refusal_line(report["refusals"]), highlight=False, soft_wrap=True)
-    print(f"{folder}/report.md")
-    return int(any(got.failed for by_name in results.values() for got in by_name.values()))
+    return results
 
 
-def _plan(name: str, field: list[Candidate], arguments: Namespace) -> Plan:
-    """Rows of a task, or of the user's own file where ``--reward`` tells how to score them."""
-    if arguments.reward:
-        task, rows = own.read(arguments.data, arguments.reward, arguments.max_new_tokens)
-        rows = rows[: arguments.rows or None]
-        if bad := next((one.name for one in field if one.best or one.shots), None):
-            raise UserError(f"{bad} needs a task that knows its best prompt and examples: use prompt:FILE")
-        return Plan(name, task, rows, {one.name: list(one.told) for one in field})
-    folder = arguments.data if is_benchmark(name) else None
-    rows = find_rows(name, "test", arguments.rows or None, SEED, folder)
-    heads = {one.name: one.head(name, folder, SEED) for one in field}
-    return Plan(name, find_task(name), rows, heads)
-
-
-class _Engines:
-    """Candidates on a running engine."""
-
-    def __init__(self, arguments: Namespace, plans: list[Plan], field: list[Candidate]):
-        from pixeltune.engines.engine import Engine
-
-        self.concurrency = arguments.concurrency
-        self.open = partial(
-            Engine, arguments.engine, api_key=arguments.api_key, tool_choice=arguments.tool_choice
+def _check_settings(
+    tasks: list[str],
+    data: str | Path | None,
+    score: str | None,
+    reward: str | None,
+    engine: str | None,
+    loading: Any,
+    rows: int | None,
+) -> None:
+    """
+    Raises:
+        UserError: settings that contradict each other.
+    """
+    if not tasks and data is None:
+        raise UserError("score what? Give a task, or data with rows of your own")
+    if rows is not None and rows < 1:
+        raise UserError("rows must be at least 1; None (--rows 0) is all there are")
+    if engine and loading:
+        raise UserError(
+            "--dtype, --load_in_8bit, --load_in_4bit and --device_map are of a model in this process: start "
+            "the engine as you want it"
         )
-        self.default = self.open(model=arguments.engine_model)
-        tokens = sorted({token for one in field for token in one.tokens})
-        for plan in plans:
-            _check_words(plan, tokens)
-
-    def of(self, one: Candidate) -> AbstractContextManager[Backend]:
-        engine = self.open(model=one.source) if one.kind == "model" else self.default
-        return nullcontext(OnEngine(engine, one.data_url(), self.concurrency))
+    if score and reward:
+        raise UserError("--score and --reward both say how rows are scored: give one")
+    if (score or reward) and data is None:
+        raise UserError("--score and --reward score rows of your own: give them with --data rows.jsonl")
+    if (score or reward) and len(tasks) > 1:
+        raise UserError("--score and --reward score one file: give one --task, or none")
 
 
-class _Models:
-    """Candidates in this process; the base model is loaded once, and once more for every adapter."""
+def _own_plan(
+    tasks: list[str],
+    data: str | Path,
+    reward: str | None,
+    score: str | None,
+    max_new_tokens: int,
+    n: int | None,
+    field: list[Candidate],
+) -> Plan:
+    """Rows of the user's own file, scored by a function or against their completions."""
+    name = tasks[0] if tasks else Path(data).stem
+    task, rows = own.read(data, reward=reward, score=score, max_new_tokens=max_new_tokens)
+    if bad := next((one.name for one in field if one.best), None):
+        raise UserError(f"{bad} needs a task that knows its best prompt: use prompt:FILE")
+    shots = max((one.shots for one in field), default=0)
+    examples, rows = rows[:shots], rows[shots:][:n]
+    if not rows:
+        raise UserError(f"{data} has {shots} rows, all of them shown as examples: none is left to score on")
+    heads = {one.name: one.examples(examples, name) if one.shots else list(one.told) for one in field}
+    return Plan(name, task, rows, heads)
 
-    def __init__(self, arguments: Namespace, plans: list[Plan], field: list[Candidate]):
-        from pixeltune.model.loading import context_length, load_processor
 
-        self.arguments, self.base = arguments, None
-        self.processor = load_processor(arguments.model, arguments.revision)
-        for plan in plans:
-            _check_words(plan, placeholder_tokens(self.processor))
-            if any(row.get("images") for row in plan.rows):
-                from pixeltune.model.preprocessing import Preprocessor
+def _plan(name: str, n: int | None, data: str | Path | None, field: list[Candidate]) -> Plan:
+    """Held-out rows of a task, and what each candidate is told in front of them."""
+    folder = data if is_benchmark(name) else None
+    rows = find_rows(name, "test", n, SEED, folder)
+    return Plan(name, find_task(name), rows, {one.name: one.head(name, folder, SEED) for one in field})
 
-                check_pictures(plan.rows, Preprocessor(self.processor).check_picture)
-        limit = context_length(arguments.model, arguments.revision)
-        for plan in plans if limit is not None else ():
-            _check_lengths(plan, field, self.processor, limit)
 
-    def of(self, one: Candidate) -> AbstractContextManager[Backend]:
-        from pixeltune.model.loading import load_model
+def _check_plans(
+    plans: list[Plan], field: list[Candidate], processor: Any, model: str, revision: str | None
+) -> None:
+    """What would end an evaluation in its middle, said before the model loads.
 
-        told, name, chunk = self.arguments, self.arguments.model, self.arguments.batch_size
-        base = name, told.revision, told.dtype or "auto", told.bits, told.device_map
-        if one.kind == "adapter":
-            from peft import PeftModel
+    Raises:
+        UserError: rows that quote a picture token, have pictures that the processor cannot take, or do not
+        fit
+            into the model's context.
+    """
+    from pixeltune.model.loading import context_length
+    from pixeltune.model.preprocessing import Preprocessor
 
-            try:
-                model = PeftModel.from_pretrained(load_model(*base), one.source).eval()
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
-                raise UserError(f"{one.source} does not fit {name}: {str(error).splitlines()[0]}") from error
-            return nullcontext(InProcess(model, self.processor, chunk=chunk))
-        self.base = self.base or load_model(*base)
-        if one.picture is not None:
-            return wearing(self.base, self.processor, one.picture, chunk)
-        return nullcontext(InProcess(self.base, self.processor, chunk=chunk))
+    limit = context_length(model, revision)
+    for plan in plans:
+        _check_words(plan, placeholder_tokens(processor))
+        if any(row.get("images") for row in plan.rows):
+            check_pictures(plan.rows, Preprocessor(processor).check_picture)
+        if limit is not None:
+            _check_lengths(plan, field, processor, limit)
 
 
 def _check_words(plan: Plan, tokens: Sequence[str]) -> None:
@@ -185,10 +278,8 @@ def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: in
     """
     from pixeltune.model.preprocessing import Preprocessor
 
-    preprocessor, pictures = (
-        Preprocessor(processor),
-        {},
-    )  # image tokens of the largest picture, by the words in front
+    preprocessor = Preprocessor(processor)
+    pictures: dict[str, int] = {}  # image tokens of the largest picture, by the words in front
     for one in field:
         tokens = preprocessor.tokens(one.picture.height, one.picture.width) if one.picture is not None else 0
         words = json.dumps(plan.heads[one.name])
@@ -208,20 +299,18 @@ def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: in
             )
 
 
-def _journal(plan: Plan, one: Candidate, arguments: Namespace) -> Path:
+def _journal(plan: Plan, one: Candidate, asked: dict[str, Any], folder: Path) -> Path:
     """Where the records of an evaluation go: the same name means the same rows, asked the same way."""
     settings = {
         "rows": [_hashed(row) for row in plan.rows],
         "head": plan.heads[one.name],
         "candidate": one.identity(),
-        "model": [arguments.engine, arguments.engine_model] if arguments.engine else [arguments.model],
-        "revision": arguments.revision,
         "max_new_tokens": plan.task.max_new_tokens,
-        **({"dtype": arguments.dtype, "bits": arguments.bits} if arguments.dtype or arguments.bits else {}),
+        **asked,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{plan.name}-{one.name}")
-    return Path(arguments.output) / "rows" / f"{stem}-{digest}.jsonl"
+    return folder / "rows" / f"{stem}-{digest}.jsonl"
 
 
 def _hashed(row: dict) -> dict:
@@ -229,17 +318,6 @@ def _hashed(row: dict) -> dict:
     if not row.get("images"):
         return row
     return {**row, "images": [sha256(image) for image in row["images"]]}
-
-
-def _report(arguments: Namespace, plans: list[Plan], results: dict, harmful: Plan) -> dict:
-    where = f"engine {arguments.engine}" if arguments.engine else "in process"
-    return {
-        "model": arguments.engine_model or arguments.model,
-        "tasks": {plan.name: summary(results[plan.name], plan.rows, plan.task) for plan in plans},
-        "refusals": {name: _refusals(got, harmful.rows) for name, got in results["refusals"].items()},
-        "about": f"pixeltune {__version__}, {where}, {datetime.date.today()}, greedy, test split; "
-        "Wilson intervals (bootstrap where rows earn part of a point), Holm's p.",
-    }
 
 
 def _refusals(got: Result, rows: list[dict]) -> dict[str, float]:

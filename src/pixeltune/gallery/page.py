@@ -11,12 +11,12 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from pixeltune import __version__
 from pixeltune.gallery import charts, pictures
 from pixeltune.gallery.evaluations import Evaluation
 from pixeltune.gallery.maps import TokenMaps
 from pixeltune.gallery.records import printable
 from pixeltune.gallery.run import SERIES, Frame, Run
+from pixeltune.version import __version__
 
 # All text of a run is a stranger's: escaped by Jinja wherever it stands, and made printable first.
 _PAGES = jinja2.Environment(
@@ -32,14 +32,14 @@ _PAGES.filters["percent"] = charts.percent
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedRun:
     """A run with the name of its folder on the site."""
 
     run: Run
     slug: str
 
 
-def index(entries: list[Entry], evaluations: list[Evaluation]) -> str:
+def index(entries: list[ListedRun], evaluations: list[Evaluation]) -> str:
     """The page that lists all runs."""
     runs = [
         {

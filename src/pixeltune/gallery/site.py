@@ -7,15 +7,15 @@ import os
 import secrets
 import shutil
 import sys
-from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
-from pixeltune import __version__
 from pixeltune.errors import UserError
 from pixeltune.gallery import page, pictures
 from pixeltune.gallery.evaluations import read_evaluation
 from pixeltune.gallery.maps import TokenMaps, read_maps, store_maps, token_maps
 from pixeltune.gallery.run import Frame, Run, evenly, read_run
+from pixeltune.version import __version__
 
 MARK = "gallery.json"
 """In every gallery: what made it, and its files."""
@@ -24,36 +24,58 @@ STRIP = 8
 """Pictures of a film strip."""
 
 
-def run(arguments: Namespace) -> int:
-    """Make a gallery, print where it is.
+def build_gallery(
+    runs: Sequence[str | Path],
+    output_dir: str | Path,
+    *,
+    evaluations: Sequence[str | Path] = (),
+    maps: int = 0,
+    model: str | None = None,
+    revision: str | None = None,
+    data: str | Path | None = None,
+) -> Path:
+    """Make static pages of runs, to be opened in a browser.
+
+    Args:
+        runs: folders that training verbs wrote.
+        output_dir: folder to write; a gallery that is there is replaced.
+        evaluations: folders that `pixeltune eval` wrote, for the index; those inside of a run are found.
+        maps: find out which squares matter, on so many rows of each run's task; loads the model.
+        model: for maps, where the artwork's own name does not lead to it.
+        revision: commit or tag of that model on the hub.
+        data: for maps, folder of a benchmark's files; None: the hub.
+
+    Returns:
+        The first page.
 
     Raises:
-        ValueError: a run cannot be read, or ``--out`` is something else; nothing was written then.
+        UserError: a run cannot be read, or the folder is something else; nothing was written then.
     """
-    out = Path(arguments.out)
+    if maps < 0:
+        raise UserError("maps is a number of rows, 1 or more")
+    out = Path(output_dir)
     check_place(out)
-    runs = [read_run(folder) for folder in dict.fromkeys(Path(f).resolve() for f in arguments.run)]
-    evaluations = []
-    for folder in arguments.eval:
+    read = [read_run(folder) for folder in dict.fromkeys(Path(f).resolve() for f in runs)]
+    scored = []
+    for folder in evaluations:
         try:
-            evaluations.append(read_evaluation(Path(folder)))
+            scored.append(read_evaluation(Path(folder)))
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from error
-    for one in runs:
+    for one in read:
         if out.resolve() in one.folder.parents or out.resolve() == one.folder:
-            raise UserError(f"{one.folder} is inside of {out}, which is to be replaced: give another --out")
-    maps = [_maps(one, arguments) for one in runs]
+            raise UserError(f"{one.folder} is inside of {out}, which is to be replaced: give another folder")
+    drawn = [_maps(one, maps, model, revision, data) for one in read]
     content: dict[str, bytes] = {}
-    entries = [page.Entry(one, slug) for one, slug in zip(runs, slugs(runs), strict=True)]
-    order = sorted(range(len(runs)), key=lambda i: (runs[i].name.casefold(), entries[i].slug))
+    listed = [page.ListedRun(one, slug) for one, slug in zip(read, slugs(read), strict=True)]
+    order = sorted(range(len(read)), key=lambda i: (read[i].name.casefold(), listed[i].slug))
     for i in order:
-        content |= {f"{entries[i].slug}/{name}": data for name, data in _files(runs[i], maps[i]).items()}
-    content["index.html"] = page.index([entries[i] for i in order], evaluations).encode()
+        content |= {f"{listed[i].slug}/{name}": data for name, data in _files(read[i], drawn[i]).items()}
+    content["index.html"] = page.index([listed[i] for i in order], scored).encode()
     for name in ("style.css", "sort.js"):
         content[name] = page.asset(name).encode()
     write_folder(out, content)
-    print(out / "index.html")
-    return 0
+    return out / "index.html"
 
 
 def check_place(out: Path) -> None:
@@ -65,14 +87,14 @@ def check_place(out: Path) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if out.is_symlink() or not out.is_dir():
-        raise UserError(f"{out} exists and is no folder: give another --out")
+        raise UserError(f"{out} exists and is no folder: give another folder")
     there = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_symlink() or not p.is_dir()}
     if not there:
         return
     try:
         known = set(json.loads((out / MARK).read_text("utf-8"))["files"]) | {MARK}
     except (OSError, ValueError, TypeError, KeyError):
-        raise UserError(f"{out} exists and is no gallery: give another --out") from None
+        raise UserError(f"{out} exists and is no gallery: give another folder") from None
     if there - known:
         raise UserError(f"{out} holds {min(there - known)}, which is no part of the gallery: move it away")
 
@@ -138,18 +160,19 @@ def _files(one: Run, maps: TokenMaps | None) -> dict[str, bytes]:
     return out
 
 
-def _maps(one: Run, arguments: Namespace) -> TokenMaps | None:
+def _maps(
+    one: Run, rows: int, model: str | None, revision: str | None, data: str | Path | None
+) -> TokenMaps | None:
     """Stored or new token maps; None where there are none, and why in ``absent``."""
     try:
-        if not arguments.maps:
+        if not rows:
             return read_maps(one.folder, one.artwork)
-        model, revision, data = arguments.model, arguments.revision, arguments.data
-        maps = token_maps(one.artwork, one.start, arguments.maps, model, revision, data)
+        maps = token_maps(one.artwork, one.start, rows, model, revision, data)
         store_maps(one.folder, maps)
         return maps
     except ValueError as error:
         stored = (one.folder / "maps.json").exists()
-        one.absent["maps"] = str(error) if arguments.maps or stored else "not computed (--maps 8 does)"
-        if arguments.maps:
+        one.absent["maps"] = str(error) if rows or stored else "not computed (--maps 8 does)"
+        if rows:
             print(f"{one.name}: no token maps: {error}", file=sys.stderr)
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixeltune import __version__
 from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK
+from pixeltune.version import __version__
 
 REFUSALS = {
     "400": "the request cannot be understood, or asks for what there is not",

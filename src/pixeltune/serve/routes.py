@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pixeltune import __version__
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.description import describe
 from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK, Gateway, no_such_model
 from pixeltune.serve.proxy import Proxy
+from pixeltune.version import __version__
 
 log = logging.getLogger("pixeltune.serve")
 
