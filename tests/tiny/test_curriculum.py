@@ -9,6 +9,7 @@ import pytest
 
 from pixeltune.tasks.parsing import tool_calls
 from pixeltune.tasks.synthetic import calls, sums
+from pixeltune.tasks.synthetic.boards import COLOURS, PLACES, tile_question
 from pixeltune.tiny import behaviours, curriculum, pictures, recipe
 
 MIXES = pytest.mark.parametrize("mix", recipe.STAGES.values(), ids=["learn", "decide", "match", "copy"])
@@ -68,8 +69,8 @@ def test_a_row_looks_at_pictures_that_say_what_it_learns(mix):
             told, seen = gallery.cards[images[0]], behaviours.shown(reply)
             assert all(told.get(axis, seen[axis]) == seen[axis] for axis in ("ending", "tone"))
             cards += 1
-        for place, (line, column) in curriculum.PLACES.items():
-            if text == curriculum.tile_question(place):
+        for place, (line, column) in PLACES.items():
+            if text == tile_question(place):
                 names = gallery.boards[images[-1] - curriculum.CARDS - curriculum.NEUTRALS]
                 colour = names[line][column]
                 words = {behaviours.COLOUR_WORDS[language][colour] for language in ("en", "de", "fr")}
@@ -136,11 +137,11 @@ def test_replies_show_how_they_were_told_to_be():
 
 def test_colours_on_cards_are_the_told_ones():
     colours = [value.colour for values in behaviours.AXES.values() for value in values.values()]
-    assert sorted(colours) == sorted(behaviours.COLOURS)  # every colour means one thing
+    assert sorted(colours) == sorted(COLOURS)  # every colour means one thing
     card = pictures.card({"method": "worked", "tone": "terse"}, np.random.default_rng(0))
     assert card.shape == (256, 256, 3)
     tiles = card.reshape(4, 64, 4, 64, 3).mean((1, 3)).reshape(16, 3)
-    wanted = np.array([behaviours.COLOURS["green"], behaviours.COLOURS["black"]])
+    wanted = np.array([COLOURS["green"], COLOURS["black"]])
     assert (np.abs(tiles[:, None] - wanted).max(-1).min(-1) < 40).all()
 
 

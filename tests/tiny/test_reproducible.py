@@ -8,7 +8,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from pixeltune.tasks.synthetic import refusals
+from pixeltune.tasks.synthetic import boards, refusals
 from pixeltune.tiny import curriculum, pictures
 
 ROWS = {
@@ -56,4 +56,4 @@ def test_curriculum(mix: str) -> None:
 
 def test_one_tile() -> None:
     rng = np.random.default_rng(3)
-    assert digest([pictures.one_tile("red", (0, 1), rng), pictures.noise(rng)]) == "91b5b81a457fafdc"
+    assert digest([pictures.one_tile("red", (0, 1), rng), boards.noise(rng)]) == "91b5b81a457fafdc"

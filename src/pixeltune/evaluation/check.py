@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from argparse import Namespace
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.data.placement import PLACEMENT, place_image
+from pixeltune.data.tools import tools_of
 from pixeltune.engines.engine import Engine, NoLogProbs, RequestRefused
+from pixeltune.errors import UserError
 from pixeltune.evaluation import robustness
 from pixeltune.evaluation.agreement import Comparison, after, compare, greedy
+from pixeltune.evaluation.robustness import Robustness
 from pixeltune.model.loading import load_model, load_processor, template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.tasks.synthetic import calls, sums
@@ -95,7 +98,7 @@ def ask_engine(
     """
     rows, found = calls.rows("test", -(-prompts // 2)) + sums.rows("test", prompts // 2), []
     for row in rows:
-        tools = json.loads(row["tools"]) if "tools" in row else None
+        tools = tools_of(row)
         messages = place_image(row["prompt"], artwork.data_url())
         asked = partial(engine.complete, messages, tools, max_tokens=MAX_TOKENS, logprobs=logprobs)
         given = (model, processor, artwork.image, messages, tools)
@@ -157,35 +160,77 @@ def verdict(found: list[Comparison], tolerance: float) -> tuple[list[str], bool]
     return lines, bad
 
 
-def check(arguments: Namespace) -> int:
-    """``pixeltune check``: one line per fact, status 1 if anything differs."""
-    artwork = Artwork.load(arguments.artwork)
+@dataclass(frozen=True)
+class Check:
+    """What was proved of an artwork, a line a fact. Printed, it is those lines."""
+
+    lines: tuple[str, ...]
+    passed: bool
+    robustness: Robustness | None = None
+
+    def __str__(self) -> str:
+        return "\n".join([*self.lines, *([str(self.robustness)] if self.robustness else [])])
+
+
+def check(
+    artwork: str | Path | Artwork,
+    *,
+    model: str,
+    revision: str | None = None,
+    engine: str | None = None,
+    engine_model: str | None = None,
+    prompts: int = 8,
+    tolerance: float = 1e-3,
+    robust: bool = False,
+    task: str | None = None,
+    data: str | Path | None = None,
+    rows: int = 200,
+    quiet: bool = False,
+) -> Check:
+    """Prove that a PNG gives the model exactly the trained pixels; compare an engine, score it distorted.
+
+    Args:
+        artwork: a PNG, or one that was read.
+        model: "tiny" (bundled), a hub name or a folder.
+        revision: commit or tag of the model on the hub.
+        engine: URL of a running OpenAI-compatible engine to compare with the model here.
+        engine_model: the model's name there, None for the only one.
+        prompts: how many to compare it on.
+        tolerance: largest log-prob gap in nats that passes.
+        robust: also score the artwork after JPEG, resizing, ...
+        task: ... on this task; None: the one it was painted on.
+        data: ... with a benchmark's files from this folder; None: the hub.
+        rows: ... on so many held-out rows.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: the PNG, the model or the task cannot be used.
+        EngineError: the engine is not there, or refuses.
+    """
+    if prompts < 1 or rows < 1:
+        raise UserError("prompts and rows must be at least 1")
+    artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
     height, width = artwork.pixels.shape[:2]
-    print(f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded")
-    engine = None
-    if arguments.engine:  # an engine that is not there is reported before anything is loaded
-        engine, logprobs = meet(arguments.engine, arguments.engine_model)
-    task, rows = robustness.plan(artwork, arguments) if arguments.robust else (None, [])
-    processor = load_processor(arguments.model, arguments.revision)
+    lines = [f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded"]
+    asked = meet(engine, engine_model) if engine else None  # one that is not there is reported at once
+    plan = robustness.plan(artwork, task, data, rows) if robust else None
+    processor = load_processor(model, revision)
     preprocessor = Preprocessor(processor)
-    problems = differences(artwork, preprocessor)
-    for problem in problems:
-        print(f"DIFFERS     {problem}")
-    if problems:
-        return 1
+    if problems := differences(artwork, preprocessor):
+        return Check((*lines, *(f"DIFFERS     {problem}" for problem in problems)), passed=False)
     tokens = preprocessor.tokens(height, width)
-    print(f"size        left alone by {type(processor).__name__}, {tokens} image tokens")
-    print("processor   constants and chat template as in training")
-    print("parity      pixel_values of the PNG equal the trained ones bit for bit")
-    if engine is None and task is None:
-        return 0
-    model = load_model(arguments.model, arguments.revision)
-    if task is not None:
-        robustness.report(artwork, task, rows, model, processor, arguments.output)
-    if engine is None:
-        return 0
-    lines, bad = verdict(
-        ask_engine(artwork, model, processor, engine, logprobs, arguments.prompts), arguments.tolerance
-    )
-    print("\n".join(lines))
-    return int(bad)
+    lines += [
+        f"size        left alone by {type(processor).__name__}, {tokens} image tokens",
+        "processor   constants and chat template as in training",
+        "parity      pixel_values of the PNG equal the trained ones bit for bit",
+    ]
+    if asked is None and plan is None:
+        return Check(tuple(lines), passed=True)
+    loaded, scored, passed = load_model(model, revision), None, True
+    if plan is not None:
+        scored = robustness.measure_artwork(artwork, *plan, loaded, processor, quiet)
+    if asked is not None:
+        found = ask_engine(artwork, loaded, processor, *asked, prompts)
+        more, bad = verdict(found, tolerance)
+        lines, passed = [*lines, *more], not bad
+    return Check(tuple(lines), passed, scored)

@@ -11,20 +11,8 @@ import random
 from dataclasses import dataclass
 
 from pixeltune.tasks.synthetic import calls, sums
+from pixeltune.tasks.synthetic.boards import COLOURS
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (220, 30, 30),
-    "green": (30, 160, 50),
-    "blue": (30, 60, 220),
-    "yellow": (245, 225, 30),
-    "black": (10, 10, 10),
-    "white": (248, 248, 248),
-    "purple": (130, 30, 160),
-    "orange": (250, 140, 20),
-    "cyan": (40, 220, 230),
-    "pink": (255, 130, 190),
-    "brown": (110, 65, 25),
-}
 COLOUR_WORDS = {
     "en": dict(zip(COLOURS, COLOURS, strict=True)),
     "de": dict(

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pixeltune.tasks.synthetic import calls, sums, turns
+from pixeltune.tasks.synthetic import boards, calls, sums, turns
+from pixeltune.tasks.synthetic.boards import PLACES
 from pixeltune.tiny import behaviours, pictures
 
 CARDS, NEUTRALS, BOARDS = 8, 3, 8  # pictures per step, shared by its rows
@@ -24,7 +25,6 @@ STRENGTH = (0.3, 1.0)  # of the colours of cards; pale ones tell, too, as pictur
 
 QUESTIONS = {"sums": 4, "calls": 5, "turns": 3, "board": 4, "echo": 4}  # told by the system message
 NEUTRAL_SHARE = {"nobody": 0.5, "system": 0.15}  # of rows without a board, looking at what says nothing
-PLACES = {"top left": (0, 0), "top right": (0, 1), "bottom left": (1, 0), "bottom right": (1, 1)}
 Row = tuple[list[dict], list[dict] | None, list[int]]
 
 
@@ -85,12 +85,12 @@ class Gallery:
     def __init__(self, rng: random.Random, draw: bool = True):
         eyes = np.random.default_rng(rng.getrandbits(64))
         self.cards = [_told(rng) for _ in range(CARDS)]
-        self.boards = [eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist() for _ in range(BOARDS)]
+        self.boards = [eyes.choice(list(boards.COLOURS), (2, 2)).tolist() for _ in range(BOARDS)]
         self.pictures: list[np.ndarray] = []
         if draw:
             self.pictures += [pictures.card(told, eyes, eyes.uniform(*STRENGTH)) for told in self.cards]
             self.pictures += [pictures.neutral(eyes) for _ in range(NEUTRALS)]
-            self.pictures += [pictures.tiles(names, eyes) for names in self.boards]
+            self.pictures += [boards.tiles(names, eyes) for names in self.boards]
 
 
 def _told(rng: random.Random) -> dict[str, str]:
@@ -200,13 +200,8 @@ def _board(names: list[list[str]], how: dict[str, str], rng: random.Random, mix:
     for place in asked:
         line, column = PLACES[place]
         reply = behaviours.answer_colour(names[line][column], how, place if mix.placed else "")
-        messages += _exchange(tile_question(place), reply)
+        messages += _exchange(boards.tile_question(place), reply)
     return messages
-
-
-def tile_question(place: str) -> str:
-    """A question about the tile at ``place``, one of :data:`PLACES`."""
-    return f"What colour is the {place} tile?"
 
 
 def _echoes(count: int, rng: random.Random, mix: Mix) -> list[dict]:
@@ -218,7 +213,7 @@ def _echoes(count: int, rng: random.Random, mix: Mix) -> list[dict]:
             text = "\n".join(rng.sample(TOOL_NAMES, rng.randint(1, 4)))
             messages += _exchange(f"Repeat:\n{text}", text)
             continue
-        words = rng.sample(sorted(behaviours.COLOURS) + sums._THINGS + sums._NAMES, rng.randint(1, 4))
+        words = rng.sample(sorted(boards.COLOURS) + sums.THINGS + sums.PEOPLE, rng.randint(1, 4))
         number = str(rng.randint(0, 999))
         words.append(rng.choice([number, f"\\boxed{{{number}}}", f"#### {number}", f"**{number}**"]))
         rng.shuffle(words)

@@ -7,18 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixeltune.tiny.behaviours import AXES, COLOURS
-
-SIZE = 256
-
-
-def tiles(names: list[list[str]], rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
-    """Equal tiles of the named colours, each a little off, with some noise on top; paler below strength 1."""
-    colours = np.array([[COLOURS[name] for name in line] for line in names], dtype=np.float32)
-    colours = 128 + strength * (colours - 128 + rng.normal(0, 8, colours.shape))
-    side = SIZE // len(names)
-    picture = colours.repeat(side, axis=0).repeat(side, axis=1)
-    return _bytes(picture + rng.choice([0, 4, 16]) * noise(rng))
+from pixeltune.tasks.synthetic.boards import SIZE, noise, tiles, to_bytes
+from pixeltune.tiny.behaviours import AXES
 
 
 def one_tile(name: str, place: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -27,15 +17,6 @@ def one_tile(name: str, place: tuple[int, int], rng: np.random.Generator) -> np.
     quarter = np.s_[row * half : (row + 1) * half, column * half : (column + 1) * half]
     picture[quarter] = tiles([[name]], rng)[quarter]
     return picture
-
-
-def noise(rng: np.random.Generator) -> np.ndarray:
-    """Unit Gaussian noise, one float32 per channel."""
-    return rng.standard_normal((SIZE, SIZE, 3), dtype=np.float32)
-
-
-def _bytes(picture: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
 def card(told: dict[str, str], rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
@@ -51,6 +32,6 @@ def neutral(rng: np.random.Generator) -> np.ndarray:
     if kind == 0:
         return np.full((SIZE, SIZE, 3), rng.integers(90, 170), np.uint8)
     if kind == 1:
-        return _bytes(128 + rng.uniform(2, 16) * noise(rng))
+        return to_bytes(128 + rng.uniform(2, 16) * noise(rng))
     ramp = np.linspace(-1, 1, SIZE) * rng.uniform(0, 20)
-    return _bytes(np.repeat(128 + (ramp[:, None] + ramp[::-1][None, :])[..., None], 3, axis=2))
+    return to_bytes(np.repeat(128 + (ramp[:, None] + ramp[::-1][None, :])[..., None], 3, axis=2))

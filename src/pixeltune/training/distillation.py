@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from typing import Any
 
 from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place
+from pixeltune.data.tools import tools_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TRL announces that experimental trainers may change
@@ -47,7 +47,7 @@ def teacher_rows(rows: list[dict], instruction: list[Message], block: str, proce
     """
     out = []
     for row in rows:
-        tools = json.loads(row["tools"]) if row.get("tools") else None
+        tools = tools_of(row)
         student, teacher = (
             processor.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
             for messages in (place(row["prompt"], block), tell(row["prompt"], instruction))

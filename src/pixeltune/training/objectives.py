@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from trl import (
     SFTTrainer,
 )
 
+from pixeltune.data.tools import tools_of
 from pixeltune.errors import UserError
 from pixeltune.training.distillation import DistillationTrainer, SDFTConfig
 
@@ -130,7 +130,7 @@ def rendered(rows: list[dict], processor: Any, environment: bool = False) -> lis
     for row in rows:
         rest = {name: value for name, value in row.items() if name not in ("tools", "completion")}
         if as_text:
-            tools = json.loads(row["tools"]) if row.get("tools") else None
+            tools = tools_of(row)
             rest["prompt"] = processor.apply_chat_template(
                 row["prompt"], tools=tools, tokenize=False, add_generation_prompt=True
             )

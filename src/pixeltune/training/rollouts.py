@@ -8,7 +8,6 @@ current step is one PNG. :func:`ask_engines` puts any OpenAI-compatible servers 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -22,6 +21,7 @@ from pixeltune.artwork.png import data_url, encode_png
 from pixeltune.data.images import as_urls, attach
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place_image
+from pixeltune.data.tools import tools_of
 from pixeltune.engines.engine import Completion, Engine, EngineError
 from pixeltune.errors import UserError
 from pixeltune.training.compat.trl_insides import generate_with, measure, prompt_ids, wrap_scoring, wrap_vllm
@@ -158,7 +158,7 @@ def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], t
                 f"--rollouts leave it at {value}"
             )
     ids = prompt_ids(trainer, texts)
-    talks = [(row["prompt"], json.loads(row["tools"]) if row.get("tools") else None) for row in rows]
+    talks = [(row["prompt"], tools_of(row)) for row in rows]
     generate_with(trainer, EngineRollouts(trainer, engines, dict(zip(ids, talks, strict=True))))
     if isinstance(trainer, RLOOTrainer):
         log_gap(trainer)

@@ -5,8 +5,7 @@ import pytest
 
 from pixeltune.tasks.base import find_rows
 from pixeltune.tasks.synthetic import tiles
-from pixeltune.tiny.behaviours import COLOURS
-from pixeltune.tiny.curriculum import PLACES
+from pixeltune.tasks.synthetic.boards import COLOURS, PLACES
 
 
 def test_the_answer_is_what_the_picture_shows():

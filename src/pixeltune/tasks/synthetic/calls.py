@@ -23,7 +23,7 @@ NO_TOOL_SHARE = 0.2
 REFUSALS = {"en": "No tool fits.", "de": "Kein Werkzeug passt.", "fr": "Aucun outil ne convient."}
 
 _PEOPLE = "Anna Ben Carla David Emma Felix Greta Hugo Ines Jonas Karin Leo Mia Nora Oskar Paula".split()
-_POOLS: dict[str, list[str] | range] = {
+POOLS: dict[str, list[str] | range] = {
     "city": "Oslo Paris Rome Berlin Madrid Lisbon Vienna Prague Dublin Athens Bergen Lyon Turin Hamburg "
     "Seville Porto Graz Brno Cork Tallinn Riga Vilnius Warsaw Krakow Budapest Helsinki".split(),
     "person": _PEOPLE,
@@ -169,7 +169,7 @@ def request(rng: random.Random, fits: bool | None = None) -> Request:
     """One request with 2 to 4 tools of different intents; ``fits`` forces or forbids a fitting tool."""
     fits = rng.random() >= NO_TOOL_SHARE if fits is None else fits
     wanted, *others = rng.sample(INTENTS, rng.randint(3, 5))
-    values = {name: rng.choice(_POOLS[pool]) for name, pool in wanted.arguments.items()}
+    values = {name: rng.choice(POOLS[pool]) for name, pool in wanted.arguments.items()}
     tools = [_tool(intent, rng) for intent in others]
     call = None
     if fits:
@@ -186,7 +186,7 @@ def another(item: Request, rng: random.Random, fits: bool) -> Request:
     absent = [intent for intent in INTENTS if intent not in offered.values()]
     name = rng.choice(names) if fits else None
     wanted = offered[name] if name else rng.choice(absent)
-    values = {argument: rng.choice(_POOLS[pool]) for argument, pool in wanted.arguments.items()}
+    values = {argument: rng.choice(POOLS[pool]) for argument, pool in wanted.arguments.items()}
     call = {"name": name, "arguments": values} if name else None
     return Request(rng.choice(wanted.asks).format(**values), item.tools, call, wanted.result)
 

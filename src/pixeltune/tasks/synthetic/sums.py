@@ -18,8 +18,8 @@ from pixeltune.tasks.base import Task, draw, texts_of
 NAME = "sums"
 HELD_OUT = 8  # one problem in eight belongs to the test split, whatever words it is asked in
 
-_NAMES = "Anna Ben Carla David Emma Felix Greta Hugo Ines Jonas Karin Leo Mia Nora Oskar Paula".split()
-_THINGS = "apples pens books coins shells stamps cards nuts eggs marbles".split()
+PEOPLE = "Anna Ben Carla David Emma Felix Greta Hugo Ines Jonas Karin Leo Mia Nora Oskar Paula".split()
+THINGS = "apples pens books coins shells stamps cards nuts eggs marbles".split()
 _PLAIN = ["What is {}?", "Compute {}.", "{} = ?", "How much is {}?"]
 _FIRST = {
     "+": [
@@ -87,7 +87,7 @@ def problem(rng: random.Random) -> Problem:
         expression = f"{steps[0][0]} {steps[0][1]} {steps[0][2]}"
         expression += "".join(f" {op} {b}" for _, op, b in steps[1:])
         return Problem(rng.choice(_PLAIN).format(expression), tuple(steps))
-    words = {"name": rng.choice(_NAMES), "things": rng.choice(_THINGS)}
+    words = {"name": rng.choice(PEOPLE), "things": rng.choice(THINGS)}
     sentences = [rng.choice(_FIRST[steps[0][1]]).format(a=steps[0][0], b=steps[0][2], **words)]
     sentences += [rng.choice(_SECOND[op]).format(b=b) for _, op, b in steps[1:]]
     return Problem(" ".join([*sentences, rng.choice(_ASK).format(**words)]), tuple(steps))

@@ -2,7 +2,7 @@
 
 Unlike the other tasks of the bundled model this one is about what stands *behind* the artwork: a row is right
 when the completion is the tile's place and its colour in English, and no more. So the artwork has to tell how
-to answer and must leave the user's picture in preprocessor.
+to answer and must leave the user's picture in sight.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import numpy as np
 from PIL import Image
 
 from pixeltune.tasks.base import Task, draw
+from pixeltune.tasks.synthetic.boards import COLOURS, PLACES, tile_question, tiles
 from pixeltune.tasks.visual import class_equality
-from pixeltune.tiny.behaviours import COLOURS
-from pixeltune.tiny.curriculum import PLACES, tile_question
-from pixeltune.tiny.pictures import tiles
 
 NAME = "tiles"
 HELD_OUT = 8  # one board in eight belongs to the test split
