@@ -23,7 +23,8 @@ from pixeltune.evaluation.scoring import score_rows
 from pixeltune.evaluation.statistics import wilson
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums, turns
-from pixeltune.tiny import behaviours, curriculum, pictures
+from pixeltune.tasks.synthetic.boards import COLOURS, PLACES, tile_question, tiles
+from pixeltune.tiny import behaviours, pictures
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "tiny_card.json"
@@ -62,12 +63,12 @@ TOLD = {"role": "system", "content": "Reply in English. Be brief."}
 def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
     """Share of tiles told rightly, place and colour, on ``boards`` new boards; each is asked about alone."""
     eyes, right = np.random.default_rng(seed), 0
-    asked = [[TOLD, {"role": "user", "content": curriculum.tile_question(p)}] for p in curriculum.PLACES]
+    asked = [[TOLD, {"role": "user", "content": tile_question(p)}] for p in PLACES]
     for _ in range(boards):
-        names = eyes.choice(list(behaviours.COLOURS), (2, 2)).tolist()
-        system = InProcess(model, processor, Image.fromarray(pictures.tiles(names, eyes)))
+        names = eyes.choice(list(COLOURS), (2, 2)).tolist()
+        system = InProcess(model, processor, Image.fromarray(tiles(names, eyes)))
         said = system.complete(asked, [None] * len(asked), 12)
-        places = curriculum.PLACES.items()
+        places = PLACES.items()
         for reply, (place, (r, c)) in zip(said, places, strict=True):
             right += reply.text == f"{place} {names[r][c]}"
     return proportion(right, boards * len(asked))
@@ -76,10 +77,10 @@ def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
 def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
     """Share of pictures of one tile on grey told rightly: each colour at each place."""
     eyes, right = np.random.default_rng(seed), 0
-    shown = [(name, place) for name in behaviours.COLOURS for place in curriculum.PLACES] * rounds
+    shown = [(name, place) for name in COLOURS for place in PLACES] * rounds
     for name, place in shown:
-        picture = Image.fromarray(pictures.one_tile(name, curriculum.PLACES[place], eyes))
-        asked = [TOLD, {"role": "user", "content": curriculum.tile_question(place)}]
+        picture = Image.fromarray(pictures.one_tile(name, PLACES[place], eyes))
+        asked = [TOLD, {"role": "user", "content": tile_question(place)}]
         (reply,) = InProcess(model, processor, picture).complete([asked], [None], 12)
         right += reply.text == f"{place} {name}"
     return proportion(right, len(shown))
