@@ -16,6 +16,10 @@ demo: .venv/.stamp
 test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp) $(if $(filter 1,$(PIXELTUNE_SKIP_BROWSER)),,chromium)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15
 
+# The same tests with lines counted, without vLLM: which lines no test enters.
+coverage: .venv/.stamp
+	OMP_NUM_THREADS=1 PIXELTUNE_SKIP_VLLM=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --cov --cov-report term
+
 lint: .venv/.stamp
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
