@@ -73,10 +73,10 @@ def test_check_and_eval_speak_to_the_engine(vllm_url, painted, tmp_path, capsys)
     png = str(painted["sums"].save(tmp_path / "sums.png"))
     assert main(["check", png, "--model", "tiny", "--engine", vllm_url, "--prompts", "4"]) == 0
     assert "largest log-prob gap" in capsys.readouterr().out
-    flags = ["--engine", vllm_url, "--rows", "20", "--output", str(tmp_path / "out")]
+    flags = ["--engine", vllm_url, "--rows", "20", "--output_dir", str(tmp_path / "out")]
     assert main(["eval", "--task", "sums", "--artwork", png, *flags]) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["tasks"]["sums"]["systems"]["sums.png"]["accuracy"] >= 0.8
+    assert report["tasks"]["sums"]["candidates"]["sums.png"]["accuracy"] >= 0.8
 
 
 def test_check_finds_an_engine_that_sees_something_else(vllm_url, painted, tmp_path, capsys):

@@ -57,7 +57,7 @@ def soft(tmp_path_factory) -> Path:
 def compared(lora, soft, tmp_path_factory) -> Path:
     folder, all_of_them = tmp_path_factory.mktemp("eval"), refusals.rows()
     systems = ["off", "start", "best", "few-shot:2", str(ARTWORK), f"adapter:{lora}", f"adapter:{soft}"]
-    flags = ["--rows", "10", "--output", str(folder), "--compare", *systems]
+    flags = ["--rows", "10", "--output_dir", str(folder), "--compare", *systems]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(refusals, "rows", lambda: all_of_them[:2] + all_of_them[-2:])
         assert main(["eval", "--task", "calls", "sums", *flags]) == 0
@@ -70,13 +70,13 @@ def test_every_system_answers_the_same_rows(compared):
     assert list(report["tasks"]) == ["calls", "sums"]
     for task in (calls.TASK, sums.TASK):
         part = report["tasks"][task.name]
-        assert list(part["systems"]) == names
-        assert {one["n"] for one in part["systems"].values()} == {10}
+        assert list(part["candidates"]) == names
+        assert {one["n"] for one in part["candidates"].values()} == {10}
         for name in ("off", "best", "calls.png"):
             records = rows_of(compared, f"{task.name}-{name}")
             user = [record["prompt"][-1] for record in records]
             assert user == [row["prompt"][0] for row in task.rows("test", 10)]
-    got = {name: report["tasks"]["calls"]["systems"][name] for name in names}
+    got = {name: report["tasks"]["calls"]["candidates"][name] for name in names}
     assert min(got[name]["accuracy"] for name in ("calls.png", "best")) >= 0.8
     assert max(got[name]["accuracy"] for name in ("off", "start")) <= 0.2
     picture = got["calls.png"]["prompt_tokens"] - got["off"]["prompt_tokens"]
@@ -101,12 +101,12 @@ def test_what_was_answered_is_not_asked_again(compared, monkeypatch, capsys):
     shown = refusals.rows()
     monkeypatch.setattr(refusals, "rows", lambda: shown[:2] + shown[-2:])
     monkeypatch.setattr("pixeltune.evaluation.backends.InProcess.complete", None)  # calling it would fail
-    flags = ["--rows", "10", "--output", str(compared)]
+    flags = ["--rows", "10", "--output_dir", str(compared)]
     assert main(["eval", "--task", "calls", *flags, "--artwork", str(ARTWORK)]) == 0
     report = json.loads((compared / "report.json").read_text())
     assert (
-        report["tasks"]["calls"]["systems"]["calls.png"]
-        == (json.loads(before)["tasks"]["calls"]["systems"]["calls.png"])
+        report["tasks"]["calls"]["candidates"]["calls.png"]
+        == (json.loads(before)["tasks"]["calls"]["candidates"]["calls.png"])
     )
     assert "calls.png" in capsys.readouterr().out
 
@@ -120,10 +120,10 @@ def test_rows_of_ones_own(tmp_path, monkeypatch, capsys):
     data = tmp_path / "mine.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.chdir(tmp_path)
-    flags = ["eval", "--task", "mine", "--data", str(data), "--max-new-tokens", "8", "--output", "out"]
+    flags = ["eval", "--task", "mine", "--data", str(data), "--max-new-tokens", "8", "--output_dir", "out"]
     assert main([*flags, "--reward", "my_scores:polite"]) == 0
     assert [record["id"] for record in rows_of(tmp_path / "out", "mine-off")] == ["r0", "r1", "r2"]
-    assert main([*flags, "--reward", "my_scores:odd", "--output", "out2"]) == 1
+    assert main([*flags, "--reward", "my_scores:odd", "--output_dir", "out2"]) == 1
     assert "scores are from 0 to 1" in capsys.readouterr().err
     data.write_text(json.dumps(rows[0]) + "\n" + json.dumps(rows[0]) + "\n")
     assert main([*flags, "--reward", "my_scores:polite"]) == 1
@@ -137,7 +137,7 @@ def test_rows_of_ones_own(tmp_path, monkeypatch, capsys):
         ("--task calls:easy", "calls makes its own rows: it has no categories"),
         ("--task bfcl:java --data .", "bfcl has no category 'java'"),
         ("--task gsm8k --data nowhere", "there is no folder nowhere"),
-        ("--task calls --data .", "need --reward as well"),
+        ("--task calls --data .", "leave one out"),
         ("--task calls --reward json:loads", "give them with --data"),
         ("--task calls --rows 0", "say how many"),
         ("--task calls --compare off off", "off is there twice"),
@@ -174,7 +174,7 @@ def test_rows_that_do_not_fit_are_named_before_the_model_loads(tmp_path, monkeyp
         str(data),
         "--reward",
         "pixeltune.tasks.synthetic.sums:reward",
-        "--output",
+        "--output_dir",
         str(tmp_path / "out"),
     ]
     assert main(["eval", "--task", "mine", *flags]) == 1
@@ -185,7 +185,7 @@ def test_an_adapter_of_another_model_is_refused(lora, tmp_path, capsys):
     other = shutil.copytree(lora, tmp_path / "other")
     config = json.loads((other / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["no_such_layer"]}))
-    flags = ["--rows", "1", "--output", str(tmp_path / "out"), "--compare", f"adapter:{other}"]
+    flags = ["--rows", "1", "--output_dir", str(tmp_path / "out"), "--compare", f"adapter:{other}"]
     assert main(["eval", "--task", "calls", *flags]) == 1
     assert "does not fit tiny" in capsys.readouterr().err
 
@@ -236,7 +236,7 @@ def engine():
 
 def command(engine, folder: Path, *flags: str) -> list[str]:
     address = f"http://127.0.0.1:{engine.server_port}"
-    words = ["eval", "--task", "sums", "--rows", "60", "--engine", address, "--output", str(folder), *flags]
+    words = ["eval", "--task", "sums", "--rows", "60", "--engine", address, "--output_dir", str(folder), *flags]
     return [*words, "--engine-model", "one"]
 
 
@@ -255,8 +255,8 @@ def test_an_evaluation_killed_in_the_middle_asks_only_what_is_left(engine, tmp_p
     assert main(words) == 0
     assert sum(question in engine.answers for _, question in engine.asked) == 60 - kept
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["tasks"]["sums"]["systems"]["off"]["accuracy"] == 1.0
-    assert report["tasks"]["sums"]["systems"]["off"]["n"] == 60
+    assert report["tasks"]["sums"]["candidates"]["off"]["accuracy"] == 1.0
+    assert report["tasks"]["sums"]["candidates"]["off"]["n"] == 60
 
 
 def test_names_on_an_engine_and_a_request_that_fails(engine, tmp_path, capsys):
@@ -264,7 +264,7 @@ def test_names_on_an_engine_and_a_request_that_fails(engine, tmp_path, capsys):
     words = command(engine, tmp_path, "--concurrency", "3", "--compare", "off", "model:two")
     assert main(words) == 1
     report = json.loads((tmp_path / "report.json").read_text())["tasks"]["sums"]
-    assert [(one["n"], one["failed"]) for one in report["systems"].values()] == [(59, 1), (60, 0)]
+    assert [(one["n"], one["failed"]) for one in report["candidates"].values()] == [(59, 1), (60, 0)]
     assert report["tests"][0]["n"] == 59
     assert "Requests that failed and are in no score: 1." in capsys.readouterr().out
     assert {model for model, _ in engine.asked} == {"one", "two"}
@@ -276,7 +276,7 @@ def test_names_on_an_engine_and_a_request_that_fails(engine, tmp_path, capsys):
 def test_on_a_real_vllm_as_in_this_process(vllm_url, tmp_path, monkeypatch):
     shown = refusals.rows()
     monkeypatch.setattr(refusals, "rows", lambda: shown[:2] + shown[-2:])
-    flags = ["eval", "--task", "calls", "--rows", "20", "--compare", "off", "best", str(ARTWORK), "--output"]
+    flags = ["eval", "--task", "calls", "--rows", "20", "--compare", "off", "best", str(ARTWORK), "--output_dir"]
     assert main([*flags, str(tmp_path / "here")]) == 0
     assert main([*flags, str(tmp_path / "there"), "--engine", vllm_url]) == 0
     for name in ("off", "best", "calls.png"):

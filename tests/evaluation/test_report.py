@@ -67,7 +67,7 @@ def test_several_comparisons_are_paid_for():
 
 def test_failed_requests_are_shown_and_not_scored():
     report = summary({"off": _result({1}, frozenset({5, 6})), "a.png": _result(ALL)}, ROWS, TASK)
-    assert report["systems"]["off"] | {"ci95": None} == {
+    assert report["candidates"]["off"] | {"ci95": None} == {
         "accuracy": 1 / 98,
         "n": 98,
         "ci95": None,
@@ -92,7 +92,7 @@ def test_one_system_alone_is_compared_with_nothing():
     report = summary({"off": _result({4})}, ROWS, TASK)
     assert report["verdict"] == "off: 1.0%; nothing to compare it with."
     assert reference({"off": None, "b.png": None, "a.png": None}) == "b.png"
-    assert verdict(report["systems"], []) == report["verdict"]
+    assert verdict(report["candidates"], []) == report["verdict"]
 
 
 def test_table_and_markdown_show_the_same():

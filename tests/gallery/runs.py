@@ -86,7 +86,7 @@ def make_evaluation(folder: Path) -> Path:
     test = {"a": "a.png", "b": "off", "n": 10, "difference": 0.9, "p_holm": 0.004, "significant": True}
     part = {
         "rows": 10,
-        "systems": {"off": system(0.0, (0.0, 0.28)), "a.png": system(0.9, (0.6, 0.98))},
+        "candidates": {"off": system(0.0, (0.0, 0.28)), "a.png": system(0.9, (0.6, 0.98))},
         "tests": [test],
         "verdict": "a.png: 90.0%; +90.0 points against off (significant, p = 0.004).",
     }

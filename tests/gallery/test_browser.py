@@ -55,7 +55,16 @@ def site(tmp_path_factory) -> Path:
     make_run(folder / "c", objective="sft", steps=None)
     runs = [str(p) for p in sorted(folder.iterdir())]
     assert (
-        main(["gallery", *runs, "--out", str(folder / "site"), "--eval", str(folder / "a calls" / "eval")])
+        main(
+            [
+                "gallery",
+                *runs,
+                "--output_dir",
+                str(folder / "site"),
+                "--eval",
+                str(folder / "a calls" / "eval"),
+            ]
+        )
         == 0
     )
     return folder / "site"

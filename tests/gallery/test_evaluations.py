@@ -57,8 +57,8 @@ def test_what_the_evaluation_itself_writes_is_read(tmp_path):
     [
         {"tasks": 7},
         {"tasks": {"calls": {}}},
-        {"tasks": {"calls": {"rows": 1, "systems": {"off": {}}, "tests": [], "verdict": ""}}},
-        {"tasks": {"calls": {"rows": "x", "systems": [], "tests": [], "verdict": ""}}},
+        {"tasks": {"calls": {"rows": 1, "candidates": {"off": {}}, "tests": [], "verdict": ""}}},
+        {"tasks": {"calls": {"rows": "x", "candidates": [], "tests": [], "verdict": ""}}},
         {"refusals": {"off": {"harmful": "x"}}},
         {"refusals": [1]},
     ],
@@ -76,7 +76,7 @@ def test_other_reports_are_refused_in_one_line(change, tmp_path):
 def test_an_interval_that_is_none_is_not_drawn(tmp_path):
     path = make_evaluation(tmp_path) / "report.json"
     report = json.loads(path.read_text())
-    report["tasks"]["calls"]["systems"]["off"]["ci95"] = [0.5, -3.0]
+    report["tasks"]["calls"]["candidates"]["off"]["ci95"] = [0.5, -3.0]
     path.write_text(json.dumps(report))
     lines = read_evaluation(tmp_path).tables[0].lines
     assert [span is None for _, span in lines] == [True, False]

@@ -136,12 +136,14 @@ def test_without_rows_or_the_model_there_are_no_maps(changes, message, artwork):
 def test_the_verb_stores_maps_and_shows_them_again(artwork, tmp_path, capsys):
     artwork.save(tmp_path / "run" / "artwork.png")
     site = tmp_path / "site" / "run" / "index.html"
-    assert main(["gallery", str(tmp_path / "run"), "--out", str(tmp_path / "site"), "--maps", "1"]) == 0
+    assert (
+        main(["gallery", str(tmp_path / "run"), "--output_dir", str(tmp_path / "site"), "--maps", "1"]) == 0
+    )
     first = site.read_text()
     assert first.count('class="veil"') == 128
-    assert main(["gallery", str(tmp_path / "run"), "--out", str(tmp_path / "site")]) == 0
+    assert main(["gallery", str(tmp_path / "run"), "--output_dir", str(tmp_path / "site")]) == 0
     assert site.read_text() == first
-    words = ["--out", str(tmp_path / "site"), "--maps", "1", "--model", "nowhere/nothing"]
+    words = ["--output_dir", str(tmp_path / "site"), "--maps", "1", "--model", "nowhere/nothing"]
     assert main(["gallery", str(tmp_path / "run"), *words]) == 0
     assert "run: no token maps: cannot load" in capsys.readouterr().err
     assert "Token maps: cannot load" in site.read_text()

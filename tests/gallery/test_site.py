@@ -58,7 +58,7 @@ def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gallery")
     make_evaluation(make_run(folder / "calls") / "eval")
     make_run(folder / "sums", data="sums", objective="sft")
-    gallery(folder / "calls", folder / "sums", "--out", folder / "site")
+    gallery(folder / "calls", folder / "sums", "--output_dir", folder / "site")
     return folder / "site"
 
 
@@ -128,7 +128,7 @@ def test_missing_parts_have_a_reason_and_no_picture(tmp_path):
     for name in ("snapshots", "samples"):
         (tmp_path / "bare" / name).rename(tmp_path / name)
     (tmp_path / "bare" / "log_history.json").unlink()
-    gallery(tmp_path / "bare", "--out", tmp_path / "site")
+    gallery(tmp_path / "bare", "--output_dir", tmp_path / "site")
     page = Page(tmp_path / "site" / "bare" / "index.html")
     for reason in (
         "the run kept no snapshots",
@@ -156,7 +156,7 @@ def test_hostile_text_stays_text(tmp_path):
     write(run / "samples" / f"step-{STEPS:06d}.json", [sample("0", "", HOSTILE, 1.0)])
     report = make_evaluation(run / "eval") / "report.json"
     report.write_text(report.read_text().replace("a.png", "<script>b.png").replace("in process", "<script>x"))
-    gallery(run, "--out", tmp_path / "site")
+    gallery(run, "--output_dir", tmp_path / "site")
     for path in (tmp_path / "site").rglob("*.html"):
         page = Page(path)
         assert len(page.all("script")) == (path.parent.name == "site")
@@ -174,7 +174,7 @@ def test_hostile_text_stays_text(tmp_path):
 
 def test_commands_of_a_hostile_model_name_do_nothing_else(tmp_path):
     name = "a/b'; touch pwned; echo $(touch pwned) `touch pwned`\n touch pwned #"
-    gallery(make_run(tmp_path / "run", base_model=name), "--out", tmp_path / "site")
+    gallery(make_run(tmp_path / "run", base_model=name), "--output_dir", tmp_path / "site")
     raw = Page(tmp_path / "site" / "run" / "index.html").text
     command = raw[raw.index("pixeltune check artwork.png") : raw.index("By name, through")].strip()
     assert shlex.split(command) == ["pixeltune", "check", "artwork.png", "--model", name]
@@ -190,20 +190,20 @@ def test_commands_of_a_hostile_model_name_do_nothing_else(tmp_path):
 
 def test_runs_of_one_name_get_folders_of_their_own(tmp_path):
     runs = [make_run(tmp_path / parent / "Run") for parent in "ab"] + [make_run(tmp_path / "c" / "run")]
-    gallery(*runs, runs[0], "--out", tmp_path / "site")
+    gallery(*runs, runs[0], "--output_dir", tmp_path / "site")
     assert {p.name for p in (tmp_path / "site").iterdir() if p.is_dir()} == {"Run", "Run-2", "run-3"}
 
 
 def test_a_gallery_is_replaced_and_nothing_else(tmp_path, capsys):
     run, out = make_run(tmp_path / "run"), tmp_path / "site"
-    gallery(run, "--out", out)
+    gallery(run, "--output_dir", out)
     before = (out / "index.html").read_bytes()
     (out / "notes.txt").write_text("mine")
-    assert main(["gallery", str(run), "--out", str(out)]) == 1
+    assert main(["gallery", str(run), "--output_dir", str(out)]) == 1
     assert "holds notes.txt, which is no part of the gallery" in capsys.readouterr().err
     assert (out / "index.html").read_bytes() == before
     (out / "notes.txt").unlink()
-    gallery(make_run(tmp_path / "other"), "--out", out)
+    gallery(make_run(tmp_path / "other"), "--output_dir", out)
     assert not (out / "run").exists()
     assert (out / "other" / "index.html").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
@@ -221,7 +221,7 @@ def test_what_is_no_gallery_is_left_alone(there, tmp_path, capsys):
     else:
         out = tmp_path / "run"
     before = sorted(tmp_path.rglob("*"))
-    assert main(["gallery", str(run), "--out", str(out)]) == 1
+    assert main(["gallery", str(run), "--output_dir", str(out)]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "give another --out" in error
@@ -230,12 +230,12 @@ def test_what_is_no_gallery_is_left_alone(there, tmp_path, capsys):
 
 def test_an_empty_folder_is_taken(tmp_path):
     (tmp_path / "site").mkdir()
-    gallery(make_run(tmp_path / "run"), "--out", tmp_path / "site")
+    gallery(make_run(tmp_path / "run"), "--output_dir", tmp_path / "site")
 
 
 def test_a_failure_while_writing_leaves_the_old_gallery(tmp_path, monkeypatch):
     run, out = make_run(tmp_path / "run"), tmp_path / "site"
-    gallery(run, "--out", out)
+    gallery(run, "--output_dir", out)
     rename = site.os.rename
 
     def fail(source, target):
@@ -244,7 +244,7 @@ def test_a_failure_while_writing_leaves_the_old_gallery(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr(site.os, "rename", fail)
-    assert main(["gallery", str(run), "--out", str(out)]) == 1
+    assert main(["gallery", str(run), "--output_dir", str(out)]) == 1
     assert (out / "index.html").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
@@ -252,9 +252,9 @@ def test_a_failure_while_writing_leaves_the_old_gallery(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("nowhere --out {0}/site", "there is no such folder"),
-        ("{0}/run --out {0}/site --eval {0}/run", "report.json is no file"),
-        ("{0}/run --out {0}/site --maps -1", "1 or more"),
+        ("nowhere --output_dir {0}/site", "there is no such folder"),
+        ("{0}/run --output_dir {0}/site --eval {0}/run", "report.json is no file"),
+        ("{0}/run --output_dir {0}/site --maps -1", "1 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(words, message, tmp_path, capsys):

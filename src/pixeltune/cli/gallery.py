@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from pixeltune.errors import UserError
-
 HELP = "static pages of runs: pictures, curves, tables, to be opened in a browser"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", nargs="+", metavar="RUN", help="the output_dir of a training verb")
-    parser.add_argument("--out", required=True, help="folder to write; a gallery that is there is replaced")
+    parser.add_argument("--output_dir", required=True, help="folder to write; a gallery there is replaced")
     parser.add_argument(
         "--eval",
         nargs="+",
@@ -32,8 +30,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    if arguments.maps < 0:
-        raise UserError("--maps is a number of rows, 1 or more")
-    from pixeltune.gallery import site
+    from pixeltune.gallery.site import build_gallery
 
-    return site.run(arguments)
+    first = build_gallery(
+        arguments.run,
+        arguments.output_dir,
+        evaluations=arguments.eval,
+        maps=arguments.maps,
+        model=arguments.model,
+        revision=arguments.revision,
+        data=arguments.data,
+    )
+    print(first)
+    return 0

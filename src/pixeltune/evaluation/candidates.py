@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from pixeltune.errors import UserError
 from pixeltune.picture.files import STARTS
 from pixeltune.tasks.base import find_rows, find_task
 
-SPECS = "off, start, best, few-shot:K, prompt:FILE, adapter:FOLDER, model:NAME or an artwork.png"
+SPECS = (
+    "off, start, best, few-shot:K, prompt:FILE, adapter:FOLDER, model:NAME, an artwork.png, a run's folder"
+)
 MAX_SHOTS = 64
 
 
@@ -59,13 +61,25 @@ class Candidate:
         if self.best:
             return [{"role": "system", "content": find_task(name).instruction}]
         if self.shots:
-            rows = find_rows(name, "train", self.shots, seed, folder)
-            if not all(row.get("completion") for row in rows):
-                raise UserError(f"{name} has no reference answers to show: leave {self.name} out")
-            if any(row.get("images") for row in rows):
-                raise UserError(f"{name} asks about pictures, examples are words: leave {self.name} out")
-            return [message for row in rows for message in _example(row)]
+            return self.examples(find_rows(name, "train", self.shots, seed, folder), name)
         return list(self.told)
+
+    def examples(self, rows: list[dict], name: str) -> list[Message]:
+        """The first ``shots`` of these rows as turns of a conversation.
+
+        Args:
+            rows: with ``completion``.
+            name: where they are from, for the message.
+
+        Raises:
+            UserError: they have no answers, or pictures.
+        """
+        rows = rows[: self.shots]
+        if not all(row.get("completion") for row in rows):
+            raise UserError(f"{name} has no reference answers to show: leave {self.name} out")
+        if any(row.get("images") for row in rows):
+            raise UserError(f"{name} asks about pictures, examples are words: leave {self.name} out")
+        return [message for row in rows for message in _example(row)]
 
     def data_url(self) -> str | None:
         """The picture as an engine takes it: the PNG's own bytes do not matter, its pixels do."""
@@ -103,12 +117,32 @@ def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
     """
     artworks = {spec: Artwork.load(_path(spec)) for spec in specs if _path(spec)}
     out = [_candidate(spec, artworks, engine) for spec in specs]
-    names = [one.name for one in out]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UserError(
-            f"{', '.join(sorted(twice))} is there twice: give every candidate once, by its own name"
-        )
-    return out
+    if len(set(specs)) < len(specs):
+        twice = next(spec for spec in specs if list(specs).count(spec) > 1)
+        raise UserError(f"{twice} is there twice: give every candidate once")
+    return _told_apart(out, list(specs))
+
+
+def _told_apart(field: list[Candidate], specs: list[str]) -> list[Candidate]:
+    """Files that have one name, as every run's artwork.png, are called by more of their path.
+
+    Raises:
+        UserError: two candidates have one name all the same.
+    """
+    parts = 1
+    while len({one.name for one in field}) < len(field):
+        names, parts = [one.name for one in field], parts + 1
+        longer = [
+            replace(one, name="/".join(Path(_path(spec)).absolute().parts[-parts:]))
+            if names.count(one.name) > 1 and _path(spec)
+            else one
+            for one, spec in zip(field, specs, strict=True)
+        ]
+        if [one.name for one in longer] == names:
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise UserError(f"{', '.join(twice)} is there twice: give every candidate once, by its own name")
+        field = longer
+    return field
 
 
 def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candidate:
@@ -116,7 +150,9 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
     if spec in artworks:
         artwork = artworks[spec]
         tokens = tokens_of(artwork.provenance)
-        return Candidate(Path(_path(spec)).name, "picture", artwork.image, tokens=tokens)
+        path = Path(_path(spec))
+        name = path.name if path.name == Path(spec).name else f"{path.absolute().parent.name}/{path.name}"
+        return Candidate(name, "picture", artwork.image, tokens=tokens)
     if spec == "off":
         return Candidate(spec, "off")
     if spec == "best":
@@ -139,9 +175,11 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
 
 
 def _path(spec: str) -> str | None:
-    """The file of an artwork's spec, None if the spec is of something else."""
+    """The file of an artwork's spec, a PNG or a run's folder; None if the spec is of something else."""
     if spec.startswith("artwork:"):
         return spec.removeprefix("artwork:")
+    if (Path(spec) / "artwork.png").is_file():
+        return str(Path(spec) / "artwork.png")
     return spec if spec.lower().endswith(".png") and not spec.startswith("start:") else None
 
 

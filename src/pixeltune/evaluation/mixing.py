@@ -5,9 +5,9 @@ Pixels are averaged in grey levels and rounded once. Nothing says that the resul
 
 from __future__ import annotations
 
-from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,46 +84,87 @@ def greedy(
     return soup, scores, best
 
 
-def mix(arguments: Namespace) -> int:
-    """``pixeltune mix``."""
-    artworks = [Artwork.load(path) for path in arguments.artwork]
-    if arguments.strength is not None:
-        if len(artworks) > 1:
-            raise UserError("--strength is a dial of one artwork")
-        start = np.asarray(start_of(artworks[0], arguments.start or ""))
-        made = dial(artworks[0], start, arguments.strength)
-    else:
-        average(artworks)  # what cannot be averaged is refused before a model is loaded
-        made, scores, reached = greedy(artworks, scorer(arguments, artworks[0].provenance.data))
-        for path, score in zip(arguments.artwork, scores, strict=True):
-            print(f"{score:.3f}  {path}")
-        members = len(made.provenance.training["average_of"])
-        print(f"{reached:.3f}  the average of {members}")
-    made.save(arguments.output)
-    print(arguments.output)
-    return 0
+@dataclass(frozen=True)
+class Mixture:
+    """An artwork made from others, with the scores it was chosen by, where it was."""
+
+    artwork: Artwork
+    members: tuple[float, ...] = ()
+    """Scores of the artworks given, in their order."""
+    score: float | None = None
+    """Its own, on the same rows."""
+
+    def __str__(self) -> str:
+        if self.score is None:
+            return f"an artwork at strength {self.artwork.provenance.training['strength']:g}"
+        kept = len(self.artwork.provenance.training["average_of"])
+        return f"{self.score:.3f}, the average of {kept} of {len(self.members)}"
 
 
-def scorer(arguments: Namespace, painted_on: str | None) -> Callable[[Artwork], float]:
+def mix(
+    artworks: Sequence[str | Path | Artwork],
+    *,
+    strength: float | None = None,
+    start: str | None = None,
+    task: str | None = None,
+    data: str | Path | None = None,
+    rows: int = 100,
+    model: str = "tiny",
+    revision: str | None = None,
+) -> Mixture:
+    """A weaker or stronger artwork, or the average of several if it is no worse than the best of them.
+
+    Args:
+        artworks: one with a strength, several for their average.
+        strength: 0 is the start picture, 1 the artwork, 2 twice the change.
+        start: the start picture's file, where it was one of yours.
+        task: averages are kept if they are no worse on it; None: the artworks' own.
+        data: folder of a benchmark's files; None: the hub.
+        rows: held-out rows to score on.
+        model: "tiny" (bundled), a hub name or a folder.
+        revision: commit or tag of the model on the hub.
+
+    Raises:
+        UserError: the artworks do not go together, or no average is as good as the best member.
+    """
+    if rows < 1:
+        raise UserError("rows must be at least 1")
+    read = [one if isinstance(one, Artwork) else Artwork.load(one) for one in artworks]
+    if strength is not None:
+        if len(read) > 1:
+            raise UserError("a strength is a dial of one artwork")
+        return Mixture(dial(read[0], np.asarray(start_of(read[0], start or "")), strength))
+    average(read)  # what cannot be averaged is refused before a model is loaded
+    made, scores, reached = greedy(read, scorer(task, read[0].provenance.data, data, rows, model, revision))
+    return Mixture(made, tuple(scores), reached)
+
+
+def scorer(
+    task: str | None,
+    painted_on: str | None,
+    data: str | Path | None,
+    rows: int,
+    model: str,
+    revision: str | None,
+) -> Callable[[Artwork], float]:
     """Mean score of an artwork on held-out rows of a task, by the model in this process."""
     from pixeltune.evaluation.backends import wearing
     from pixeltune.evaluation.scoring import score_rows
     from pixeltune.model.loading import load_model, load_processor
     from pixeltune.tasks.base import find_task, held_out_rows, is_known
 
-    name = arguments.task or painted_on
-    if not arguments.task and not is_known(painted_on):
+    name = task or painted_on
+    if name is None or (not task and not is_known(painted_on)):
         raise UserError(
             f"the artwork was painted on {name or 'unknown data'}, no installed task: give --task"
         )
     # Something is chosen by these rows, so they are not those that `pixeltune eval` reports on.
-    task, rows = find_task(name), held_out_rows(name, arguments.rows, SEED, arguments.data)
-    where = arguments.model, arguments.revision
-    model, processor = load_model(*where), load_processor(*where)
+    judged, held_out = find_task(name), held_out_rows(name, rows, SEED, data)
+    loaded, processor = load_model(model, revision), load_processor(model, revision)
 
     def score(artwork: Artwork) -> float:
-        with wearing(model, processor, artwork.image) as system:
-            return score_rows(task, rows, system).accuracy
+        with wearing(loaded, processor, artwork.image) as backend:
+            return score_rows(judged, held_out, backend).accuracy
 
     return score
 

@@ -2,13 +2,71 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pixeltune.evaluation.scoring import Result, result
 from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
 from pixeltune.tasks.base import Task
 
 LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation. Printed, it is its tables and verdicts."""
+
+    model: str
+    tasks: dict[str, dict]
+    """By task, see `summary`."""
+    refusals: dict[str, dict]
+    """By candidate, the shares of harmful and harmless requests that it refused."""
+    about: str
+    folder: Path
+    failed: int
+    """Requests that got no answer."""
+
+    @property
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Mean scores by task and candidate."""
+        return {
+            task: {name: one["accuracy"] for name, one in part["candidates"].items()}
+            for task, part in self.tasks.items()
+        }
+
+    def as_dict(self) -> dict:
+        """What ``report.json`` holds."""
+        return {"model": self.model, "tasks": self.tasks, "refusals": self.refusals, "about": self.about}
+
+    def __repr__(self) -> str:
+        return f"Report({self.scores}, folder={str(self.folder)!r})"
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        console = Console(file=text, width=max(100, shutil.get_terminal_size().columns))
+        self.print(console)
+        return text.getvalue().rstrip()
+
+    def print(self, console: Any) -> None:
+        """Tables and verdicts on a rich console."""
+        from rich.table import Table
+
+        for name, part in self.tasks.items():
+            header, cells = lines(part)
+            table = Table(title=f"{name}, {part['rows']} rows")
+            for title in header:
+                table.add_column(title, justify="left" if title == header[0] else "right")
+            for line in cells:
+                table.add_row(*line)
+            console.print(table)
+            console.print(part["verdict"], highlight=False, soft_wrap=True)
+        console.print(refusal_line(self.refusals), highlight=False, soft_wrap=True)
 
 
 def summary(results: dict[str, Result], rows: list[dict], task: Task) -> dict:
@@ -20,26 +78,26 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task) -> dict:
         task: whose ``metrics`` are added, where it has any.
 
     Returns:
-        ``rows`` (how many), ``systems`` (per candidate accuracy, n, ci95, failed, mean prompt and completion
-        tokens and seconds, ``groups`` where rows have any, ``metrics``), ``tests`` (see :func:`tests`) and
-        ``verdict``.
+        ``rows`` (how many), ``candidates`` (per candidate accuracy, n, ci95, failed, mean prompt and
+        completion tokens and seconds, ``groups`` where rows have any, ``metrics``), ``tests`` (see
+        :func:`tests`) and ``verdict``.
     """
-    systems = {}
+    scored = {}
     for name, got in results.items():
-        systems[name] = {
+        scored[name] = {
             **got.summary(),
             **{key: _mean(got.records, key) for key in ("prompt_tokens", "completion_tokens", "latency")},
         }
         if any("group" in row for row in rows):
-            systems[name]["groups"] = _groups(got, rows)
+            scored[name]["groups"] = _groups(got, rows)
         if task.metrics:
-            systems[name]["metrics"] = _metrics(got, rows, task)
+            scored[name]["metrics"] = _metrics(got, rows, task)
     compared = tests(results, reference(results))
     return {
         "rows": len(rows),
-        "systems": systems,
+        "candidates": scored,
         "tests": compared,
-        "verdict": verdict(systems, compared),
+        "verdict": verdict(scored, compared),
     }
 
 
@@ -84,12 +142,12 @@ def tests(results: dict[str, Result], against: str) -> list[dict]:
     return out
 
 
-def verdict(systems: dict[str, dict], compared: Sequence[dict]) -> str:
+def verdict(candidates: dict[str, dict], compared: Sequence[dict]) -> str:
     """One sentence; it uses the word "significant" only where a test says so."""
-    failed = sum(system["failed"] for system in systems.values())
+    failed = sum(one["failed"] for one in candidates.values())
     end = f" Requests that failed and are in no score: {failed}." if failed else ""
     if not compared:
-        name, one = next(iter(systems.items()))
+        name, one = next(iter(candidates.items()))
         return f"{name}: {one['accuracy']:.1%}; nothing to compare it with.{end}"
     against = compared[0]["a"]
     parts = []
@@ -100,7 +158,7 @@ def verdict(systems: dict[str, dict], compared: Sequence[dict]) -> str:
         else:
             parts.append(f"{points} (could be chance, {_p(test['p_holm'])})")
     many = f", corrected for {len(compared)} comparisons" if len(compared) > 1 else ""
-    return f"{against}: {systems[against]['accuracy']:.1%}; {'; '.join(parts)}{many}.{end}"
+    return f"{against}: {candidates[against]['accuracy']:.1%}; {'; '.join(parts)}{many}.{end}"
 
 
 def lines(report: dict) -> tuple[list[str], list[list[str]]]:
@@ -109,9 +167,9 @@ def lines(report: dict) -> tuple[list[str], list[list[str]]]:
     ``prompt`` and ``answer`` are mean tokens per row, ``p`` is corrected for the number of comparisons.
     """
     ps = {test["b"]: test for test in report["tests"]}
-    header = ["system", "score", "95 % interval", "rows", "failed", "prompt", "answer", "p"]
+    header = ["candidate", "score", "95 % interval", "rows", "failed", "prompt", "answer", "p"]
     cells = []
-    for name, one in report["systems"].items():
+    for name, one in report["candidates"].items():
         low, high = one["ci95"]
         score = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"] if one["n"] else ["-", "-"]
         tokens = ["-" if one[k] is None else f"{one[k]:.0f}" for k in ("prompt_tokens", "completion_tokens")]

@@ -6,10 +6,9 @@ The distortions are Pillow's own, as a picture meets them in the world, and not 
 from __future__ import annotations
 
 import io
-import json
 import math
-from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
 from pixeltune.tasks.base import Task, find_rows, find_task, is_known, names
-from pixeltune.writing import write_atomically
 
 SEED = 0  # of the rows, and of noise
 Distortion = Callable[[Image.Image], Image.Image]
@@ -103,67 +101,81 @@ def measure(
     out = {}
     for done, (name, distort) in enumerate(DISTORTIONS.items(), start=1):
         seen = distort(picture)
-        with wearing(model, processor, seen) as system:
-            result = score_rows(task, rows, system)
+        with wearing(model, processor, seen) as backend:
+            result = score_rows(task, rows, backend)
         out[name] = psnr(picture, seen), result
         if progress:
             progress(done, len(DISTORTIONS))
     return out
 
 
-def plan(artwork: Artwork, arguments: Namespace) -> tuple[str, list[dict]]:
-    """Name and rows of the task to score on: `--task`, or what the artwork was painted on.
+@dataclass(frozen=True)
+class Robustness:
+    """An artwork's score after each of `DISTORTIONS`. Printed, it is a table."""
+
+    artwork_sha256: str
+    task: str
+    rows: int
+    measured: dict[str, tuple[float | None, Result]]
+    """By distortion: PSNR in dB (None: equal) and score."""
+
+    def as_dict(self) -> dict:
+        """As JSON."""
+        return {
+            "artwork_sha256": self.artwork_sha256,
+            "task": self.task,
+            "rows": self.rows,
+            "seed": SEED,
+            "distortions": {
+                distortion: {"psnr_db": ratio, **result.summary()}
+                for distortion, (ratio, result) in self.measured.items()
+            },
+        }
+
+    def __str__(self) -> str:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=f"{self.task}, {self.rows} held-out rows")
+        table.add_column("picture sent")
+        for title in ("PSNR", "score", "95 %"):
+            table.add_column(title, justify="right")
+        for distortion, (ratio, result) in self.measured.items():
+            low, high = result.ci95
+            db = "equal" if ratio is None else f"{ratio:.1f} dB"
+            table.add_row(distortion, db, f"{result.accuracy:.1%}", f"{low:.1%} to {high:.1%}")
+        text = io.StringIO()
+        Console(file=text, width=100).print(table)
+        return text.getvalue().rstrip()
+
+
+def plan(artwork: Artwork, task: str | None, data: str | Path | None, rows: int) -> tuple[str, list[dict]]:
+    """Name and rows of the task to score on: the one given, or what the artwork was painted on.
 
     Raises:
-        ValueError: there is no such task, or its rows cannot be had.
+        UserError: there is no such task, or its rows cannot be had.
     """
-    name = arguments.task or artwork.provenance.data
-    if arguments.task is None and not is_known(name):
+    name = task or artwork.provenance.data
+    if task is None and not is_known(name):
         raise UserError(
             f"the artwork was painted on {name or 'unknown data'}, which is no task: say with --task what to "
             f"score it on ({', '.join(names())})"
         )
-    return name, find_rows(name, "test", arguments.rows, SEED, arguments.data)
+    return name, find_rows(name, "test", rows, SEED, data)
 
 
-def report(artwork: Artwork, name: str, rows: list[dict], model: Any, processor: Any, output: str | None):
-    """``pixeltune check --robust``: measure, print a table, write JSON where that is wanted."""
-    from rich.console import Console
+def measure_artwork(
+    artwork: Artwork, name: str, rows: list[dict], model: Any, processor: Any, quiet: bool = False
+) -> Robustness:
+    """`measure` with a progress bar, on a task by its name."""
     from rich.progress import Progress
-    from rich.table import Table
 
-    with Progress(transient=True) as bar:
+    with Progress(transient=True, disable=quiet) as bar:
         line = bar.add_task(f"{name}, {len(rows)} rows", total=len(DISTORTIONS))
-        measured = measure(
-            artwork.image,
-            find_task(name),
-            rows,
-            model,
-            processor,
-            lambda done, _: bar.update(line, completed=done),
-        )
-    table = Table(title=f"{name}, {len(rows)} held-out rows")
-    table.add_column("picture sent")
-    for title in ("PSNR", "score", "95 %"):
-        table.add_column(title, justify="right")
-    for distortion, (ratio, result) in measured.items():
-        low, high = result.ci95
-        table.add_row(
-            distortion,
-            "equal" if ratio is None else f"{ratio:.1f} dB",
-            f"{result.accuracy:.1%}",
-            f"{low:.1%} to {high:.1%}",
-        )
-    Console().print(table)
-    if output:
-        found = {
-            "artwork_sha256": artwork.sha256,
-            "task": name,
-            "rows": len(rows),
-            "seed": SEED,
-            "distortions": {
-                distortion: {"psnr_db": ratio, **result.summary()}
-                for distortion, (ratio, result) in measured.items()
-            },
-        }
-        print(write_atomically(Path(output), json.dumps(found, indent=2) + "\n"))
+        progress = partial(_advance, bar, line)
+        measured = measure(artwork.image, find_task(name), rows, model, processor, progress)
+    return Robustness(artwork.sha256, name, len(rows), measured)
+
+
+def _advance(bar: Any, line: Any, done: int, _: int) -> None:
+    bar.update(line, completed=done)

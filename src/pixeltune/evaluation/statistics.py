@@ -1,4 +1,4 @@
-"""How sure: intervals of a score, and tests between two systems that answered the same rows."""
+"""How sure: intervals of a score, and tests between two candidates that answered the same rows."""
 
 from __future__ import annotations
 

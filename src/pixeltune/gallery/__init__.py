@@ -1,4 +1,5 @@
 """``pixeltune gallery``: a static page per run, to look at instead of reading logs.
 
-Imports `artwork`, `data` and the reports of `evaluation`; torch and `model` only while a map of squares is made.
+Imports `artwork`, `data` and the reports of `evaluation`; torch and `model` only while a map of squares is
+made.
 """

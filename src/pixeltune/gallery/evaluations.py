@@ -1,4 +1,4 @@
-"""Reading what ``pixeltune eval`` wrote: tables with intervals, and what each system said to a few rows."""
+"""Reading what ``pixeltune eval`` wrote: tables with intervals, and what each candidate said to a few rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixeltune.evaluation.report import lines, refusal_line
 from pixeltune.gallery.records import MAX_BYTES, number, read_json
 from pixeltune.gallery.samples import asked, said
 
-MAX_TASKS, MAX_SYSTEMS = 50, 50
+MAX_TASKS, MAX_CANDIDATES = 50, 50
 ROWS_SHOWN = 3
 HEAD_BYTES = 2**20
 """How much of a file of records is looked at."""
@@ -21,7 +21,7 @@ HEAD_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Answers:
-    """One row's request with (system, answer, score) of each system whose records were found."""
+    """One row's request with (candidate, answer, score) of each candidate whose records were found."""
 
     asked: str
     answers: list[tuple[str, str, float | None]]
@@ -70,32 +70,32 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def _table(name: str, part: dict, folder: Path) -> Table:
-    systems = dict(list(part["systems"].items())[:MAX_SYSTEMS])
-    header, cells = lines({**part, "systems": systems})
+    candidates = dict(list(part["candidates"].items())[:MAX_CANDIDATES])
+    header, cells = lines({**part, "candidates": candidates})
     found = []
     for line in cells:
-        one = systems.get(line[0])  # names of groups and metrics begin with spaces
+        one = candidates.get(line[0])  # names of groups and metrics begin with spaces
         values = [number(v) for v in (one["accuracy"], *one["ci95"])] if one and one["n"] else []
         whole = len(values) == 3 and None not in values and 0 <= values[1] <= values[2] <= 1
         found.append(([str(cell) for cell in line], tuple(values) if whole else None))
-    records = {system: _records(folder / "rows", f"{name}-{system}") for system in systems}
+    records = {candidate: _records(folder / "rows", f"{name}-{candidate}") for candidate in candidates}
     return Table(name, int(part["rows"]), header, found, str(part["verdict"]), _answers(records))
 
 
 def _answers(records: dict[str, dict[int, dict]]) -> list[Answers]:
-    """Rows that every system answered whose records were found."""
-    records = {system: by_row for system, by_row in records.items() if by_row}
+    """Rows that every candidate answered whose records were found."""
+    records = {candidate: by_row for candidate, by_row in records.items() if by_row}
     common = set.intersection(*(set(by_row) for by_row in records.values())) if records else set()
     out = []
     for row in sorted(common)[:ROWS_SHOWN]:
-        each = [(system, by_row[row]) for system, by_row in records.items()]
-        told = [(system, said(r.get("completions")), number(r.get("score"))) for system, r in each]
+        each = [(candidate, by_row[row]) for candidate, by_row in records.items()]
+        told = [(candidate, said(r.get("completions")), number(r.get("score"))) for candidate, r in each]
         out.append(Answers(asked(each[-1][1].get("prompt")), told))
     return out
 
 
 def _records(folder: Path, title: str) -> dict[int, dict]:
-    """The first records of a system on a task, by row: of the newest file of that name."""
+    """The first records of a candidate on a task, by row: of the newest file of that name."""
     stem = re.escape("".join(c if c.isalnum() or c in "-_." else "-" for c in title))
     files = [p for p in folder.glob("*.jsonl") if re.fullmatch(rf"{stem}-[0-9a-f]{{12}}\.jsonl", p.name)]
     files = [path for path in files if path.is_file()]

@@ -1,42 +1,202 @@
-"""A task of the user's own: rows from a JSONL file, scored by a function in TRL's reward signature."""
+"""A task of the user's own: rows from a file, scored by a function or against their completions."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pixeltune.data import rows as row_files
-from pixeltune.errors import UserError
+from pixeltune.data.messages import text_of
+from pixeltune.errors import UserError, suggestion
 from pixeltune.lookup import find_object
 from pixeltune.tasks.base import Task
 from pixeltune.tasks.benchmarks import dataset
+from pixeltune.tasks.parsing import answers, choices
+from pixeltune.tasks.parsing.tool_calls import parse, render, right_arguments, same
+
+LETTERS = "ABCDEFGHIJ"
+SHORT = 60
+"""Characters of an answer that may be asked for word for word without anybody saying so."""
 
 
-def read(path: str | Path | None, reward: str, max_new_tokens: int) -> tuple[Task, list[dict]]:
+def read(
+    path: str | Path | None, *, reward: str | None = None, score: str | None = None, max_new_tokens: int = 512
+) -> tuple[Task, list[dict]]:
     """A task with ``score``, and its rows.
 
     Args:
-        path: JSONL with ``prompt`` and whatever columns the reward takes; perhaps ``id`` and ``tools``.
+        path: JSONL with ``prompt``, with ``completion`` or whatever columns the reward takes; perhaps ``id``
+            and ``tools``.
         reward: ``package.module:function``, called with one completion and the row's columns as lists of one;
             its values are scores in [0, 1].
+        score: one of `SCORES`, by which an answer is compared with the row's completion; None: see `guess`.
         max_new_tokens: of an answer.
 
     Raises:
-        ValueError: there is no such file or function, a row is malformed, or an id occurs twice.
+        UserError: there is no such file, function or score, a row is malformed, or an id occurs twice.
     """
     if path is None:
-        raise UserError("--reward scores rows of your own: give them with --data rows.jsonl")
-    function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",))
+        raise UserError("--reward and --score score rows of your own: give them with --data rows.jsonl")
+    if reward:
+        function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",))
+        judge = _by_function(function, reward)
+    else:
+        if score is not None and score not in SCORES:
+            raise UserError(f"there is no score {score!r}{suggestion(score, SCORES)}: {', '.join(SCORES)}")
+        rows = row_files.read(path, ("prompt", "completion"))
+        score = score or guess(rows)
+        if score is None:
+            raise UserError(
+                f"the completions of {path} are free texts, which have no plain score: give --reward "
+                f"package.module:function, or --score {' | '.join(SCORES)}"
+            )
+        check(rows, score)
+        judge = SCORES[score]
     for number, row in enumerate(rows, start=1):
         row["id"] = str(row.get("id", number))
     dataset.unique(rows, str(path))
+    return own_task(Path(path).stem, judge, max_new_tokens), rows
 
+
+def own_task(name: str, judge: Callable[[dict, str], float], max_new_tokens: int = 512) -> Task:
+    """A task that only scores."""
+    return Task(name=name, max_new_tokens=max_new_tokens, score=judge)
+
+
+def guess(rows: Sequence[dict]) -> str | None:
+    """The plainest of `SCORES` that every completion has what it takes for; None where they are free texts."""
+    for name in ("calls", "json", "number", "letter"):
+        if all(_wanted(row, name) is not None and _plainly(reference(row), name) for row in rows):
+            return name
+    short = all(0 < len(reference(row)) <= SHORT for row in rows)
+    return "exact" if short else None
+
+
+def check(rows: Sequence[dict], score: str) -> None:
+    """
+    Raises:
+        UserError: a completion does not have what it is to be scored by.
+    """
+    for number, row in enumerate(rows, start=1):
+        if _wanted(row, score) is None:
+            where = getattr(row, "where", None) or f"row {number}"
+            raise UserError(
+                f"{where}: the completion {reference(row)[:60]!r} has nothing for --score {score}: choose another"
+            )
+
+
+def reference(row: dict) -> str:
+    """The text of a row's completion, calls written as Qwen writes them."""
+    turns = row.get("completion") or []
+    turns = turns if isinstance(turns, list) else [{"role": "assistant", "content": turns}]
+    first = next((turn for turn in turns if turn.get("role") == "assistant"), {})
+    calls = [call.get("function", call) for call in first.get("tool_calls") or []]
+    return text_of(first.get("content")) + (render([_plain(call) for call in calls]) if calls else "")
+
+
+def _plain(call: dict) -> dict:
+    arguments = call.get("arguments", {})
+    return {
+        "name": call["name"],
+        "arguments": json.loads(arguments) if isinstance(arguments, str) else arguments,
+    }
+
+
+def _wanted(row: dict, score: str) -> Any:
+    """What an answer to this row is compared with; None where its completion has no such thing."""
+    text = reference(row)
+    if score == "exact":
+        return _spaced(text) or None
+    if score == "number":
+        return answers.number(text)
+    if score == "letter":
+        return choices.letter(text, LETTERS)
+    if score == "calls":
+        return parse(text) or None
+    return _object(text)
+
+
+def _plainly(text: str, score: str) -> bool:
+    """Whether a completion is so obviously of this kind that nobody need say so."""
+    if score == "number":
+        marked = answers.stated(text) is not None or "####" in text or "\\boxed" in text
+        return marked or len(text.split()) <= 2
+    if score == "json":
+        return text.strip().startswith("{")
+    return score == "calls" or len(text) <= SHORT or "Answer:" in text
+
+
+def _object(text: str) -> dict | None:
+    """The JSON object that a text is or, between its first and last brace, holds."""
+    begin, end = text.find("{"), text.rfind("}")
+    if begin < 0 or end < begin or "<tool_call>" in text:
+        return None
+    try:
+        found = json.loads(text[begin : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found else None
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _exact(row: dict, text: str) -> float:
+    """The same text, but for white space."""
+    return float(_spaced(text) == _wanted(row, "exact"))
+
+
+def _number(row: dict, text: str) -> float:
+    """The same final number."""
+    return float(answers.number(text) == _wanted(row, "number"))
+
+
+def _letter(row: dict, text: str) -> float:
+    """The same option."""
+    return float(choices.letter(text, LETTERS) == _wanted(row, "letter"))
+
+
+def _calls(row: dict, text: str) -> float:
+    """The same calls with the same arguments, in any order."""
+    wanted, said = list(_wanted(row, "calls")), list(parse(text) or [])
+    if len(wanted) != len(said):
+        return 0.0
+    for call in wanted:
+        fits = (call["name"] == other["name"] and right_arguments(other, call) == 1.0 for other in said)
+        match = next((i for i, fit in enumerate(fits) if fit), None)
+        if match is None:
+            return 0.0
+        del said[match]
+    return 1.0
+
+
+def _json(row: dict, text: str) -> float:
+    """The share of the wanted fields that have the wanted value; a field too many counts as one missed."""
+    wanted, said = _wanted(row, "json"), _object(text) or {}
+    right = sum(name in said and same(said[name], value) for name, value in wanted.items())
+    return right / (len(wanted) + len(said.keys() - wanted.keys()))
+
+
+SCORES: dict[str, Callable[[dict, str], float]] = {
+    "exact": _exact,
+    "number": _number,
+    "letter": _letter,
+    "calls": _calls,
+    "json": _json,
+}
+"""How an answer is compared with a row's completion, in [0, 1]."""
+
+
+def _by_function(function: Callable, name: str) -> Callable[[dict, str], float]:
     def score(row: dict, text: str) -> float:
-        columns = {name: [value] for name, value in row.items() if name != "prompt"}
+        columns = {column: [value] for column, value in row.items() if column != "prompt"}
         said = [{"role": "assistant", "content": text}]
         (value,) = function(prompts=[row["prompt"]], completions=[said], **columns)
         if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise UserError(f"{reward} gave {value!r} for the row {row['id']}: scores are from 0 to 1")
+            raise UserError(f"{name} gave {value!r} for the row {row['id']}: scores are from 0 to 1")
         return float(value)
 
-    name = Path(path).stem
-    return Task(name=name, max_new_tokens=max_new_tokens, score=score), rows
+    return score

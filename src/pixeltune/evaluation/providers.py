@@ -1,0 +1,79 @@
+"""Where backends for candidates come from: one running engine, or models loaded into this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from pixeltune.errors import UserError
+from pixeltune.evaluation.backends import Backend, InProcess, OnEngine, wearing
+from pixeltune.evaluation.candidates import Candidate
+
+
+class Provider(Protocol):
+    """Gives a candidate somebody who answers."""
+
+    def of(self, one: Candidate) -> AbstractContextManager[Backend]:
+        """A backend for as long as the context lasts."""
+        ...
+
+
+class EngineProvider:
+    """Candidates on a running engine.
+
+    Args:
+        connect: makes a connection to it for the name of a model, None for its only one.
+        default: the model's name there, None for the only one.
+        concurrency: requests at a time.
+
+    Raises:
+        EngineError: nobody answers, or the model is not served.
+    """
+
+    def __init__(self, connect: Callable[..., Any], default: str | None, concurrency: int):
+        self.connect, self.concurrency = connect, concurrency
+        self.default = connect(model=default)
+
+    def of(self, one: Candidate) -> AbstractContextManager[Backend]:
+        engine = self.connect(model=one.source) if one.kind == "model" else self.default
+        return nullcontext(OnEngine(engine, one.data_url(), self.concurrency))
+
+
+class ModelProvider:
+    """Candidates in this process; the base model is loaded once, and once more for every adapter.
+
+    Args:
+        load: loads the base model.
+        name: of the base model, for messages.
+        processor: its processor.
+        batch_size: rows at a time.
+    """
+
+    def __init__(self, load: Callable[[], Any], name: str, processor: Any, batch_size: int):
+        self.load, self.name, self.processor, self.batch_size = load, name, processor, batch_size
+        self.base: Any = None
+
+    def of(self, one: Candidate) -> AbstractContextManager[Backend]:
+        if one.kind == "adapter":
+            return nullcontext(InProcess(self._adapted(one.source), self.processor, chunk=self.batch_size))
+        self.base = self.base or self.load()
+        if one.picture is not None:
+            return wearing(self.base, self.processor, one.picture, self.batch_size)
+        return nullcontext(InProcess(self.base, self.processor, chunk=self.batch_size))
+
+    def _adapted(self, folder: str) -> Any:
+        """
+        Raises:
+            UserError: the adapter's weights are not for this model.
+        """
+        from peft import PeftModel
+
+        from pixeltune.adapter import use_processor
+
+        base = self.load()
+        use_processor(base, self.processor)
+        try:
+            return PeftModel.from_pretrained(base, folder).eval()
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise UserError(f"{folder} does not fit {self.name}: {str(error).splitlines()[0]}") from error
