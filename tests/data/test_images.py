@@ -45,6 +45,8 @@ def test_a_conversation_keeps_its_pictures_and_sends_them(tmp_path):
     shown = attach(talk, [str(tmp_path / "a.png"), clear])
     assert talk[1]["content"] == "what?"
     assert [part["type"] for part in shown[1]["content"]] == ["image", "image", "text"]
+    parts = [talk[0], {"role": "user", "content": [{"type": "text", "text": "what?"}]}]
+    assert attach(parts, [str(tmp_path / "a.png"), clear]) == shown
     one, other = attached(shown)
     assert (np.asarray(one) == noise).all()
     assert (np.asarray(other) == 255).all()  # what is transparent stands on white

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from pixeltune.data.instruction import read_instruction, tell
 from pixeltune.data.messages import Unused, join, read_messages, says_nothing, text_of
 
 
@@ -137,3 +138,15 @@ def test_contents_are_joined_as_texts_or_as_parts():
     text, parts = {"content": "a"}, {"content": [{"type": "text", "text": "b"}]}
     assert join(text, text) == "a\n\na"
     assert text_of(join(text, parts, text)) == "a\n\nb\n\na"
+
+
+def test_instructions_keep_calls_and_meet_parts(tmp_path):
+    given = [{"role": "system", "content": "s"}, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    (tmp_path / "told.json").write_text(json.dumps(given))
+    told = read_instruction(tmp_path / "told.json")
+    assert told[1]["tool_calls"] == [CALL]
+    system = {"role": "system", "content": [{"type": "text", "text": "t"}], "name": "n"}
+    first, *rest = tell([system, {"role": "user", "content": "a"}], told)
+    assert text_of(first["content"]) == "s\n\nt"
+    assert first["name"] == "n"
+    assert rest == [told[1], {"role": "user", "content": "a"}]

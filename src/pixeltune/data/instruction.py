@@ -30,7 +30,10 @@ def read_instruction(path: str | Path) -> list[Message]:
     if not isinstance(given, list):
         raise UserError(f'{path} must hold a text, or a JSON list of {{"role": ..., "content": "text"}}')
     unused = Unused()
-    messages = read_messages(given, "system", f"{path}", unused)
+    try:
+        messages = read_messages(given, "system", "it", unused)
+    except UserError as error:
+        raise UserError(f"{path} must hold a text, or a JSON list of messages: {error}") from error
     if all(says_nothing(message) for message in messages):
         raise UserError(f"{path} must hold a text, or messages that say something")
     unused.warn()
