@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from transformers import TrainingArguments
@@ -105,7 +105,20 @@ class PaintArguments(ArtworkSettings):
         },
     )
     train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
-    held_out_rows: int = field(default=100, metadata={"help": "Rows the held-out score is taken on."})
+    held_out_rows: int | None = field(
+        default=None,
+        metadata={
+            "help": "Rows that are not trained on, for the held-out score; default: 100 of a task, a tenth and "
+            "at least 20 of your own (a third of less than 60). 0: none."
+        },
+    )
+    score: str | None = field(
+        default=None,
+        metadata={
+            "help": "How answers to your own rows are scored against their completions: exact, number, letter, "
+            "calls or json; default: chosen from the rows where it is plain (sft, dpo)."
+        },
+    )
     score_steps: int = field(
         default=25,
         metadata={"help": "Held-out score before the first step and every so many steps; 0: never."},
@@ -157,10 +170,12 @@ class PaintArguments(ArtworkSettings):
             raise UserError("give either --load_in_8bit or --load_in_4bit")
         if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
             raise UserError("--style_schedule and --style_floor weigh a --style: give one")
-        if self.style_floor is not None and not (self.task and self.held_out_rows and self.score_steps):
+        if self.style_floor is not None and not (self.task and self.held_out_rows != 0 and self.score_steps):
             raise UserError("--style_floor needs held-out scores: --task, --held_out_rows, --score_steps")
-        if self.train_rows < 1 or self.held_out_rows < 0:
+        if self.train_rows < 1 or (self.held_out_rows or 0) < 0:
             raise UserError("--train_rows must be at least 1 and --held_out_rows at least 0")
+        if self.score is not None and self.task is not None:
+            raise UserError("a task knows its own score: --score is of rows of your own, without --task")
         if self.refill_rounds < 0 or self.turn_budget_steps < 0:
             raise UserError("--refill_rounds and --turn_budget_steps are 0 (never) or more")
         if self.score_steps < 0 or self.snapshot_steps < 0:
@@ -201,7 +216,10 @@ def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArg
     config = find_objective(objective).config
     ours, theirs = ({one.name for one in fields(kind) if one.init} for kind in (PaintArguments, config))
     check_names(settings, ours | theirs, f"of pixeltune {objective}")
-    given = {name: value for name, value in settings.items() if name in theirs}
+    hints = get_type_hints(config)
+    given = {name: _checked(name, value, hints[name]) for name, value in settings.items() if name in theirs}
+    if str(given.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
+        raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
     usual = defaults(objective)
     if given.get("fp16"):
         usual["bf16"] = False
@@ -228,13 +246,19 @@ def check_names(given: Mapping[str, Any], known: set[str], where: str) -> None:
 def _checked(name: str, value: Any, hint: Any) -> Any:
     """A value of the type that a field has; paths become texts and one text a list of one.
 
+    Fields of TRL's that take more than plain values are left to TRL.
+
     Raises:
         UserError: it is of another type.
     """
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     allowed = [get_origin(kind) or kind for kind in kinds]
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if name == "resume_from_checkpoint" and isinstance(value, bool):
+        value = str(value).lower()
+    if allowed != [list] and not set(allowed) <= {str, int, float, bool, type(None)}:
+        return value
     if allowed == [list]:
         items = [value] if isinstance(value, str) else value
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):

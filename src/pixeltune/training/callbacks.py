@@ -19,11 +19,11 @@ from pixeltune.artwork.artwork import Artwork, Provenance
 from pixeltune.artwork.png import encode_png
 from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import InProcess
-from pixeltune.evaluation.scoring import score_rows
+from pixeltune.evaluation.scoring import mean_loss, score_rows
 from pixeltune.tasks.base import Task
 from pixeltune.training.compat.trl_insides import limit_turns
 from pixeltune.training.folder import ARTWORK, CARD
-from pixeltune.training.scores import ENDS, SCORE
+from pixeltune.training.scores import ENDS, LOSS, SCORE
 from pixeltune.training.trackers import log_picture
 from pixeltune.writing import write_atomically
 
@@ -120,7 +120,7 @@ class HeldOutScore(TrainerCallback):
         self,
         task: Task,
         rows: list[dict],
-        system: InProcess,
+        backend: InProcess,
         every: int,
         log: Callable[[dict], None],
         folder: Path,
@@ -130,13 +130,13 @@ class HeldOutScore(TrainerCallback):
         Args:
             task: what it is asked.
             rows: its held-out rows.
-            system: the model that wears the artwork.
+            backend: the model that wears the artwork.
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
             aside: behind the names of what is logged, where there are several models.
         """
-        self.task, self.rows, self.system, self.every, self.log = task, rows, system, every, log
+        self.task, self.rows, self.backend, self.every, self.log = task, rows, backend, every, log
         self.folder, self.aside = folder, aside
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
@@ -149,7 +149,7 @@ class HeldOutScore(TrainerCallback):
             self._score(state, control)
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
-        result = score_rows(self.task, self.rows, self.system)
+        result = score_rows(self.task, self.rows, self.backend)
         read = dict(zip((SCORE, *ENDS), (result.accuracy, *result.ci95), strict=True))
         log_beside(self.log, control, {f"{name}{self.aside}": value for name, value in read.items()})
         self._keep(state.global_step, result.records[: self.SAMPLES])
@@ -157,6 +157,30 @@ class HeldOutScore(TrainerCallback):
     def _keep(self, step: int, records: list[dict]) -> None:
         said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
         write_atomically(self.folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
+
+
+class HeldOutLoss(TrainerCallback):
+    """Loss of the reference completions of held-out rows, before the first step and at the end.
+
+    Logged as `held_out_loss`, nats per token, what a training's `loss` is for supervised fine-tuning.
+    """
+
+    def __init__(self, rows: list[dict], backend: InProcess, log: Callable[[dict], None]) -> None:
+        """
+        Args:
+            rows: with `prompt` and `completion`.
+            backend: the model that wears the artwork.
+            log: the trainer's.
+        """
+        self.rows, self.backend, self.log = rows, backend, log
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step == 0:
+            log_beside(self.log, control, {LOSS: mean_loss(self.backend, self.rows)})
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if state.is_world_process_zero and state.global_step >= state.max_steps:
+            log_beside(self.log, control, {LOSS: mean_loss(self.backend, self.rows)})
 
 
 class Clock(TrainerCallback, ExportableState):

@@ -10,12 +10,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pixeltune import tiny
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.checkpoint import canvas_parts
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import MAX_PIXELS
 from pixeltune.errors import UserError
-from pixeltune.model.loading import load_processor, public_name
+from pixeltune.model.loading import TINY, load_processor, public_name
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas
 from pixeltune.training import provenance
@@ -63,7 +63,7 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
         pixels,
         provenance.compose(
             provenance.of_picture(config, Preprocessor(processor)),
-            base_model="tiny" if base == str(tiny.PATH) else public_name(base or config.processor),
+            base_model="tiny" if base == str(TINY) else public_name(base or config.processor),
             revision=config.revision,
             objective="unknown",
             seed=config.seed,
@@ -81,7 +81,8 @@ def _read_config(folder: Path) -> ArtConfig:
         config = ArtConfig.from_pretrained(str(folder))
     except (TypeError, ValueError) as error:
         raise UserError(f"{folder / CONFIG} cannot be used: {error}") from error
-    if not (config.height and config.width and config.image_tokens):
+    size = config.height, config.width, config.image_tokens
+    if not all(type(n) is int and n > 0 for n in size) or config.height * config.width > MAX_PIXELS:
         raise UserError(f"{folder / CONFIG} does not say how large the artwork is")
     config.restored = True
     return config
@@ -92,7 +93,7 @@ def _read_canvas(folder: Path, config: ArtConfig) -> Canvas:
         parts = canvas_parts(load_file(folder / WEIGHTS))
         canvas = config.canvas()
         canvas.load_state_dict(parts)
-    except (SafetensorError, RuntimeError, KeyError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         why = str(error).splitlines()
         raise UserError(f"{folder / WEIGHTS} holds no such artwork: {' '.join(why)[:200]}") from error
     return canvas

@@ -9,7 +9,6 @@ from typing import Any
 from transformers import TrainerState, TrainingArguments
 
 from pixeltune.artwork.artwork import Artwork, Provenance
-from pixeltune.data.table import as_dataset
 from pixeltune.engines.engine import Engine, EngineError
 from pixeltune.errors import RunError
 from pixeltune.model.loading import load_model, load_processor, public_name, weights_sha256
@@ -25,6 +24,7 @@ from pixeltune.training.memory import explained
 from pixeltune.training.preparation import prepare
 from pixeltune.training.rows import check, place_rows
 from pixeltune.training.scores import held_out_scores
+from pixeltune.training.table import as_dataset
 from pixeltune.training.trainers import add_callbacks, connect_engines, make_trainer, refill_groups
 from pixeltune.writing import write_atomically
 

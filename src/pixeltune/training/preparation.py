@@ -5,6 +5,7 @@ Whatever is wrong with them is said here, before any long work starts.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pixeltune.lookup import find_object
 from pixeltune.model.loading import public_name
 from pixeltune.picture.canvas import paintable_mask, start_picture
 from pixeltune.picture.style import Term, read_style
+from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
 from pixeltune.training.arguments import PaintArguments
 from pixeltune.training.folder import check_folder, find_checkpoint
@@ -32,7 +34,9 @@ class Preparation:
 
     objective: str
     task: Task | None
-    """None where the rows are the user's own."""
+    """What the held-out score is of; None where rows of the user's own have no plain score."""
+    own: bool
+    """Whether the rows are the user's own."""
     train_rows: list[dict]
     held_out: list[dict]
     rewards: dict[str, Any]
@@ -85,12 +89,15 @@ def prepare(verb: str, arguments: PaintArguments, config: TrainingArguments) -> 
     checkpoint = find_checkpoint(config.resume_from_checkpoint, folder)
     check_folder(folder, arguments.overwrite, checkpoint)
     task, train_rows, held_out = read_rows(verb, arguments, config.seed)
+    own_rows = arguments.task is None
     if objective.signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
     pictures = has_pictures(verb, train_rows, arguments)
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     instruction = find_instruction(verb, task, arguments)
-    return Preparation(verb, task, train_rows, held_out, rewards, instruction, checkpoint, style, pictures)
+    return Preparation(
+        verb, task, own_rows, train_rows, held_out, rewards, instruction, checkpoint, style, pictures
+    )
 
 
 def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
@@ -117,13 +124,53 @@ def read_rows(verb: str, arguments: PaintArguments, seed: int) -> tuple[Task | N
     """
     name, folder = arguments.task, arguments.data
     if name is None:
-        return None, row_files.read(folder, OBJECTIVES[verb].columns), []
+        rows = row_files.read(folder, OBJECTIVES[verb].columns)
+        return own_rows(verb, rows, arguments, seed)
     train_rows = find_rows(name, "train", arguments.train_rows, seed, folder)
     missing = [column for column in OBJECTIVES[verb].columns if column not in train_rows[0]]
     if missing and OBJECTIVES[verb].signal == "completions":
         raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
-    held_out = held_out_rows(name, arguments.held_out_rows, 0, folder) if arguments.held_out_rows else []
+    n = 100 if arguments.held_out_rows is None else arguments.held_out_rows
+    held_out = held_out_rows(name, n, 0, folder) if n else []
     return find_task(name), train_rows, held_out
+
+
+def own_rows(
+    verb: str, rows: list[dict], arguments: PaintArguments, seed: int
+) -> tuple[Task | None, list[dict], list[dict]]:
+    """Rows of the user's own, a share of them held out, with the score that their completions allow.
+
+    Raises:
+        UserError: a score was asked for that the rows or the objective do not have, or too many are held out.
+    """
+    columns = OBJECTIVES[verb].columns
+    wanted = "chosen" if "chosen" in columns else "completion"
+    if wanted not in columns or "label" in columns:
+        if arguments.score or arguments.held_out_rows:
+            raise UserError(f"{verb} has no reference completions to score held-out rows against")
+        return None, rows, []
+    n = arguments.held_out_rows
+    if n is None:
+        n = max(20, len(rows) // 10) if len(rows) >= 60 else len(rows) // 3
+    if n >= len(rows):
+        raise UserError(f"--held_out_rows {n} leaves none of the {len(rows)} rows to train on")
+    held = set(random.Random(f"held out {seed}").sample(range(len(rows)), n))
+    for row in rows:
+        if wanted == "chosen":  # what the score is taken against; dpo itself reads chosen and rejected
+            row["completion"] = row["chosen"]
+    score = arguments.score or own.guess(rows)
+    if arguments.score:
+        own.check(rows, arguments.score)
+    task = None
+    if score and n:
+        longest = max(len(own.reference(row)) for row in rows)  # characters, so more than its tokens
+        task = own.own_task(Path(arguments.data).stem, own.SCORES[score], min(512, max(32, longest)))
+    trained = [row for i, row in enumerate(rows) if i not in held]
+    held_out = [row for i, row in enumerate(rows) if i in held]
+    if wanted == "chosen":
+        for row in trained:
+            del row["completion"]
+    return task, trained, held_out
 
 
 def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool:

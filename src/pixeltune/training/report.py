@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixeltune.training.folder import ARTWORK, SNAPSHOTS
-from pixeltune.training.scores import best_step, percent
+from pixeltune.training.scores import best_step, losses, percent, verdict
 
 if TYPE_CHECKING:
     from pixeltune.training.paint import Painting
@@ -33,6 +33,8 @@ def end(painting: Painting) -> str:
     """Held-out score before and after, where one was taken, and where the artwork lies."""
     path = painting.output_dir / ARTWORK
     line = f"{_scored(painting)}{path}"
+    if painting.ready.own and painting.ready.held_out:
+        line = f"{line}\n{verdict(painting.scores, losses(painting.history))}"
     better = best_step(painting.history)
     if better is None:
         return line
@@ -53,11 +55,12 @@ def described(painting: Painting) -> str:
 
 
 def _scored(painting: Painting) -> str:
-    scores = painting.scores.get("held_out")
+    scores, loss = painting.scores.get("held_out"), losses(painting.history)
+    fell = "" if loss is None else f"held-out loss {loss[0]:.3g} -> {loss[1]:.3g} nats a token; "
     if scores is None:
-        return ""
+        return fell
     before = f"{percent(scores['before'])} -> " if "before" in scores else ""
-    return f"held-out score {before}{percent(scores)}, n = {scores['n']}; "
+    return f"{fell}held-out score {before}{percent(scores)}, n = {scores['n']}; "
 
 
 def _precision(painting: Painting) -> str:

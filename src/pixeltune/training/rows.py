@@ -58,7 +58,7 @@ def place_rows(
     if signal == "teacher":
         placed = teacher_rows(rows, ready.instruction, block, processor)
         return placed, prompt_tokens(placed, processor.tokenizer)
-    if signal == "contrast" and ready.task is not None and model is not None:
+    if signal == "contrast" and not ready.own and model is not None:
         rows = contrasted(ready, art, processor, model, quiet)
     if signal == "completions":
         rows = each_turn(rows)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 SCORE = "held_out_score"
+LOSS = "held_out_loss"
 ENDS = "held_out_low", "held_out_high"
 """Of the 95 % interval."""
 
@@ -34,6 +35,43 @@ def best_step(history: Sequence[dict[str, Any]]) -> tuple[int, float] | None:
     entries = [(entry[SCORE], entry["step"]) for entry in history if SCORE in entry]
     score, step = max(entries, default=(0.0, 0))
     return (step, score) if entries and score > entries[-1][0] else None
+
+
+def losses(history: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
+    """Held-out loss at the start and at the end, nats per token; None where both were not taken."""
+    values = [entry[LOSS] for entry in history if LOSS in entry]
+    return (values[0], values[-1]) if len(values) > 1 else None
+
+
+def verdict(scores: dict[str, Any], loss: tuple[float, float] | None) -> str:
+    """Whether the picture helped, in a sentence, by held-out rows; and what to try if it did not.
+
+    Args:
+        scores: from `held_out_scores`.
+        loss: from `losses`.
+    """
+    held = scores.get("held_out", {})
+    before, after = held.get("before", {}), held
+    if "ci95" in before and "ci95" in after:
+        if after["ci95"][0] > before["ci95"][1]:
+            return "The picture helps: the score rose, and the intervals do not overlap."
+        if after["ci95"][1] < before["ci95"][0]:
+            return "The picture harms: the score fell. Try a lower --learning_rate, or more rows."
+        if after["score"] > before["score"]:
+            return (
+                f"The score rose, but {held['n']} rows are too few to be sure: hold out more, or score it on "
+                "others with pixeltune eval --data."
+            )
+    if loss is not None and loss[1] < 0.9 * loss[0]:
+        scored = "" if not held else " while the score did not rise"
+        return (
+            f"The held-out loss fell{scored}: try more steps (--max_steps), and look at answers (samples/)."
+        )
+    return (
+        "The picture does not help yet. Try more steps (--max_steps), another --learning_rate (0.005 to 0.1), "
+        "--start noise, or more image tokens; pixeltune check --channel says whether this model's vision "
+        "tower can carry it."
+    )
 
 
 def percent(reading: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from pixeltune.training.arguments import PaintArguments
 from pixeltune.training.callbacks import (
     CheckpointArtwork,
     Clock,
+    HeldOutLoss,
     HeldOutScore,
     PixelProgress,
     SnapshotCallback,
@@ -109,9 +110,11 @@ def add_callbacks(
             trainer.add_callback(TurnBudget(one, arguments.turn_budget_steps))
     if ready.task is not None and ready.held_out and arguments.score_steps:
         for name, one in trainers.items():
-            system, aside = InProcess(one.model, processor), "" if one is trainer else f"/{name}"
+            backend, aside = InProcess(one.model, processor), "" if one is trainer else f"/{name}"
             settings = arguments.score_steps, trainer.log, output / f"{SAMPLES}{aside}", aside
-            trainer.add_callback(HeldOutScore(ready.task, ready.held_out, system, *settings))
+            trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backend, *settings))
+    if ready.own and ready.held_out:
+        trainer.add_callback(HeldOutLoss(ready.held_out, InProcess(trainer.model, processor), trainer.log))
     if arguments.snapshot_steps:
         every, folder = arguments.snapshot_steps, output / SNAPSHOTS
         trainer.add_callback(SnapshotCallback(every, folder, trainer, provenance))

@@ -1,0 +1,162 @@
+"""Names and signatures inside of TRL, transformers' trainer and accelerate that `training/compat` touches.
+
+One test for each function there: after an upgrade they say in a minute what broke.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import datasets
+import pytest
+from accelerate import Accelerator
+from transformers import Trainer, trainer_utils
+from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RLOOTrainer, SFTTrainer
+from trl.generation.vllm_generation import VLLMGeneration
+
+from pixeltune.training.compat import trainer_insides, trl_insides
+from pixeltune.training.compat import warnings as library_warnings
+from pixeltune.training.distillation import DistillationTrainer, SDFTTrainer
+
+ONLINE = [GRPOTrainer, RLOOTrainer]
+ALL = [SFTTrainer, DPOTrainer, KTOTrainer, *ONLINE, DistillationTrainer]
+
+
+def names(function: Callable) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def source(owner: object) -> str:
+    return inspect.getsource(owner)
+
+
+def test_every_touch_is_held_here():
+    """A function that is added there needs a test here."""
+    own = [
+        name
+        for module in (trl_insides, trainer_insides)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__
+    ]
+    said = source(inspect.getmodule(test_every_touch_is_held_here))
+    assert [name for name in own if f"_insides.{name}" not in said] == []
+
+
+def test_declare_context_length():
+    assert "max_position_embeddings" in source(GRPOTrainer._tool_call_loop)
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=77))
+    trl_insides.declare_context_length(SimpleNamespace(config=config))
+    assert config.max_position_embeddings == 77
+
+
+@pytest.mark.parametrize("trainer", ALL[:-1])  # the experimental ones write no cards at checkpoints
+def test_leave_out_model_cards(trainer):
+    """Where this fails, TRL writes its card elsewhere: see `trl_insides.leave_out_model_cards`."""
+    assert "self.create_model_card(" in source(trainer._save_checkpoint)
+    assert names(trainer.create_model_card)[1:2] == ["model_name"]
+    one = SimpleNamespace()
+    trl_insides.leave_out_model_cards(one)
+    assert one.create_model_card(model_name="x") is None
+
+
+@pytest.mark.parametrize("trainer", [*ALL, SDFTTrainer])
+def test_measured_values_by_mode_and_name(trainer):
+    """`trl_insides.measure`, `trl_insides.take_measured`, `trl_insides.add_measured`."""
+    init = "".join(source(kind.__init__) for kind in trainer.__mro__ if kind.__module__.startswith("trl."))
+    assert 'self._metrics = {"train": defaultdict(list), "eval": defaultdict(list)}' in init
+
+
+@pytest.mark.parametrize("trainer", ONLINE)
+def test_wrap_scoring(trainer):
+    """`trl_insides.wrap_scoring`, `trl_insides.wrap_generation`, `trl_insides.prompt_ids`."""
+    assert names(trainer._generate_and_score_completions) == ["self", "inputs"]
+    assert "self._generate_and_score_completions(" in source(trainer._prepare_inputs)
+    assert names(trainer._generate) == ["self", "prompts"]
+    assert "self._generate(prompts)" in source(trainer._generate_and_score_completions)
+    assert names(trainer._tokenize_prompts) == ["self", "prompts"]
+    assert "prompt_ids, images, multimodal_fields" in source(trainer._tokenize_prompts).rsplit("return", 1)[1]
+
+
+def test_completions_of():
+    """`trl_insides.completions_of`: at the third place of three, or the fourth of eight."""
+    returned = [source(trainer._generate).rsplit("return", 1)[1] for trainer in ONLINE]
+    grpo, rloo = (
+        [part.strip(" \n()") for part in text.split(",") if part.strip(" \n()")] for text in returned
+    )
+    assert (len(grpo), grpo[3]) == (8, "completions")
+    assert (len(rloo), rloo[2]) == (3, "completions")
+    assert trl_insides.completions_of(tuple(range(8))) == 3
+    assert trl_insides.completions_of(tuple(range(3))) == 2
+
+
+@pytest.mark.parametrize("trainer", ONLINE)
+def test_generate_with(trainer):
+    """`trl_insides.generate_with`, `trl_insides.wrap_vllm`."""
+    text = source(trainer._generate_single_turn)
+    assert "self.state.global_step != self._last_loaded_step" in text
+    assert "self.vllm_generation.sync_weights()" in text
+    assert "prompts=prompt_ids,\n" in text
+    assert names(VLLMGeneration.sync_weights) == ["self"]
+    assert names(VLLMGeneration.generate)[:5] == ["self", "prompts", "images", "num_generations", "profiler"]
+    own = SimpleNamespace()
+    trl_insides.generate_with(own, "engine")
+    assert (own.vllm_generation, own.use_vllm, own._last_loaded_step) == ("engine", True, -1)
+
+
+def test_limit_turns():
+    """`trl_insides.limit_turns`."""
+    assert "self.max_tool_calling_iterations" in source(GRPOTrainer._tool_call_loop)
+
+
+def test_the_teacher_of_a_distillation():
+    """What `DistillationTrainer` overrides and calls."""
+    assert names(SDFTTrainer._generate) == ["self", "prompt_ids"]
+    assert names(SDFTTrainer._get_teacher_context_for_self_distillation)[:1] == ["self"]
+
+
+def test_mean_over_step():
+    """`trainer_insides.mean_over_step`."""
+    assert 'hasattr(unwrapped_model, "accepts_loss_kwargs")' in source(Trainer)
+
+
+def test_save_checkpoint():
+    """`trainer_insides.save_checkpoint`."""
+    assert names(Trainer._save_checkpoint) == ["self", "model", "trial"]
+
+
+def test_prepare_without_wrapper():
+    """`trainer_insides.prepare_without_wrapper`."""
+    assert names(Accelerator.prepare_model)[1:] == ["model", "device_placement", "evaluation_mode"]
+    assert "self.model_wrapped" in source(Trainer.__init__)
+
+
+@pytest.mark.parametrize("trainer", [Trainer, *ALL])
+def test_wrap_training_step(trainer):
+    """`trainer_insides.wrap_training_step`, `trainer_insides.step_along`."""
+    passed_on = ["self", "args", "kwargs"]
+    assert names(trainer.training_step) in (["self", "model", "inputs", "num_items_in_batch"], passed_on)
+    assert "self.current_gradient_accumulation_steps" in source(Trainer.training_step)
+
+
+def test_the_message_that_is_silenced_is_still_said(caplog):
+    """And only that one, and only within; bars are as before afterwards."""
+    assert "The tokenizer has new PAD/BOS/EOS tokens" in source(trainer_utils.align_special_tokens)
+    logger = logging.getLogger(trainer_utils.__name__)
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())
+    logger.addHandler(handler)
+    before = datasets.are_progress_bars_disabled()
+    try:
+        with library_warnings.quiet_libraries():
+            assert datasets.are_progress_bars_disabled()
+            logger.warning("The tokenizer has new PAD/BOS/EOS tokens that differ ...")
+            logger.warning("something else")
+        logger.warning("The tokenizer has new PAD/BOS/EOS tokens that differ ...")
+    finally:
+        logger.removeHandler(handler)
+    assert [text[:13] for text in heard] == ["something els", "The tokenizer"]
+    assert datasets.are_progress_bars_disabled() == before

@@ -1,0 +1,149 @@
+"""Settings by name: from Python, from flags, from YAML; what is wrong is said in a line, with the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pixeltune.adapter import ArtConfig
+from pixeltune.adapter.settings import ArtworkSettings
+from pixeltune.cli.main import main
+from pixeltune.cli.train import settings
+from pixeltune.errors import UserError
+from pixeltune.training.arguments import PaintArguments, read_settings
+from pixeltune.training.paint import paint
+
+
+def test_what_an_artwork_is_stands_in_one_place():
+    """No field of it is declared again by PEFT's config or by the arguments, and all arrive."""
+    shared = {one.name for one in fields(ArtworkSettings)}
+    assert not shared & (PaintArguments.__annotations__.keys() | ArtConfig.__annotations__.keys())
+    given = {"image_tokens": 100, "bound": 8, "cells": 9, "parametrisation": "fourier", "robust": "light"}
+    given |= {"start": "noise", "backdrop": "#102030", "fit": "pad"}
+    arguments, _ = read_settings("sft", {"task": "sums", "revision": "abc", **given})
+    art = arguments.artwork(seed=7)
+    assert {name: getattr(art, name) for name in given} == given
+    assert (art.seed, art.revision) == (7, "abc")
+
+
+def test_names_of_both_kinds_are_told_apart_and_defaults_are_for_pixels(tmp_path):
+    given = {"task": "sums", "learning_rate": 0.05, "output_dir": tmp_path, "data": None}
+    arguments, config = read_settings("sft", given)
+    assert (arguments.task, arguments.model) == ("sums", "tiny")
+    assert (config.learning_rate, config.weight_decay, config.max_length) == (0.05, 0.0, None)
+    assert Path(config.output_dir) == tmp_path
+    assert not config.dataloader_pin_memory  # which libraries warn of where there is no accelerator
+
+
+def test_epochs_are_not_cut_off_by_the_usual_steps():
+    assert read_settings("sft", {"task": "sums", "num_train_epochs": 2})[1].max_steps == -1
+    assert read_settings("sft", {"task": "sums", "num_train_epochs": 2, "max_steps": 7})[1].max_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("objective", "given", "message"),
+    [
+        (
+            "sft",
+            {"learnign_rate": 0.1},
+            "no setting 'learnign_rate' of pixeltune sft.*did you mean learning_rate",
+        ),
+        ("sft", {"tasks": "sums"}, "did you mean task"),
+        ("grop", {}, "no objective 'grop' .did you mean grpo"),
+        ("sft", {"train_rows": "many"}, "train_rows is 'many': it must be int"),
+        ("sft", {"bound": 8.5}, r"bound is 8.5: it must be int or null"),
+        ("sft", {"overwrite": "yes"}, "overwrite is 'yes': it must be bool"),
+        ("sft", {"also": [1]}, "also is .1.: it must be list"),
+        ("sft", {"max_steps": [1]}, "max_steps is .1.: it must be int"),
+        ("sft", {"save_strategy": "sometimes"}, "SFTConfig does not take these settings"),
+        ("sft", {"eval_strategy": "steps"}, "--score_steps takes held-out scores"),
+        ("grpo", {"num_generations": 1}, "GRPOConfig does not take these settings"),
+    ],
+)
+def test_wrong_names_and_values(objective, given, message):
+    with pytest.raises(UserError, match=message):
+        paint(objective, **{"task": "sums", **given})
+
+
+def test_a_text_is_a_list_of_one_and_a_path_a_text(tmp_path):
+    arguments, _ = read_settings("sft", {"data": tmp_path / "rows.jsonl", "also": "other"})
+    assert (arguments.data, arguments.also) == (str(tmp_path / "rows.jsonl"), ["other"])
+
+
+def test_flags_and_yaml_say_only_what_is_in_them(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: sums\nlearning_rate: 1e-3\nchat_template_kwargs: {enable_thinking: false}\n")
+    given = settings("grpo", [f"--config={recipe}", "--max_steps", "3", "--overwrite"])
+    thinking = {"enable_thinking": False}
+    assert given == {
+        "task": "sums",
+        "learning_rate": 0.001,  # a text to YAML 1.1
+        "chat_template_kwargs": thinking,
+        "max_steps": 3,
+        "overwrite": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task: sums\nlearnign_rate: 0.01\n", "no setting 'learnign_rate' .*did you mean learning_rate"),
+        ("task: [sums\n", "is not YAML"),
+        ("a: b: c\n", "is not YAML"),
+        ("- task\n", "must hold names and values"),
+        ("just words", "must hold names and values"),
+        ("? [1, 2]\n: 3\n", "is not YAML|no setting"),
+        ("help: true\n", "no setting 'help'"),
+        ("config: other.yaml\n", "no setting 'config'"),
+        ("1: 2\n", "no setting 1"),
+        ("x: !!python/object/apply:os.getcwd []\n", "is not YAML"),
+        ("task: sums\nmax_steps: [1]\n", "max_steps is .1.: it must be int"),
+        ("task: 3\n", "task is 3: it must be str"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"\x00", "is not YAML"),
+        ("[" * 5000, "is not YAML"),
+        (None, "there is no file"),
+    ],
+)
+def test_yaml_that_cannot_be_used_is_one_line(text, message, tmp_path, capsys):
+    recipe = tmp_path / "r.yaml"
+    if text is not None:
+        recipe.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=message):
+        paint("sft", **settings("sft", ["--config", str(recipe)]))
+    assert main(["sft", "--config", str(recipe)]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--config", "followed by the name of one YAML file"),
+        ("--task sums --learnign_rate 1", "no --learnign_rate .did you mean --learning_rate"),
+        ("--task sums --max_step 1", "no --max_step .did you mean --max_steps"),  # and no abbreviations
+        ("--task sums more", "'more' has no flag"),
+        ("--task sums --fp16 true --bf16 true", "does not take these settings"),
+    ],
+)
+def test_flags_that_cannot_be_used_are_one_line(flags, message, capsys):
+    assert main(["sft", *flags.split()]) == 1
+    import re
+
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(message, line)
+
+
+def test_the_first_screen_of_help_is_short_and_the_rest_is_behind_it(capsys):
+    lengths = []
+    for words in (["--help"], ["--help", "all"]):
+        with pytest.raises(SystemExit) as left:
+            settings("grpo", words)
+        assert left.value.code == 0
+        said = capsys.readouterr().out
+        assert "--image_tokens" in said
+        assert "--learning_rate" in said
+        assert "default: 0.02" in said
+        lengths.append(len(said.splitlines()))
+    assert lengths[0] < 200 < 400 < lengths[1]
