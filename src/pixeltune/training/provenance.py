@@ -11,7 +11,6 @@ from transformers import TrainingArguments
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.artwork import Provenance
 from pixeltune.data.placement import PLACEMENT
-from pixeltune.model.compat.transformers_insides import commit_of
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.files import STARTS
@@ -73,13 +72,13 @@ def of_models(models: dict[str, Any], hashes: dict[str, str], revision: str | No
     Args:
         models: by their names as strangers know them, the first one first.
         hashes: `weights_sha256` of each.
-        revision: that was asked for of the first.
+        revision: that was asked for of the first; transformers keeps none with a model since 5.19.
     """
     (name, sha256), *also = hashes.items()
     first = models[name]
     return {
         "base_model": name,
-        "revision": commit_of(first) or revision,
+        "revision": revision,
         "base_sha256": sha256,
         "training": {
             "dtype": str(first.dtype).removeprefix("torch."),
