@@ -11,6 +11,7 @@ from transformers.trainer import DEFAULT_CALLBACKS
 
 import pixeltune.adapter
 from pixeltune.adapter import ArtConfig, guard
+from pixeltune.model.compat.transformers_insides import watch_every_trainer
 from training import make_trainer
 
 
@@ -101,7 +102,7 @@ def test_loading_the_module_again_adds_nothing(module):
     kept = dict(vars(module))
     try:
         importlib.reload(module)
-        pixeltune.adapter.guard.watch_every_trainer()
+        watch_every_trainer([pixeltune.adapter.guard.NoOpGuard, pixeltune.adapter.guard.PixelOptimizerCheck])
         names = [callback.__qualname__ for callback in DEFAULT_CALLBACKS]
         assert names.count("NoOpGuard") == names.count("PixelOptimizerCheck") == 1
         assert len(DEFAULT_CALLBACKS) == len(before)

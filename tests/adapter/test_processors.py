@@ -1,4 +1,4 @@
-"""One processor is loaded and handed down, and where none is, the base model's own revision is loaded."""
+"""One processor is loaded and handed down, and where none is, the revision that the config names."""
 
 from __future__ import annotations
 
@@ -56,17 +56,6 @@ def test_each_revision_is_loaded_once_and_saved(checkpoints, loaded, tmp_path):
     again, loaded[:] = families.load(name)[0], []
     PeftModel.from_pretrained(again, tmp_path, adapter_name="again")
     assert loaded == [(name, "abc")]
-
-
-def test_the_commit_of_the_base_is_taken_where_nobody_names_a_revision(checkpoints, loaded, tmp_path):
-    name = checkpoints["qwen3_vl"]
-    model, _ = families.load(name)
-    model.config._commit_hash = "c0ffee"  # as a model of the hub has it
-    loaded.clear()
-    art = get_peft_model(model, ArtConfig())
-    assert loaded == [(name, "c0ffee")]
-    art.save_pretrained(tmp_path)
-    assert ArtConfig.from_pretrained(tmp_path).revision == "c0ffee"
 
 
 def test_a_revision_belongs_to_its_own_base(checkpoints, loaded, tmp_path):

@@ -3,23 +3,15 @@
 Import this package before loading a saved adapter: importing it is what makes PEFT know the method.
 """
 
-from peft.mapping import (
-    PEFT_TYPE_TO_CONFIG_MAPPING,
-    PEFT_TYPE_TO_PREFIX_MAPPING,
-    PEFT_TYPE_TO_TUNER_MAPPING,
-)
-
+from pixeltune.adapter.compat import register_method
 from pixeltune.adapter.config import ArtConfig
-from pixeltune.adapter.guard import watch_every_trainer
+from pixeltune.adapter.guard import NoOpGuard, PixelOptimizerCheck
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.model import ArtModel
 from pixeltune.adapter.processors import use_processor
+from pixeltune.model.compat.transformers_insides import watch_every_trainer
 
-# peft.utils.register_peft_method accepts only names of PEFT's own PeftType enum, so write its tables.
-PEFT_TYPE_TO_CONFIG_MAPPING["ART"] = ArtConfig
-PEFT_TYPE_TO_TUNER_MAPPING["ART"] = ArtModel
-PEFT_TYPE_TO_PREFIX_MAPPING["ART"] = ArtModel.prefix
-
-watch_every_trainer()
+register_method("ART", ArtConfig, ArtModel)
+watch_every_trainer([PixelOptimizerCheck, NoOpGuard])
 
 __all__ = ["ArtConfig", "ArtLayer", "ArtModel", "use_processor"]

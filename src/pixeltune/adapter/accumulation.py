@@ -9,9 +9,9 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
-from accelerate.state import GradientState
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+
+from pixeltune.adapter.compat import is_last_batch, tree_leaves, tree_map_only
 
 
 class Accumulation:
@@ -39,7 +39,7 @@ class Accumulation:
                 self.kept = seen, encode()
             return self.kept[1]
         pending, self.pending = self.pending, None
-        last = GradientState().sync_gradients
+        last = is_last_batch()
         if pending is None and last:
             return encode()
         shown = picture()

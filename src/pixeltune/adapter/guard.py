@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
-from transformers.trainer import DEFAULT_CALLBACKS
 
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.errors import RunError, UserError
@@ -146,16 +145,3 @@ def art_layer(model: Any) -> ArtLayer:
     if layer is None:
         raise UserError("this model has no artwork: pass peft_config=ArtConfig(...) to the trainer")
     return layer
-
-
-def watch_every_trainer() -> None:
-    """Add both checks to the callbacks that every trainer starts with; once, however often it is called.
-
-    They are known by name: when this module is loaded again, its classes are others.
-    """
-    ours = [PixelOptimizerCheck, NoOpGuard]
-    names = {(one.__module__, one.__qualname__) for one in ours}
-    DEFAULT_CALLBACKS[:] = [
-        one for one in DEFAULT_CALLBACKS if (one.__module__, getattr(one, "__qualname__", None)) not in names
-    ]
-    DEFAULT_CALLBACKS.extend(ours)

@@ -19,7 +19,6 @@ from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.processors import Processors
 from pixeltune.adapter.rows import Placeholders, find_pictures
 from pixeltune.errors import UserError
-from pixeltune.model.compat.transformers_insides import commit_of
 from pixeltune.model.families import (
     encode_pictures,
     family_of,
@@ -104,8 +103,6 @@ class ArtModel(BaseTuner):
         backbone, tower = vision_tower(self.model)
         name = next(name for name, module in self.model.named_modules() if module is backbone)
         peft_config.target_modules = rf"(.*\.)?{re.escape(f'{name}.{tower}' if name else tower)}"
-        if peft_config.processor is None and peft_config.revision is None:
-            peft_config.revision = commit_of(self.model)  # so that a saved adapter says which processor
         peft_config.resolve_size(self._preprocessor(peft_config))
         return peft_config
 

@@ -9,7 +9,6 @@ from torch import nn
 
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.errors import UserError
-from pixeltune.model.compat.transformers_insides import commit_of
 from pixeltune.model.preprocessing import Preprocessor
 
 _HANDED: WeakKeyDictionary[nn.Module, Preprocessor] = WeakKeyDictionary()
@@ -22,7 +21,8 @@ def use_processor(model: nn.Module, processor: Any) -> Preprocessor:
         use_processor(model, AutoProcessor.from_pretrained(name, revision=commit))
         model = get_peft_model(model, ArtConfig(revision=commit))  # or peft_config= of a trainer
 
-    A config that names a processor itself (`ArtConfig(processor=...)`) goes before.
+    A config that names a processor itself (`ArtConfig(processor=...)`) goes before. Without this the one of
+    `ArtConfig(revision=...)` is loaded: a model does not know which revision of its repository it is.
 
     Args:
         model: the base model, before or after it gets an adapter (then `model.get_base_model()`).
@@ -53,16 +53,12 @@ class Processors:
         if config.processor is None and model in _HANDED:
             return _HANDED[model]
         name = config.processor or model.name_or_path or config.base_model_name_or_path
-        revision = None if config.processor else _revision(model, name, config)
+        # A revision is one of the config's own base, not of a mirror or a copy of it.
+        theirs = config.processor is None and config.base_model_name_or_path in (None, name)
+        revision = config.revision if theirs else None
         if (name, revision) not in self.loaded:
             self.loaded[name, revision] = _load(name, revision)
         return self.loaded[name, revision]
-
-
-def _revision(model: nn.Module, name: str, config: ArtConfig) -> str | None:
-    """What the config says; of another base than its own (a mirror, a copy) it says nothing."""
-    said = config.revision if config.base_model_name_or_path in (None, name) else None
-    return said or commit_of(model)
 
 
 def _load(name: str | None, revision: str | None) -> Preprocessor:

@@ -69,10 +69,8 @@ def find_pictures(input_ids: Tensor, placeholders: Placeholders, own: Sequence[i
         _check_artwork(row, found, placeholders)
     count = sum(len(found) for found in runs)
     for stand_ins in (True, False):
-        if total == count - (0 if stand_ins else len(runs)):
-            kept = runs
-        else:
-            kept = _kept(runs, list(own or ()), stand_ins)
+        expected = count if stand_ins else count - len(runs)
+        kept = runs if total == expected else _kept(runs, list(own or ()), stand_ins)
         if kept is not None:
             break
     else:

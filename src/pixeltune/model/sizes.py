@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pixeltune.model.compat.transformers_insides import gemma4_size
+
 if TYPE_CHECKING:
     from transformers import ProcessorMixin
 
@@ -96,15 +98,13 @@ def edge(processor: ProcessorMixin) -> Sizes:
 
 def budget(processor: ProcessorMixin) -> Sizes:
     """Gemma 4: every picture is enlarged or reduced to as many patches as the budget holds."""
-    from transformers.models.gemma4.image_processing_gemma4 import get_aspect_ratio_preserving_size
-
     images = processor.image_processor
     patch, pool, most = images.patch_size, images.pooling_kernel_size, images.max_soft_tokens
 
     def keeps(height: int, width: int) -> bool:
         if height * width > most * (patch * pool) ** 2:
             return False
-        return get_aspect_ratio_preserving_size(height, width, patch, most * pool**2, pool) == (height, width)
+        return gemma4_size(height, width, patch, most * pool**2, pool) == (height, width)
 
     return Sizes(
         unit=patch * pool, keeps=keeps, constants={"patch": patch, "merge": pool, "max_soft_tokens": most}

@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
 
-def commit_of(model: Any) -> str | None:
-    """The commit of the hub that a model was loaded from; None for a folder, or where it is not known.
 
-    `config._commit_hash` is written by `from_pretrained`, and there is no public name for it (transformers
-    5.19, https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/configuration_utils.py).
+def watch_every_trainer(callbacks: list[type]) -> None:
+    """Add callbacks to those that every trainer starts with; once, however often it is called.
+
+    `transformers.trainer.DEFAULT_CALLBACKS` has no public way in (transformers 5.19,
+    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py), and people who only
+    pass `peft_config=` to a trainer should get them. Known by name: a module that is loaded again has others.
     """
-    return getattr(getattr(model, "config", None), "_commit_hash", None)
+    from transformers.trainer import DEFAULT_CALLBACKS  # here, because it takes seconds to import
+
+    names = {_name(one) for one in callbacks}
+    DEFAULT_CALLBACKS[:] = [one for one in DEFAULT_CALLBACKS if _name(one) not in names]
+    DEFAULT_CALLBACKS.extend(callbacks)
+
+
+def _name(callback: Any) -> tuple[str, str]:
+    kind = callback if isinstance(callback, type) else type(callback)
+    return kind.__module__, kind.__qualname__
+
+
+def checkpoints_reentrantly(layers: nn.ModuleList) -> bool:
+    """Whether text layers are checkpointed in the way that loses gradients of what is not their input.
+
+    `GradientCheckpointingLayer` keeps torch's function with its settings (transformers 5.19,
+    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/modeling_layers.py).
+    """
+    on = [layer for layer in layers if layer.gradient_checkpointing]
+    return any(layer._gradient_checkpointing_func.keywords.get("use_reentrant") for layer in on)
+
+
+@contextmanager
+def checkpointed_with_cache(layers: nn.ModuleList) -> Iterator[None]:
+    """Let gradient checkpointing keep the cache, where that can be read again with the same result.
+
+    `GradientCheckpointingLayer` takes the cache away from a layer without `_can_checkpoint_with_cache`
+    (transformers 5.19, the same file).
+    """
+    on = [layer for layer in layers if layer.gradient_checkpointing]
+    for layer in on:
+        layer._can_checkpoint_with_cache = True
+    try:
+        yield
+    finally:
+        for layer in on:
+            del layer._can_checkpoint_with_cache
+
+
+def gemma4_size(height: int, width: int, patch: int, patches: int, pool: int) -> tuple[int, int]:
+    """The size, (height, width), that Gemma 4's processor brings a picture to.
+
+    A function of its module, not of its public classes (transformers 5.19,
+    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/models/gemma4/image_processing_gemma4.py).
+    """
+    from transformers.models.gemma4.image_processing_gemma4 import get_aspect_ratio_preserving_size
+
+    return get_aspect_ratio_preserving_size(height, width, patch, patches, pool)

@@ -8,8 +8,7 @@ step to step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.utils import logging
 
+from pixeltune.model.compat.transformers_insides import checkpointed_with_cache, checkpoints_reentrantly
 from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
 from pixeltune.model.shared_prefix.tree import Level, Tree, grow
 
@@ -145,10 +145,8 @@ class SharedPrefix:
             return "load balancing counts every token; experts are frozen, so set router_aux_loss_coef=0"
         if model.training and getattr(model.config, "attention_dropout", 0):
             return "attention_dropout would be drawn once for all; set it to 0"
-        for layer in model.layers:
-            keywords = layer._gradient_checkpointing_func.keywords if layer.gradient_checkpointing else {}
-            if keywords.get("use_reentrant"):
-                return 'set gradient_checkpointing_kwargs={"use_reentrant": False}'
+        if checkpoints_reentrantly(model.layers):
+            return 'set gradient_checkpointing_kwargs={"use_reentrant": False}'
         return None
 
     def forward(self, *args: Any, shared_prefix: Tree | None = None, **kwargs: Any) -> Any:
@@ -201,7 +199,7 @@ class SharedPrefix:
         return self.kept[depth][1:]
 
     def _run(self, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]) -> Tensor:
-        with _checkpointed_with_cache(self.language_model):
+        with checkpointed_with_cache(self.language_model.layers):
             return self.plain(
                 input_ids=None,
                 attention_mask=None if level.mask is None else level.mask.long(),
@@ -255,16 +253,3 @@ def _fill(cache: Cache, caches: list[Cache], where: Tensor) -> None:
                 own.append(states.transpose(1, 2).flatten(0, 1))
             filled.append(_spread(torch.cat(own), where).transpose(1, 2))
         cache.update(*filled, number)
-
-
-@contextmanager
-def _checkpointed_with_cache(language_model: nn.Module) -> Iterator[None]:
-    """Let gradient checkpointing keep the cache, which can be read again with the same result."""
-    layers = [layer for layer in language_model.layers if layer.gradient_checkpointing]
-    for layer in layers:
-        layer._can_checkpoint_with_cache = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer._can_checkpoint_with_cache

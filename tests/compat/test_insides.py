@@ -1,0 +1,197 @@
+"""Names and signatures of other libraries' insides that are relied on: an upgrade says here what it broke.
+
+Each has its reason at the function that touches it (`adapter/compat.py`, `model/compat/`, `training/compat/`),
+or where it is overridden.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import pixeltune.adapter
+from pixeltune.adapter import ArtConfig, ArtLayer, ArtModel
+from pixeltune.model.families import FAMILIES
+from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
+
+
+def find(path: str) -> Any:
+    """An object by "package.module:Name.attribute"."""
+    module, _, names = path.partition(":")
+    found = importlib.import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def parameters(function: Callable) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name not in ("self", "cls")]
+
+
+# What is called: the arguments that are given.
+CALLED = {
+    "peft.tuners.tuners_utils:BaseTunerLayer._move_adapter_to_device_of_base_layer": [
+        "adapter_name",
+        "device",
+    ],
+    "peft.tuners.tuners_utils:BaseTunerLayer.set_adapter": ["adapter_names"],
+    "transformers.cache_utils:Cache.__init__": ["layers"],
+    "transformers.cache_utils:Cache.update": ["key_states", "value_states", "layer_idx"],
+    "transformers.cache_utils:Cache.get_seq_length": [],
+    "transformers.models.gemma4.image_processing_gemma4:get_aspect_ratio_preserving_size": [
+        *("height", "width", "patch_size", "max_patches", "pooling_kernel_size")
+    ],
+    "transformers.models.minicpmv4_6.image_processing_minicpmv4_6:MiniCPMV4_6ImageProcessor.get_sliced_grid": [
+        *("image_size", "max_slice_nums", "scale_resolution")
+    ],
+    "transformers.models.minicpmv4_6.image_processing_minicpmv4_6:MiniCPMV4_6ImageProcessor.find_best_resize": [
+        *("image_size", "scale_resolution", "patch_size", "allow_upscale")
+    ],
+    **{
+        f"transformers:{kind}.get_number_of_image_patches": ["height", "width"]
+        for kind in ("Qwen2VLImageProcessor", "Glm4vImageProcessor", "Glm46VImageProcessor")
+    },
+    "torch.utils._pytree:tree_map_only": [],
+    "torch.utils._pytree:tree_leaves": ["tree"],
+}
+
+
+@pytest.mark.parametrize("path", CALLED)
+def test_what_is_called_takes_what_it_is_given(path):
+    taken = parameters(find(path))
+    assert [name for name in taken if name in CALLED[path]] == CALLED[path], taken
+
+
+# What is overridden, and so called by PEFT with its own arguments.
+OVERRIDDEN = [
+    "_check_merge_allowed",
+    "_create_and_replace",
+    "_get_adapter_state_dict",
+    "_prepare_adapter_config",
+    "_remap_adapter_state_dict_for_load",
+    "_remove_adapter_name_from_key",
+    "_replace_module",
+    "_unload_and_optionally_merge",
+]
+
+
+@pytest.mark.parametrize("name", OVERRIDDEN)
+def test_what_is_overridden_is_still_called_as_we_take_it(name):
+    theirs = inspect.signature(getattr(find("peft.tuners.tuners_utils:BaseTuner"), name)).parameters
+    ours = inspect.signature(getattr(ArtModel, name)).parameters
+    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in ours.values())
+    assert set(theirs) <= set(ours) or open_ended, (list(theirs), list(ours))
+    needed = {key for key, one in ours.items() if one.default is one.empty and one.kind.name != "VAR_KEYWORD"}
+    allowed = set(theirs) | {"parameter_name"}
+    assert needed <= allowed, (list(theirs), list(ours))
+
+
+def test_nothing_of_peft_is_overridden_that_is_not_listed():
+    base = find("peft.tuners.tuners_utils:BaseTuner")
+    private = {
+        name for name in vars(ArtModel) if name.startswith("_") and not name.startswith(("__", "_abc"))
+    }
+    assert {name for name in private if hasattr(base, name)} == set(OVERRIDDEN)
+
+
+def test_peft_asks_the_hooks_of_its_own_tables():
+    """`register_peft_method` refuses names that are not in PEFT's enum, so its tables are written."""
+    mapping = importlib.import_module("peft.mapping")
+    assert mapping.PEFT_TYPE_TO_CONFIG_MAPPING["ART"] is ArtConfig
+    assert mapping.PEFT_TYPE_TO_TUNER_MAPPING["ART"] is ArtModel
+    assert mapping.PEFT_TYPE_TO_PREFIX_MAPPING["ART"] == ArtModel.prefix
+    for module in ("peft.peft_model", "peft.utils.save_and_load"):
+        source = inspect.getsource(importlib.import_module(module))
+        assert (
+            "PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]" in source or "PEFT_TYPE_TO_TUNER_MAPPING" in source
+        )
+    with pytest.raises(Exception, match=r"ART|PeftType"):
+        find("peft.utils:register_peft_method")(
+            name="art", config_cls=ArtConfig, model_cls=ArtModel, prefix=ArtModel.prefix
+        )
+
+
+def test_tuner_layers_know_which_adapter_is_on():
+    layer = find("peft.tuners.tuners_utils:BaseTunerLayer")
+    assert isinstance(inspect.getattr_static(layer, "active_adapters"), property)
+    assert isinstance(inspect.getattr_static(layer, "disable_adapters"), property)
+    assert ArtLayer.adapter_layer_names == ("art_canvas",)
+
+
+def test_trainers_start_from_a_list_of_callbacks():
+    callbacks = find("transformers.trainer:DEFAULT_CALLBACKS")
+    assert isinstance(callbacks, list)
+    assert "DEFAULT_CALLBACKS" in inspect.getsource(find("transformers.trainer:Trainer.__init__"))
+    names = [callback.__qualname__ for callback in callbacks]
+    assert names.count("NoOpGuard") == names.count("PixelOptimizerCheck") == 1
+    assert pixeltune.adapter.NoOpGuard in callbacks
+
+
+def test_layers_that_are_checkpointed_keep_their_function_and_may_keep_the_cache():
+    kind = find("transformers.modeling_layers:GradientCheckpointingLayer")
+    source = inspect.getsource(kind)
+    assert kind.gradient_checkpointing is False
+    assert "_gradient_checkpointing_func" in source
+    assert "_can_checkpoint_with_cache" in source
+    switch = inspect.getsource(find("transformers:PreTrainedModel.gradient_checkpointing_enable"))
+    assert "partial(checkpoint_func, **gradient_checkpointing_kwargs)" in switch
+
+
+def test_accelerate_tells_which_batch_is_the_last():
+    state = find("accelerate.state:GradientState")
+    state._reset_state()
+    assert state().sync_gradients is True  # also where no trainer is
+    assert parameters(state._set_sync_gradients) == ["sync_gradients"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "path", "methods"),
+    [
+        (KeyValueCache, "transformers.cache_utils:DynamicLayer", ["update", "get_seq_length"]),
+        (
+            RecurrentCache,
+            "transformers.cache_utils:LinearAttentionLayer",
+            ["update_conv_state", "update_recurrent_state"],
+        ),
+    ],
+)
+def test_layers_of_a_cache_are_called_as_ours_take_it(ours, path, methods):
+    theirs = find(path)
+    assert issubclass(ours, theirs)
+    for name in methods:
+        taken = inspect.signature(getattr(ours, name)).parameters
+        open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values())
+        assert open_ended or not name.startswith("update")
+        own = [key for key in taken if key not in ("self", "args", "kwargs")]
+        assert parameters(getattr(theirs, name))[: len(own)] == own, name
+    fields = vars(RecurrentCache())
+    assert {"conv_states", "recurrent_states", "has_previous_state", "record_past"} <= set(fields)
+    assert {"conv_states", "recurrent_states", "has_previous_state", "record_past"} <= set(
+        vars(find("transformers.cache_utils:LinearAttentionLayer")())
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_backbones_take_features_of_pictures_and_have_the_parts_that_are_named(family):
+    """Without weights: on the meta device."""
+    mapping = importlib.import_module("transformers").AutoModelForImageTextToText._model_mapping
+    config = importlib.import_module("transformers").AutoConfig.for_model(family)
+    config.get_text_config().pad_token_id = None
+    backbone = type(_on_meta(mapping[type(config)], config).base_model)
+    record = FAMILIES[family]
+    assert "mm_encoder_outputs" in inspect.signature(backbone.forward).parameters or any(
+        one.kind is inspect.Parameter.VAR_KEYWORD
+        for one in inspect.signature(backbone.forward).parameters.values()
+    )
+    assert "pixel_values" in inspect.signature(backbone.get_image_features).parameters
+    assert hasattr(importlib.import_module("transformers"), record.image_processor)
+
+
+def _on_meta(kind: type, config: Any) -> Any:
+    with torch.device("meta"):
+        return kind(config)
