@@ -37,7 +37,8 @@ class Canned(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.models, self.status, self.delay, self.seen = ["one"], 200, 0.0, []
-        self.answer: dict = {"choices": [choice("hi")]}
+        self.answer: dict | bytes = {"choices": [choice("hi")]}
+        self.kind = "text/html"  # of an answer in bytes
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -45,6 +46,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Canned
 
     def do_GET(self) -> None:
+        if isinstance(self.server.models, bytes):
+            return self.reply(200, self.server.models)
         self.reply(
             200, {"object": "list", "data": [{"id": m, "object": "model"} for m in self.server.models]}
         )
@@ -58,12 +61,15 @@ class Handler(BaseHTTPRequestHandler):
         except ConnectionAbortedError:
             self.close_connection = True
             return
-        self.reply(answer.get("status", self.server.status), answer)
+        status = answer.get("status", self.server.status) if isinstance(answer, dict) else 200
+        self.reply(status, answer)
 
-    def reply(self, status: int, answer: dict) -> None:
-        data = json.dumps(answer).encode()
+    def reply(self, status: int, answer: dict | bytes) -> None:
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header(
+            "Content-Type", self.server.kind if isinstance(answer, bytes) else "application/json"
+        )
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with suppress(BrokenPipeError):  # the client waited no longer
@@ -97,22 +103,104 @@ def test_an_answer_that_the_engine_gave_up_on_is_a_failed_request(canned, reason
         Engine(canned.url).complete(HELLO)
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", None])
+@pytest.mark.parametrize(
+    "reason", ["stop", "length", "tool_calls", "function_call", "eos_token", "STOP", "max_tokens", None]
+)
 def test_a_normal_end_is_an_answer(canned, reason):
     canned.answer = {"choices": [choice("Answer: 4", finish_reason=reason)]}
     assert Engine(canned.url).complete(HELLO).text == "Answer: 4"
 
 
-def test_of_an_answer_in_parts_the_text_is_the_answer_and_the_thinking_is_not(canned):
-    parts = [{"type": "thinking", "thinking": "Answer: 5"}, {"type": "text", "text": "Answer: 4"}]
+def test_of_several_answers_none_may_be_given_up_on(canned):
+    canned.answer = {"choices": [choice("a"), choice("b", finish_reason="abort")]}
+    with pytest.raises(EngineError, match="abort"):
+        Engine(canned.url).sample(HELLO, n=2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"choices": []}, "no answer"),
+        ({"choices": None}, "no answer"),
+        ({}, "no answer"),
+        ({"error": {"message": "out of\nmemory", "code": 500}}, r"no answer \(out of memory\)"),
+        ({"choices": None, "error": "no worker"}, r"no answer \(no worker\)"),
+        ({"choices": [None]}, "without a message"),
+        ({"choices": [{"index": 0, "finish_reason": "stop", "text": "4"}]}, "without a message"),
+        ({"choices": [{"index": 0, "finish_reason": "stop", "message": None}]}, "without a message"),
+        ({"choices": [{"index": 0, "finish_reason": "stop", "message": "hi"}]}, "without a message"),
+        ({"choices": [choice(None, finish_reason=None)]}, "nor why it ended"),
+        ({"choices": [choice("", finish_reason=None)]}, "nor why it ended"),
+        ({"choices": [{"index": 0, "message": {"role": "assistant"}}]}, "nor why it ended"),
+        ({"choices": [choice({"text": "4"})]}, "cannot be read"),
+        (
+            {"choices": [choice("4", finish_reason="error", error={"message": "a bug"})]},
+            r"\(error\) \(a bug\)",
+        ),
+        (b"<html>a page</html>", "no answer"),
+        (b"null", "no answer"),
+        (b"[]", "no answer"),
+    ],
+)
+def test_what_is_no_answer_is_a_failed_request(canned, answer, message):
+    engine = Engine(canned.url)
+    canned.answer = answer
+    with pytest.raises(EngineError, match=message) as caught:
+        engine.complete(HELLO)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_that_is_cut_off_is_a_failed_request(canned):
+    engine = Engine(canned.url)
+    canned.answer, canned.kind = b'{"choices": [{"fin', "application/json"
+    with pytest.raises(EngineError, match="no JSON"):
+        engine.complete(HELLO)
+    canned.models = b'{"data": '
+    with pytest.raises(EngineError, match="lists no models"):
+        Engine(canned.url)
+    canned.models, canned.kind = b"<html>", "text/html"
+    with pytest.raises(EngineError, match="lists no models"):
+        Engine(canned.url)
+
+
+def test_a_message_without_its_fields_is_what_it_says(canned):
+    canned.answer = {"choices": [{"message": {"content": "4"}}]}
+    done = Engine(canned.url).complete(HELLO)
+    assert (done.text, done.finish_reason) == ("4", None)
+    canned.answer = {"choices": [choice(None)]}  # it ended at once, and says so
+    assert Engine(canned.url).complete(HELLO).text == ""
+
+
+def test_a_refusal_of_its_own_field_is_the_answer(canned):
+    refused = choice(None)
+    refused["message"]["refusal"] = "I cannot."
+    canned.answer = {"choices": [refused]}
+    assert Engine(canned.url).complete(HELLO).text == "I cannot."
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        ([{"type": "thinking", "thinking": "Answer: 5"}, {"type": "text", "text": "Answer: 4"}], "Answer: 4"),
+        ([{"type": "reasoning", "text": "5?"}, {"type": "output_text", "text": "4"}], "4"),
+        ([{"type": "text", "text": "Answer"}, {"type": "text", "text": ": 4"}], "Answer: 4"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "5"}]}], ""),
+        (["Answer: ", "4"], "Answer: 4"),
+        ([], ""),
+    ],
+)
+def test_of_an_answer_in_parts_the_text_is_the_answer_and_the_thinking_is_not(canned, parts, text):
     canned.answer = {"choices": [choice(parts)]}
-    assert Engine(canned.url).complete(HELLO).text == "Answer: 4"
+    assert Engine(canned.url).complete(HELLO).text == text
 
 
-def test_a_choice_without_a_message_is_an_error(canned):
-    canned.answer = {"choices": [{"index": 0, "finish_reason": "stop", "message": None}]}
-    with pytest.raises(EngineError, match="without a message"):
-        Engine(canned.url).complete(HELLO)
+def test_a_score_of_an_answer_that_was_given_up_on_is_a_failed_request(canned):
+    given_up = choice("x", finish_reason="abort")
+    canned.answer = {
+        "choices": [given_up], "prompt_token_ids": [1, 2], "prompt_logprobs": [None, {"2": {"logprob": -1.0}}]
+    }  # fmt: skip
+    with pytest.raises(EngineError, match="abort"):
+        Engine(canned.url).score(HELLO, "hi")
 
 
 def test_what_is_sent(canned, monkeypatch):

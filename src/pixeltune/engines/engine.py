@@ -1,30 +1,32 @@
 """Speaking to a running engine: chat requests over HTTP to anything OpenAI-compatible, vLLM first of all."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pixeltune.data.messages import text_of
-from pixeltune.errors import RunError
+from pixeltune.errors import RunError, UserError
 from pixeltune.tasks.parsing.tool_calls import from_openai
 
 Message = Mapping[str, Any]
 
-ENDS = {
-    None,
-    "stop",
-    "length",
-    "tool_calls",
-    "function_call",
-    "eos",
-    "eos_token",
-    "stop_sequence",
-    "repetition",
-}
-"""Reasons why an answer ended that leave it an answer. None: some engines give no reason. Everything else
-("abort", "error", "content_filter", ...) is a request that failed, whatever text came with it: engines answer
-200 then, too (vllm-project/vllm#57082)."""
+ENDS = frozenset(
+    {
+        *("stop", "length", "tool_calls", "function_call"),  # OpenAI's own
+        *("eos", "eos_token", "stop_sequence", "end_turn", "stop_token"),  # as other engines call a stop
+        *("max_tokens", "model_length", "repetition", "tool_use"),  # ... a length, vLLM's guard, calls
+    }
+)
+"""Reasons why an answer ended that leave it an answer, in small letters.
+
+Every other one ("abort", "error", "content_filter", ...) is a request that failed, whatever text came with it:
+engines answer 200 then, too (vllm-project/vllm#57082). Some engines give none: then what was said is the
+answer, and where nothing was said the request failed."""
+
+
+_NO_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 
 
 class EngineError(RunError):
@@ -61,6 +63,13 @@ class Scored:
     prompt_token_ids: list[int]  # everything before that text
     token_ids: list[int]  # of the text, without an end-of-turn token
     logprobs: list[float]  # natural log, one per entry of token_ids
+
+
+def _reason(said: Any) -> str:
+    """What an engine says of an error, in a 200 too, in brackets; empty where it says nothing."""
+    error = getattr(said, "error", None)
+    message = error.get("message", error) if isinstance(error, Mapping) else error
+    return f" ({' '.join(str(message).split())[:200]})" if message else ""
 
 
 def api_url(url: str) -> str:
@@ -116,11 +125,15 @@ class Engine:
         self._client = openai.OpenAI(
             base_url=self.url, api_key=api_key or "EMPTY", timeout=timeout, max_retries=retries
         )
-        self._errors = openai
+        self._openai = openai
         try:
             served = [m.id for m in self._client.models.list().data]
         except openai.OpenAIError as error:
             self._fail(error)
+        except (AttributeError, TypeError, *_NO_JSON) as error:  # a page of HTML, or anything else
+            raise EngineError(
+                f"{self.url} lists no models: give the address of an OpenAI-compatible API"
+            ) from error
         if model is None and len(served) != 1:
             raise EngineError(f"{self.url} serves {', '.join(served) or 'no model'}: name the model to use")
         if model is not None and served and model not in served:
@@ -173,19 +186,38 @@ class Engine:
             logprobs=logprobs or None,
         )
         latency = time.perf_counter() - begin
-        if not response.choices:
-            raise EngineError(f"{self.url} returned no answer: is it an OpenAI-compatible engine?")
-        return [self._completion(response, choice, latency, logprobs) for choice in response.choices]
+        choices = self._choices(response)
+        return [self._completion(response, choice, latency, logprobs) for choice in choices]
+
+    def _choices(self, response: Any) -> list[Any]:
+        """The choices of a response, each with a message and ended as an answer ends.
+
+        Raises:
+            EngineError: there is none, or the engine gave up on one.
+        """
+        # openai's client checks little of what comes: it may be a page of HTML.
+        choices = getattr(response, "choices", None)
+        if not isinstance(choices, list) or not choices:
+            why = _reason(response)
+            raise EngineError(f"{self.url} returned no answer{why}: is it an OpenAI-compatible engine?")
+        for choice in choices:
+            reason, message = getattr(choice, "finish_reason", None), getattr(choice, "message", None)
+            if reason is not None and str(reason).lower() not in ENDS:
+                why = _reason(choice) or _reason(response)
+                raise EngineError(f"{self.url} gave up on the answer ({reason}){why}: see the engine's log")
+            if not isinstance(message, self._openai.BaseModel):
+                raise EngineError(f"{self.url} returned a choice without a message: is it a chat engine?")
+            if reason is None and not (getattr(message, "content", None) or message.tool_calls):
+                raise EngineError(f"{self.url} said nothing, nor why it ended: see the engine's log")
+        return choices
 
     def _completion(self, response: Any, choice: Any, latency: float, logprobs: bool) -> Completion:
-        if choice.finish_reason not in ENDS:
-            raise EngineError(
-                f"{self.url} gave up on the answer ({choice.finish_reason}): see the engine's log"
-            )
-        if choice.message is None:
-            raise EngineError(f"{self.url} returned a choice without a message: is it a chat engine?")
         # Some servers answer in parts, thinking among them (microsoft/agent-framework#6978).
-        text, token_ids = text_of(choice.message.content), getattr(choice, "token_ids", None)
+        try:
+            text = text_of(getattr(choice.message, "content", None)) or text_of(choice.message.refusal)
+        except UserError as error:
+            raise EngineError(f"{self.url} returned an answer that cannot be read: {error}") from error
+        token_ids = getattr(choice, "token_ids", None)
         entries = choice.logprobs.content if choice.logprobs else None
         if token_ids is None and entries and all(isinstance(getattr(e, "id", None), int) for e in entries):
             token_ids = [entry.id for entry in entries]  # llama.cpp
@@ -202,7 +234,7 @@ class Engine:
             raise EngineError(f"{self.url} returned {len(entries)} log-probs for {len(token_ids)} tokens")
         return Completion(
             text=text,
-            finish_reason=choice.finish_reason,
+            finish_reason=getattr(choice, "finish_reason", None),
             latency=latency,
             prompt_token_ids=getattr(response, "prompt_token_ids", None),
             token_ids=token_ids,
@@ -233,11 +265,14 @@ class Engine:
             },
             max_tokens=1,
         )
-        table, ids = (getattr(whole, name, None) for name in ("prompt_logprobs", "prompt_token_ids"))
-        if not table or not ids:
-            raise EngineError(f"{self.url} returned no prompt log-probs: use vLLM")
         # The same conversation without the answer tells where the answer starts.
-        prompt = self._create(messages, tools, {"return_token_ids": True}, max_tokens=1).prompt_token_ids
+        bare = self._create(messages, tools, {"return_token_ids": True}, max_tokens=1)
+        for response in (whole, bare):
+            self._choices(response)
+        table, ids = (getattr(whole, name, None) for name in ("prompt_logprobs", "prompt_token_ids"))
+        prompt = getattr(bare, "prompt_token_ids", None)
+        if not table or not ids or not prompt:
+            raise EngineError(f"{self.url} returned no prompt log-probs: use vLLM")
         if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
             raise EngineError(
                 "the template renders a given answer otherwise than a generated one: cannot score"
@@ -263,11 +298,13 @@ class Engine:
             return self._client.chat.completions.create(
                 model=self.model, messages=messages, extra_body=extra, **options
             )
-        except self._errors.OpenAIError as error:
+        except self._openai.OpenAIError as error:
             self._fail(error)
+        except _NO_JSON as error:
+            raise EngineError(f"{self.url} answered with no JSON ({error}): see the engine's log") from error
 
     def _fail(self, error: Exception) -> NoReturn:
-        known, line = self._errors, (str(error).strip() or type(error).__name__).splitlines()[0]
+        known, line = self._openai, (str(error).strip() or type(error).__name__).splitlines()[0]
         if isinstance(error, known.APITimeoutError):
             remedy = "no answer in time: raise the timeout or lower the concurrency"
         elif isinstance(error, known.APIConnectionError):
