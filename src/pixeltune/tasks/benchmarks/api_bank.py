@@ -132,11 +132,9 @@ def _opening(text: str) -> tuple[str, str, str] | None:
     """The bracket, the name and what follows the parenthesis of the request that counts."""
     text = text[-MAX_TEXT:]
     mark = text.rfind(REQUEST)
-    if mark >= 0:
-        found = _AFTER.match(text, mark + len(REQUEST))
-    else:
-        found = next(iter([*_BARE.finditer(text)][-1:]), None)
-    return (*found.groups(), text[found.end() : found.end() + MAX_CALL]) if found else None
+    bare = [None, *_BARE.finditer(text)]
+    found = _AFTER.match(text, mark + len(REQUEST)) if mark >= 0 else bare[-1]
+    return (found[1], found[2], text[found.end() : found.end() + MAX_CALL]) if found else None
 
 
 def _arguments(source: str) -> dict[str, str] | None:
