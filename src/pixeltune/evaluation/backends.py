@@ -121,6 +121,25 @@ class InProcess:
         prompts = zip(*self._prompts(conversations, tools), options, strict=True)
         return [self._choose(text, pictures, offered) for text, pictures, offered in prompts]
 
+    def losses(
+        self, conversations: list[list[Message]], completions: list[list[Message]], tools: list[Tools]
+    ) -> list[tuple[float, int]]:
+        """Negative log-probability in nats, and tokens, of what the template makes of each completion.
+
+        Raises:
+            UserError: the template writes a prompt otherwise once it is answered.
+        """
+        texts, pictures = self._prompts(conversations, tools)
+        answered = [talk + said for talk, said in zip(conversations, completions, strict=True)]
+        wholes, _ = self._prompts(answered, tools, answered=True)
+        out = []
+        for text, whole, own in zip(texts, wholes, pictures, strict=True):
+            if not whole.startswith(text):
+                raise UserError("the chat template writes a prompt otherwise once it is answered")
+            (found,) = self._log_probs(text, own, [whole.removeprefix(text)])
+            out.append((-found[0], found[1]))
+        return out
+
     def prompt_lengths(self, conversations: list[list[Message]], tools: list[Tools]) -> list[int]:
         """Tokens of each prompt, without the artwork's. Needs no model."""
         texts, pictures = self._texts(conversations, tools), [attached(talk) for talk in conversations]
@@ -130,7 +149,7 @@ class InProcess:
         return [len(ids) for ids in self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
     def _prompts(
-        self, conversations: list[list[Message]], tools: list[Tools]
+        self, conversations: list[list[Message]], tools: list[Tools], answered: bool = False
     ) -> tuple[list[str], list[list[Any]]]:
         """Each conversation as text, and the pictures that go with it, the artwork first.
 
@@ -149,12 +168,14 @@ class InProcess:
             pictures = [[artwork, *own] for own in pictures]
         elif self.block:
             conversations = [place(messages, self.block) for messages in conversations]
-        return self._texts(conversations, tools), pictures
+        return self._texts(conversations, tools, answered), pictures
 
-    def _texts(self, conversations: list[list[Message]], tools: list[Tools]) -> list[str]:
+    def _texts(
+        self, conversations: list[list[Message]], tools: list[Tools], answered: bool = False
+    ) -> list[str]:
         return [
             self.processor.apply_chat_template(
-                messages, tools=tool, tokenize=False, add_generation_prompt=True
+                messages, tools=tool, tokenize=False, add_generation_prompt=not answered
             )
             for messages, tool in zip(conversations, tools, strict=True)
         ]
@@ -166,10 +187,17 @@ class InProcess:
         return self.processor(text=texts, padding=True, padding_side=side, return_tensors="pt", **given)
 
     def _choose(self, prompt: str, pictures: list[Any], options: list[str]) -> Reply:
+        begin = time.perf_counter()
+        found = self._log_probs(prompt, pictures, options)
+        best = max(range(len(options)), key=lambda i: found[i][0] / found[i][1])
+        first = int(self._batch([prompt], [pictures], "right")["attention_mask"].sum())
+        return Reply(options[best], first, found[best][1], time.perf_counter() - begin)
+
+    def _log_probs(self, prompt: str, pictures: list[Any], texts: list[str]) -> list[tuple[float, int]]:
+        """Log-probability in nats, and tokens, of each text behind a prompt."""
         import torch
 
-        begin = time.perf_counter()
-        batch = self._batch([prompt + option for option in options], [pictures] * len(options), "right")
+        batch = self._batch([prompt + text for text in texts], [pictures] * len(texts), "right")
         first = int(self._batch([prompt], [pictures], "right")["attention_mask"].sum())
         was_training = self.model.training
         self.model.eval()
@@ -179,8 +207,8 @@ class InProcess:
         # From the right: a soft prompt makes the logits longer than the ids, at the front.
         ids, said = batch["input_ids"][:, first:], batch["attention_mask"][:, first:].float()
         chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
-        best = int(((chosen * said).sum(1) / said.sum(1)).argmax())
-        return Reply(options[best], first, int(said[best].sum()), time.perf_counter() - begin)
+        sums, counts = (chosen * said).sum(1).tolist(), said.sum(1).int().tolist()
+        return list(zip(sums, counts, strict=True))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How good is it: a task's score for a system, row by row, so that a killed evaluation can go on."""
+"""How good is it: a backend's score on a task, row by row, so that a killed evaluation can go on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.tools import tools_of
 from pixeltune.errors import RunError, UserError
-from pixeltune.evaluation.backends import Backend
+from pixeltune.evaluation.backends import Backend, InProcess
 from pixeltune.evaluation.statistics import interval
 from pixeltune.tasks.base import Task
 
@@ -43,17 +43,17 @@ class Result:
 def score_rows(
     task: Task,
     rows: list[dict],
-    system: Backend,
+    backend: Backend,
     instruction: str | list[Message] = "",
     progress: Callable[[int, int], None] | None = None,
     journal: Path | None = None,
 ) -> Result:
-    """Score ``system`` on ``rows`` of ``task``.
+    """Score ``backend`` on ``rows`` of ``task``.
 
     Args:
         task: says how long answers may be, how they go on, and what they are worth.
         rows: from ``task.rows``.
-        system: who answers.
+        backend: who answers.
         instruction: a system message, or several messages, put in front of every conversation; none if empty.
         progress: called with (rows done, rows in all) after each chunk.
         journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
@@ -67,11 +67,11 @@ def score_rows(
     head = head if instruction else []
     records = _resume(journal, rows) if journal else {}
     left = [i for i in range(len(rows)) if i not in records]
-    chunks = [left[start : start + system.chunk] for start in range(0, len(left), system.chunk)]
+    chunks = [left[start : start + backend.chunk] for start in range(0, len(left), backend.chunk)]
     if progress:
         progress(len(records), len(rows))
     failures = 0
-    for done in _at_once(lambda chunk: _ask(task, rows, chunk, system, head), chunks, system.workers):
+    for done in _at_once(lambda chunk: _ask(task, rows, chunk, backend, head), chunks, backend.workers):
         records |= {record["row"]: record for record in done}
         if journal:
             _append(journal, done)
@@ -94,6 +94,19 @@ def result(records: list[dict]) -> Result:
     return Result(mean, len(scores), interval(scores), len(records) - len(scores), records)
 
 
+def mean_loss(backend: InProcess, rows: list[dict]) -> float:
+    """Loss of the rows' own completions, nats per token of them all.
+
+    Args:
+        backend: a model in this process.
+        rows: with ``prompt`` and ``completion``, perhaps ``tools`` and ``images``.
+    """
+    openings = [opening(row, []) for row in rows]
+    talks, tools = [o[0] for o in openings], [o[1] for o in openings]
+    found = backend.losses(talks, [row["completion"] for row in rows], tools)
+    return sum(loss for loss, _ in found) / max(1, sum(tokens for _, tokens in found))
+
+
 def opening(row: dict, head: list[Message]) -> tuple[list[Message], list[dict] | None]:
     """The conversation that a row opens with, its own pictures in it, and its tools."""
     prompt = attach(row["prompt"], row["images"]) if row.get("images") else row["prompt"]
@@ -101,18 +114,18 @@ def opening(row: dict, head: list[Message]) -> tuple[list[Message], list[dict] |
     return prompt, tools_of(row)
 
 
-def _ask(task: Task, rows: list[dict], chunk: list[int], system: Backend, head: list[Message]) -> list[dict]:
+def _ask(task: Task, rows: list[dict], chunk: list[int], backend: Backend, head: list[Message]) -> list[dict]:
     """Records of a chunk of rows, each row's episode played to its end."""
     openings = [opening(rows[i], head) for i in chunk]
     conversations, tools = [o[0] for o in openings], [o[1] for o in openings]
     replies: list[list] = [[] for _ in chunk]
     if task.options:
-        chosen = system.choose(conversations, tools, [task.options(rows[i]) for i in chunk])
+        chosen = backend.choose(conversations, tools, [task.options(rows[i]) for i in chunk])
         replies = [[reply] for reply in chosen]
     pending = [] if task.options else list(range(len(chunk)))
     while pending:
         asked, offered = [conversations[i] for i in pending], [tools[i] for i in pending]
-        for i, reply in zip(pending, system.complete(asked, offered, task.max_new_tokens), strict=True):
+        for i, reply in zip(pending, backend.complete(asked, offered, task.max_new_tokens), strict=True):
             replies[i].append(reply)
         pending = [i for i in pending if _go_on(task, rows[chunk[i]], conversations, i, replies[i])]
     return [
