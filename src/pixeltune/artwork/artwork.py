@@ -90,7 +90,8 @@ class Artwork:
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        shape, dtype = getattr(self.pixels, "shape", ()), getattr(self.pixels, "dtype", None)
+        shape: tuple[int, ...] = getattr(self.pixels, "shape", ())
+        dtype = getattr(self.pixels, "dtype", None)
         if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
             raise ArtworkError(f"an artwork's pixels are uint8 (height, width, 3), not {dtype} {shape}")
         pixels = np.array(self.pixels, order="C")

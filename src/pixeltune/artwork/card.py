@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _scores(scores: dict[str, Any]) -> str:
 
 
 def _row(name: str, reading: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    score, ends = reading.get("score", reading.get("accuracy")), reading.get("ci95")
+    score = reading.get("score", reading.get("accuracy"))
+    ends: Any = reading.get("ci95")
     if not isinstance(score, int | float):
         return []
     pair = isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(x, int | float) for x in ends)
@@ -91,7 +93,7 @@ def _row(name: str, reading: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return [(name, f"{100 * score:.1f} %", between, str(reading.get("n", "not known")))]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

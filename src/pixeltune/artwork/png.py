@@ -54,7 +54,8 @@ def decode_png(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
         raise ArtworkError(f"file is larger than {MAX_FILE_BYTES // 2**20} MiB: not an artwork")
     if not data.startswith(SIGNATURE):
         raise ArtworkError("not a PNG file: artworks are PNG, re-export the picture losslessly")
-    header, picture, texts = b"", [], {}
+    header, picture = b"", []
+    texts: dict[str, list[str]] = {}
     for kind, body in _chunks(data):
         if not header and kind != b"IHDR":
             raise ArtworkError("corrupt PNG, the header is missing: fetch the file again")
@@ -82,7 +83,8 @@ def read_texts(file: BinaryIO) -> dict[str, list[str]]:
     """
     if file.read(len(SIGNATURE)) != SIGNATURE:
         raise ArtworkError("not a PNG file: artworks are PNG, re-export the picture losslessly")
-    left, texts = 2 * MAX_TEXT_BYTES, {}
+    left = 2 * MAX_TEXT_BYTES
+    texts: dict[str, list[str]] = {}
     while True:
         head = file.read(8)
         if len(head) < 8:

@@ -149,7 +149,7 @@ def _message(message: object) -> Message:
     return {**out, "content": content}
 
 
-def _call(call: object) -> dict[str, Any]:
+def _call(call: Any) -> dict[str, Any]:
     function = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
         wanted = '{"type": "function", "function": {"name": ..., "arguments": {...}}}'

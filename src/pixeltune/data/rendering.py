@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pixeltune.data.messages import FIELDS, THOUGHT_PARTS, Message, Unused, text_of
@@ -42,7 +43,7 @@ def check_rendered(rows: Sequence[dict], processor: Any, columns: Sequence[str] 
         where = origin(row, number)
         tools = tools_of(row)
         answers = [name for name in columns if name != "prompt" and isinstance(row.get(name), list)]
-        for name in answers or [None]:
+        for name in answers or (None,):
             answer = row[name] if name else []
             looks.check([*row["prompt"], *answer], tools, where)
             if name in ("completion", "chosen") and row.get("label", True):
@@ -112,7 +113,7 @@ class _Looks:
                 self.written.add("tool_calls")
             for name in (n for n in message if n in FIELDS and n not in ("role", "content", "tool_calls")):
                 changed = [*before, _without(message, name), *after]
-                self.note(f"the field {name!r}", where, lambda m=changed: self.differs(text, m, tools))
+                self.note(f"the field {name!r}", where, partial(self.differs, text, changed, tools))
             for kind in THOUGHT_PARTS:
                 if isinstance(message["content"], list) and any(
                     p.get("type") == kind for p in message["content"]
@@ -122,7 +123,7 @@ class _Looks:
                     self.note(
                         f"content parts of type {kind!r}",
                         where,
-                        lambda m=changed: self.differs(text, m, tools),
+                        partial(self.differs, text, changed, tools),
                     )
 
     def check_said(self, messages: list[Message], tools: list[dict] | None, where: str) -> None:

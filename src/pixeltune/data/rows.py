@@ -38,7 +38,7 @@ def read(
     """
     path, unused = Path(path), Unused()
     keep = columns == ("prompt",) if keep is None else keep
-    rows = []
+    rows: list[dict] = []
     for where, line in read_lines(path):
         row = Row(_row(line, columns, keep, where, unused))
         row.where = where
@@ -49,8 +49,8 @@ def read(
         raise UserError(f"{path} holds no rows: write one JSON object per line, {_example(columns)}")
     for name, none in (("tools", None), ("images", [])):
         if any(name in row for row in rows):
-            for row in rows:
-                row.setdefault(name, none)
+            for one in rows:
+                one.setdefault(name, none)
     unused.warn()
     return rows
 

@@ -201,13 +201,16 @@ class Engine:
             why = _reason(response)
             raise EngineError(f"{self.url} returned no answer{why}: is it an OpenAI-compatible engine?")
         for choice in choices:
-            reason, message = getattr(choice, "finish_reason", None), getattr(choice, "message", None)
+            reason = getattr(choice, "finish_reason", None)
+            message: Any = getattr(choice, "message", None)
             if reason is not None and str(reason).lower() not in ENDS:
                 why = _reason(choice) or _reason(response)
                 raise EngineError(f"{self.url} gave up on the answer ({reason}){why}: see the engine's log")
             if not isinstance(message, self._openai.BaseModel):
                 raise EngineError(f"{self.url} returned a choice without a message: is it a chat engine?")
-            if reason is None and not (getattr(message, "content", None) or message.tool_calls):
+            if reason is None and not (
+                getattr(message, "content", None) or getattr(message, "tool_calls", None)
+            ):
                 raise EngineError(f"{self.url} said nothing, nor why it ended: see the engine's log")
         return choices
 
@@ -218,7 +221,7 @@ class Engine:
         except UserError as error:
             raise EngineError(f"{self.url} returned an answer that cannot be read: {error}") from error
         token_ids = getattr(choice, "token_ids", None)
-        entries = choice.logprobs.content if choice.logprobs else None
+        entries: Any = choice.logprobs.content if choice.logprobs else None
         if token_ids is None and entries and all(isinstance(getattr(e, "id", None), int) for e in entries):
             token_ids = [entry.id for entry in entries]  # llama.cpp
         if choice.message.tool_calls and self.tool_choice == "none":
@@ -296,7 +299,7 @@ class Engine:
         options = {name: value for name, value in options.items() if value is not None}
         try:
             return self._client.chat.completions.create(
-                model=self.model, messages=messages, extra_body=extra, **options
+                model=self.model, messages=list[Any](messages), extra_body=extra, **options
             )
         except self._openai.OpenAIError as error:
             self._fail(error)

@@ -73,6 +73,8 @@ class Canvas(nn.Module):
         # memory position, so that a resumed run with another layout would take other steps.
         levels = torch.round(start.detach().float() * 255).contiguous()
         self.paint = parametrise(parametrisation, _unit(levels), seed)
+        self.start: Tensor
+        self.mask: Tensor | None
         self.register_buffer("start", levels.to(torch.uint8))
         self.register_buffer("mask", None if mask is None else mask.clone())
         # Saved pixels should lie inside the box whoever saves them (TRL, Trainer, PEFT).
@@ -287,8 +289,8 @@ def cells_mask(count: int, tokens: int, height: int, width: int, seed: int = 0) 
         )
     cells = np.zeros(tokens, bool)
     cells[np.random.default_rng(seed).permutation(tokens)[:count]] = True
-    cells = cells.reshape(height // side, width // side)
-    return torch.from_numpy(cells.repeat(side, axis=0).repeat(side, axis=1))
+    squares = cells.reshape(height // side, width // side)
+    return torch.from_numpy(squares.repeat(side, axis=0).repeat(side, axis=1))
 
 
 def _project_first(canvas: Canvas, prefix: str, keep_vars: bool) -> None:

@@ -125,7 +125,7 @@ def _abacus(height: int, width: int) -> np.ndarray:
             x, digit = 0.1 + (rod + 0.5) * pitch, next(digits)
             five, ones = divmod(int(digit), 5)
             sheet.put([([(x, upper), (x, bottom)], 0.012, _WOOD)])
-            places = [(upper + (0.5 + 1.05 * five) * bead, five)]
+            places = [(upper + (0.5 + 1.05 * five) * bead, bool(five))]
             places += [(lower + (0.5 + n + 1.05 * (n >= ones)) * bead, n < ones) for n in range(4)]
             for y, counted in places:
                 sheet.put(_bead(x, y, 0.9 * pitch, 0.92 * bead, counted))

@@ -6,9 +6,10 @@ import io
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor, ImageFile, ImageOps
 
 from pixeltune.errors import UserError
 from pixeltune.picture.drawings import NAMES
@@ -44,8 +45,8 @@ def read_colour(colour: str) -> tuple[int, int, int]:
     try:
         parts = ImageColor.getrgb(colour)
     except (ValueError, TypeError, AttributeError):
-        parts = ()
-    if len(parts) != 3:
+        parts = None
+    if parts is None or len(parts) != 3:
         raise UserError(f'{colour!r} is no opaque colour for a backdrop: give "#rrggbb" or a name')
     return parts
 
@@ -162,7 +163,7 @@ def _with_alpha(picture: Image.Image) -> Image.Image:
     key, stored = picture.info.get("transparency"), picture.mode
     if key is None or isinstance(key, bytes) or picture.mode not in ("1", "L", "I;16", "RGB"):
         return picture  # of palettes Pillow is right
-    if picture.format == "PNG" and picture.tile:
+    if isinstance(picture, ImageFile.ImageFile) and picture.format == "PNG" and picture.tile:
         picture, stored, levels = _stored_levels(picture)
     elif picture.mode == "I;16":
         levels = np.array(picture)
@@ -178,17 +179,18 @@ def _with_alpha(picture: Image.Image) -> Image.Image:
     return out
 
 
-def _stored_levels(picture: Image.Image) -> tuple[Image.Image, str, np.ndarray]:
+def _stored_levels(picture: ImageFile.ImageFile) -> tuple[Image.Image, str, np.ndarray]:
     """Of a PNG that is not decoded yet a copy that is, and its levels as they are stored.
 
     Returns:
         The copy; Pillow's name of the storage ("1", "L;2", "L;4", "L", "I;16B", "RGB", "RGB;16B"); int64
         `(H, W)` or `(H, W, 3)`.
     """
-    at, stored = picture.fp.tell(), str(picture.tile[0].args)
-    picture.fp.seek(0)
-    data = picture.fp.read()
-    picture.fp.seek(at)
+    file: Any = picture.fp
+    at, stored = file.tell(), str(picture.tile[0].args)
+    file.seek(0)
+    data = file.read()
+    file.seek(at)
     with Image.open(io.BytesIO(data), formats=["PNG"]) as copy:
         levels = np.array(copy).astype(np.int64)
     if _depth(stored) < 8:

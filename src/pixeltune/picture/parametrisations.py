@@ -48,6 +48,8 @@ class Fourier(nn.Module):
         scale = torch.hypot(rows, columns).clamp(min=1 / max(height, width)) ** -decay
         # A wave has a real and an imaginary part that move by r each.
         scale = scale / scale.square().mean().sqrt() / math.sqrt(2)
+        self.scale: Tensor
+        self.colours: Tensor
         self.register_buffer("scale", scale[:, : width // 2 + 1], persistent=False)
         axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
         self.register_buffer("colours", axes / axes.norm(dim=1, keepdim=True), persistent=False)
@@ -105,6 +107,8 @@ class Subspace(nn.Module):
         # Distinct places, so that the gradient is a sum in a fixed order, the same in every run.
         places = torch.randperm(dimension * share, generator=generator)[:n].view(start.shape)
         signs = torch.randint(0, 2, (dimension, share), generator=generator, dtype=torch.int8) * 2 - 1
+        self.places: Tensor
+        self.signs: Tensor
         self.register_buffer("places", places, persistent=False)
         self.register_buffer("signs", signs, persistent=False)
         self.z = nn.Parameter(torch.zeros(dimension))
@@ -128,20 +132,19 @@ def parametrise(spec: str, start: Tensor, seed: int = 0) -> nn.Module:
     smallest = min(start.shape[1:])
     if name in ("low-rank", "grid") and number is not None and number > smallest:
         raise UserError(f"parametrisation {spec}: {number} is more than the picture's {smallest} pixels")
-    if name == "subspace" and number > start.numel():
+    if name == "subspace" and number is not None and number > start.numel():
         raise UserError(f"parametrisation {spec}: the picture has only {start.numel()} numbers")
-    given = () if number is None else (number,)
     match name:
         case "pixels":
             return Pixels(start)
         case "fourier":
-            return Fourier(start, *given)
+            return Fourier(start) if number is None else Fourier(start, number)
         case "low-rank":
-            return LowRank(start, *given, seed=seed)
+            return LowRank(start, seed=seed) if number is None else LowRank(start, int(number), seed)
         case "grid":
-            return Grid(start, *given)
+            return Grid(start) if number is None else Grid(start, int(number))
         case _:
-            return Subspace(start, number, seed)
+            return Subspace(start, int(number or 0), seed)
 
 
 def read_spec(spec: str) -> tuple[str, float | None]:
@@ -159,7 +162,7 @@ def read_spec(spec: str) -> tuple[str, float | None]:
             raise UserError("say how many dimensions the subspace has, for example subspace:1000")
         return name, None
     try:
-        number = kind(text)
+        number: float = kind(text) if kind else 0
         if not (0 <= number <= 4 if name == "fourier" else number >= 1):
             raise ValueError
     except ValueError:

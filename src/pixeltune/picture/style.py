@@ -77,7 +77,8 @@ class Style(Term):
     weighted: tuple[tuple[float, Term], ...]
 
     def __call__(self, view: View) -> Tensor:
-        return sum(weight * term(view) for weight, term in self.weighted)
+        total = sum(weight * term(view) for weight, term in self.weighted)
+        return torch.as_tensor(total)
 
     def parts(self) -> tuple[tuple[float, Term], ...]:
         return self.weighted
@@ -137,7 +138,7 @@ class Palette(Term):
             return torch.tensor([ImageColor.getrgb(name)[:3] for name in self.colours]) / 255
         levels = (start * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         few = Image.fromarray(levels).quantize(self.count, Image.Quantize.MEDIANCUT)
-        return torch.tensor(few.getpalette()[: 3 * self.count]).view(-1, 3) / 255
+        return torch.tensor((few.getpalette() or [])[: 3 * self.count]).view(-1, 3) / 255
 
 
 @dataclass(frozen=True)
@@ -251,13 +252,14 @@ def _term(node: ast.expr) -> Term:
         case (
             ast.BinOp(left=ast.Constant(value=weight), op=ast.Mult(), right=term)
             | ast.BinOp(left=term, op=ast.Mult(), right=ast.Constant(value=weight))
-        ) if type(weight) in (int, float):
+        ) if isinstance(weight, int | float) and not isinstance(weight, bool):
             return weight * _term(term)
         case ast.Name(id=name):
             return _named(name, [])
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            if all(isinstance(argument, ast.Constant) for argument in arguments):
-                return _named(name, [argument.value for argument in arguments])
+            constants = [argument for argument in arguments if isinstance(argument, ast.Constant)]
+            if len(constants) == len(arguments):
+                return _named(name, [constant.value for constant in constants])
     raise UserError(f"style: {ast.unparse(node)!r} is neither a term nor weight * term")
 
 
@@ -286,8 +288,8 @@ def _check(style: Term) -> None:
             raise UserError(f"style: {one.caption!r} and {other.caption!r} are two answers to one prompt")
         if isinstance(one, Palette) and isinstance(other, Palette):
             raise UserError("style: two palettes pull pixels to different colours; put them into one")
-        bands = isinstance(one, Band) and isinstance(other, Band)
-        if bands and max(one.low, other.low) >= min(one.high, other.high):
+        bands = [term for term in (one, other) if isinstance(term, Band)]
+        if len(bands) == 2 and max(band.low for band in bands) >= min(band.high for band in bands):
             raise UserError("style: two bands that have no frequency in common leave nothing to change")
 
 

@@ -38,13 +38,13 @@ class RequestError(Exception):
 
     def body(self) -> bytes:
         """JSON as the OpenAI API words its errors."""
-        kind = {
+        kinds = {
             401: "authentication_error",
             403: "permission_error",
             404: "not_found_error",
             429: "rate_limit_error",
         }
-        kind = kind.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        kind = kinds.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
         error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
         return json.dumps({"error": error}).encode()
 

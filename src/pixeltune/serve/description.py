@@ -33,13 +33,13 @@ def describe() -> dict[str, Any]:
     }
     refused = {status: {**error, "description": text} for status, text in REFUSALS.items()}
     message = {"type": "object", "properties": {"role": {"type": "string"}}, "required": ["role"]}
-    needs = {
+    needs: dict[str, dict[str, Any]] = {
         "chat/completions": {"messages": {"type": "array", "items": message, "minItems": 1}},
         "responses": {
             "input": {"anyOf": [{"type": "string"}, {"type": "array", "items": message, "minItems": 1}]}
         },
     }
-    paths = {}
+    paths: dict[str, Any] = {}
     for path in (*TAKES_ARTWORK, *PASSED_ON):
         own = needs.get(path, {})
         body = {

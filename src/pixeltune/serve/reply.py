@@ -154,7 +154,7 @@ class ClientReply:
                         tail = tail[-256:] + piece  # where a count may stand across two parts
                         if b"_tokens" in tail:
                             self._note.tokens |= usage(tail)
-                    if limit.when() - now() < 0.75 * pause:
+                    if (limit.when() or 0) - now() < 0.75 * pause:
                         limit.reschedule(now() + pause)
         except TimeoutError:
             if not reading:

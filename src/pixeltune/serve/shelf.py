@@ -88,7 +88,8 @@ class Shelf:
         root = self.folder.resolve(strict=True)
         found: dict[str, Signature] = {}
         left_out: dict[str, str] = {}
-        folders = [("", (root,))]  # below the folder: where, and the real paths of it and what it lies in
+        # Folders below the folder: where, and the real paths of each and what it lies in.
+        folders: list[tuple[str, tuple[Path, ...]]] = [("", (root,))]
         while folders:
             where, above = folders.pop()
             try:
@@ -171,7 +172,7 @@ class Shelf:
                 picture = await asyncio.to_thread(self._load, name)
         except (ArtworkError, OSError) as error:
             gone = isinstance(error, OSError)
-            reason = _unread(error) if gone else one_line(error)
+            reason = _unread(error) if isinstance(error, OSError) else one_line(error)
             self._report(name, entry.signature, reason, old_one_stays=True)
             entry = ListedFile(LOOK_AGAIN if gone else entry.signature, error=reason)
         self._keep(name, entry.signature, picture)  # even the old one: so that this is reported once

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -49,7 +50,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        named = {"registry": self.registry, "namespace": "pixeltune"}
+        named: dict[str, Any] = {"registry": self.registry, "namespace": "pixeltune"}
         labels = ("artwork", "upstream")
         self._requests = Counter("requests", "Requests by outcome.", (*labels, "status"), **named)
         self._tokens = Counter("tokens", "Tokens as the engine counts them.", (*labels, "kind"), **named)

@@ -72,15 +72,17 @@ def is_known(name: str | None) -> bool:
     return (name or "").partition(":")[0] in names()
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str | Task) -> Task:
     """A task by its name; a category behind a colon ("bfcl:parallel") is not looked at.
 
     Args:
-        name: one of :func:`names`, or ``package.module:TASK``, which imports that module.
+        name: one of :func:`names`, or ``package.module:TASK``, which imports that module; a task is itself.
 
     Raises:
         UserError: there is no such task, or what is there is none.
     """
+    if isinstance(name, Task):
+        return name
     name, _ = _parted(name)
     if name in SYNTHETIC + BENCHMARKS:
         room = "synthetic" if name in SYNTHETIC else "benchmarks"
@@ -104,7 +106,12 @@ def find_task(name: str) -> Task:
     return task
 
 
-def is_benchmark(name: str) -> bool:
+def name_of(task: str | Task) -> str:
+    """What a task is called: its own name, or the one that it was given by."""
+    return task.name if isinstance(task, Task) else task
+
+
+def is_benchmark(name: str | Task) -> bool:
     """Whether a task, perhaps with a category, has public data for rows, and so splits, files and ids.
 
     Raises:
@@ -114,12 +121,12 @@ def is_benchmark(name: str) -> bool:
 
 
 def find_rows(
-    name: str, split: str, n: int | None, seed: int = 0, folder: str | Path | None = None
+    name: str | Task, split: str, n: int | None, seed: int = 0, folder: str | Path | None = None
 ) -> list[dict]:
     """Rows of a task.
 
     Args:
-        name: of a task, perhaps with a category: "bfcl:parallel".
+        name: of a task, perhaps with a category ("bfcl:parallel"), or a task.
         split: "train" or "test"; benchmarks with a train split also have "validation".
         n: how many; None for all that a benchmark has.
         seed: of the draw.
@@ -128,7 +135,9 @@ def find_rows(
     Raises:
         UserError: the task has no such split or category, or its data cannot be had or used.
     """
-    task, (_, category) = find_task(name), _parted(name)
+    task = find_task(name)
+    category = None if isinstance(name, Task) else _parted(name)[1]
+    name = name_of(name)
     if task.rows is None:
         raise UserError(f"{name} has no rows of its own")
     if task.benchmark:
@@ -148,7 +157,7 @@ def find_rows(
     return rows
 
 
-def held_out_rows(name: str, n: int, seed: int = 0, folder: str | Path | None = None) -> list[dict]:
+def held_out_rows(name: str | Task, n: int, seed: int = 0, folder: str | Path | None = None) -> list[dict]:
     """`find_rows` of the split to look at, and to choose by, before the end.
 
     Of a benchmark that is its validation split: its test rows are for the end.
@@ -164,7 +173,8 @@ def draw(name: str, make: Callable[[random.Random], Any], split: str, n: int, se
     """
     if split not in ("train", "test"):
         raise UserError(f"{name} has the splits 'train' and 'test', not {split!r}.")
-    rng, items = random.Random(f"{name} {split} {seed}"), []
+    rng = random.Random(f"{name} {split} {seed}")
+    items: list[Any] = []
     while len(items) < n:
         item = make(rng)
         if item.held_out == (split == "test"):

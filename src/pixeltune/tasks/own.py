@@ -91,7 +91,7 @@ def reference(row: dict) -> str:
     """The text of a row's completion, calls written as Qwen writes them."""
     turns = row.get("completion") or []
     turns = turns if isinstance(turns, list) else [{"role": "assistant", "content": turns}]
-    first = next((turn for turn in turns if turn.get("role") == "assistant"), {})
+    first: dict[str, Any] = next((turn for turn in turns if turn.get("role") == "assistant"), {})
     calls = [call.get("function", call) for call in first.get("tool_calls") or []]
     return text_of(first.get("content")) + (render([_plain(call) for call in calls]) if calls else "")
 

@@ -46,7 +46,7 @@ def box_overlap(completions: list, box: list[list[float]], **_) -> list[float]:
         if len(wanted) != 4 or not (wanted[0] < wanted[2] and wanted[1] < wanted[3]):
             raise UserError(f"the row's box {wanted!r} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2")
         found = parse_box(text)
-        out.append(overlap(found, tuple(wanted)) if found else 0.0)
+        out.append(overlap(found, (wanted[0], wanted[1], wanted[2], wanted[3])) if found else 0.0)
     return out
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pixeltune.errors import UserError
@@ -118,7 +119,7 @@ def reward(completions: list, answer: list[str], **_) -> list[float]:
     return [score({"answer": right}, text) for right, text in zip(answer, texts_of(completions), strict=True)]
 
 
-def metrics(rows: list[dict], answers: list[str]) -> dict[str, float]:
+def metrics(rows: Sequence[dict], answers: Sequence[str]) -> dict[str, float]:
     """``mean_over_tasks``: what the paper reports, the mean of the tasks' accuracies."""
     scores = defaultdict(list)
     for row, text in zip(rows, answers, strict=True):

@@ -16,7 +16,7 @@ from typing import Any
 
 from pixeltune.errors import UserError
 
-TYPES = {
+TYPES: dict[Any, type] = {
     "string": str,
     "integer": int,
     "float": float,
@@ -76,7 +76,8 @@ def right_value(value: Any, schema: dict, accepted: list) -> bool:
     ``""``; it must then be equal to an accepted one as it stands, capitals and spaces included. So must every
     value of a parameter whose accepted values have another type than the schema says.
     """
-    expected, items = TYPES[schema["type"]], None
+    expected: Any = TYPES[schema["type"]]
+    items = None
     if expected is list:
         items = TYPES[schema["items"]["type"]]
     if schema["type"] == "tuple" and type(value) is tuple:
@@ -163,7 +164,7 @@ def check(functions: list[dict], reference: object, where: str) -> None:
                 raise UserError(f"{where}: {parameter!r} of {name!r} in 'ground_truth': {problem}")
 
 
-def _problem(schema: object, values: object) -> str | None:
+def _problem(schema: Any, values: object) -> str | None:
     kind = schema.get("type") if isinstance(schema, dict) else None
     inner = schema.get("items") if kind in ("array", "tuple") else None
     item = inner.get("type") if isinstance(inner, dict) else None

@@ -168,7 +168,9 @@ def _row(record: dict, offers: dict[str, list], tools: dict[str, dict], where: s
     for call in dataset.field(record, "calling", list, where):
         if not isinstance(call, dict):
             raise UserError(f"{where}: 'calling' holds something else than objects")
-        name, arguments = (dataset.field(call, *kind, where) for kind in (("api", str), ("parameters", dict)))
+        name, arguments = (
+            dataset.field(call, key, kind, where) for key, kind in (("api", str), ("parameters", dict))
+        )
         calls.append({"name": name, "arguments": arguments})
     if not calls:
         raise UserError(f"{where}: 'calling' is empty")

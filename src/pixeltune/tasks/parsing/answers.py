@@ -135,7 +135,7 @@ def _stated(text: str) -> Found | None:
         # Behind words that only lead up to it, an equation has to be all there is.
         if found and (value is not None or not (stop and _DIGIT.search(text, stop.end(), end))):
             return found
-        if value is not None:
+        if first and value is not None:
             return first.end(), value
     return None
 

@@ -45,7 +45,8 @@ def parse(text: str) -> list[dict] | None:
     Arguments are JSON values, or :class:`Written` where they stood between tags.
     """
     calls = _calls(text)
-    return None if None in calls else calls
+    found = [call for call in calls if call is not None]
+    return found if len(found) == len(calls) else None
 
 
 def readable(text: str) -> list[dict]:
@@ -53,7 +54,7 @@ def readable(text: str) -> list[dict]:
     return [call for call in _calls(text) if call is not None]
 
 
-def render(calls: list[dict]) -> str:
+def render(calls: list[Any]) -> str:
     """Calls in JSON, as the chat templates of Qwen2.5 and Qwen3 write them; nothing for none.
 
     A closing tag inside of an argument is written ``<\\/``, which JSON reads as ``</``.

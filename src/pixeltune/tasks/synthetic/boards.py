@@ -29,7 +29,7 @@ def tile_question(place: str) -> str:
 
 def tiles(names: list[list[str]], rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """Equal tiles of the named colours, each a little off, with some noise on top; paler below strength 1."""
-    colours = np.array([[COLOURS[name] for name in line] for line in names], dtype=np.float32)
+    colours: np.ndarray = np.array([[COLOURS[name] for name in line] for line in names], dtype=np.float32)
     colours = 128 + strength * (colours - 128 + rng.normal(0, 8, colours.shape))
     side = SIZE // len(names)
     picture = colours.repeat(side, axis=0).repeat(side, axis=1)

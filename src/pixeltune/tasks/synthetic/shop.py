@@ -23,7 +23,7 @@ MAX_TURNS = 6  # of the model, in an evaluation
 HELD_OUT = 4  # one question in four belongs to the test split: there are few
 
 KINDS = {"price": 4, "list": 5, "total": 1}
-_ITEMS = calls.POOLS["item"]
+_ITEMS: list[str] = [str(item) for item in calls.POOLS["item"]]
 _ASKS = {intent.names[0]: intent.asks for intent in calls.INTENTS}
 
 

@@ -48,7 +48,7 @@ class Board:
 def board(rng: random.Random) -> Board:
     """Four colours, the same ones allowed, and a place."""
     names = [rng.choice(list(COLOURS)) for _ in range(4)]
-    return Board((tuple(names[:2]), tuple(names[2:])), rng.choice(list(PLACES)), rng.getrandbits(32))
+    return Board(((names[0], names[1]), (names[2], names[3])), rng.choice(list(PLACES)), rng.getrandbits(32))
 
 
 def rows(split: str, n: int, seed: int = 0) -> list[dict]:
