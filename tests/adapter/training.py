@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for families.py
 
+import pixeltune  # noqa: F401, I001  before transformers: where torchvision is a CUDA build beside a CPU torch
 
 import torch
 from datasets import Dataset
