@@ -177,9 +177,9 @@ def final(plan: Plan, name: str, method: str, choice: Any, seed: int, n: int | N
             raise RuntimeError(f"{name}/{method}: switched off, it is not the base model any more")
     for other in TASKS if method in KEPT else ():
         if other not in (name, "boxed"):  # which the base model cannot do, so there is nothing to forget
-            rows, system = part(other, "test", plan.test, seed), InProcess(model, processor())
+            rows, backend = part(other, "test", plan.test, seed), InProcess(model, processor())
             ways = {"untold": "", "told": PROMPTS[other][0]}
-            scored = {way: answers(other, rows, system, words)[0] for way, words in ways.items()}
+            scored = {way: answers(other, rows, backend, words)[0] for way, words in ways.items()}
             cell.setdefault("others", {})[other] = scored
     return cell
 
@@ -211,9 +211,9 @@ def fit(
     )
 
 
-def answers(name: str, rows: list[dict], system: InProcess, words: str = "") -> tuple[str, list[list[str]]]:
+def answers(name: str, rows: list[dict], backend: InProcess, words: str = "") -> tuple[str, list[list[str]]]:
     """A 1 or 0 for every row, and what was said."""
-    records = score_rows(TASKS[name], rows, system, words).records
+    records = score_rows(TASKS[name], rows, backend, words).records
     return "".join(f"{record['score']:.0f}" for record in records), [r["completions"] for r in records]
 
 

@@ -35,7 +35,7 @@ FLAGS = {
     "grpo": "--per_device_train_batch_size 64 --num_generations 8 --max_completion_length 32 "
     "--learning_rate 0.02 --train_rows 400",
 }
-SYSTEMS = {
+CANDIDATES = {
     "off": "no artwork",
     "told": "no artwork, told the instruction",
     "start": "grey picture",
@@ -59,12 +59,12 @@ def main(argv: list[str] | None = None) -> None:
             made_by = "python benchmarks/attachments.py"
             work = partial(measure, verb, steps, seed, rows)
             cell = once(out, f"{verb}/{seed}", settings, work, made_by=made_by)
-            print(verb, seed, {name: share(cell[name]) for name in SYSTEMS}, flush=True)
+            print(verb, seed, {name: share(cell[name]) for name in CANDIDATES}, flush=True)
     print(table(read(out)["cells"]))
 
 
 def measure(verb: str, steps: int, seed: int, n: int) -> dict:
-    """A 1 or 0 for each of `n` test rows, by system."""
+    """A 1 or 0 for each of `n` test rows, by candidate."""
     usual = f"--task tiles --seed {seed} --max_steps {steps} --held_out_rows 0 --snapshot_steps 0"
     with tempfile.TemporaryDirectory() as folder:
         flags = f"{usual} {FLAGS[verb]} --save_strategy no --report_to none --output_dir {folder}".split()
@@ -87,7 +87,7 @@ def table(cells: dict) -> str:
     lines = ["| painted by | asked with | right | each seed |", "|---|---|---|---|"]
     for verb in STEPS:
         found = [cell for key, cell in cells.items() if key.startswith(f"{verb}/")]
-        for name, words in SYSTEMS.items() if found else ():
+        for name, words in CANDIDATES.items() if found else ():
             each = ", ".join(f"{share(cell[name]):.1%}" for cell in found)
             lines.append(f"| {verb} | {words} | {interval(''.join(c[name] for c in found))} | {each} |")
     return "\n".join(lines)

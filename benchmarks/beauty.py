@@ -117,8 +117,8 @@ def ground() -> np.ndarray:
 @cache
 def description() -> str:
     """What the model says about the start picture."""
-    system = InProcess(model(), processor(), Image.fromarray(draw(START, 256, 256)))
-    said = system.complete([[{"role": "user", "content": PROMPT}]], [None], 24)[0].text
+    backend = InProcess(model(), processor(), Image.fromarray(draw(START, 256, 256)))
+    said = backend.complete([[{"role": "user", "content": PROMPT}]], [None], 24)[0].text
     return said.strip().replace("'", "")
 
 

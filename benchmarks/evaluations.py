@@ -63,8 +63,8 @@ def measure(name: str, chunk: int, n: int, repetitions: int) -> dict:
             if way == "stock":
                 result = score_rows(task, rows, InProcess(model(), processor(), picture, chunk))
             else:
-                with wearing(model(), processor(), picture, chunk) as system:
-                    result = score_rows(task, rows, system)
+                with wearing(model(), processor(), picture, chunk) as backend:
+                    result = score_rows(task, rows, backend)
             seconds[way].append(round(time.perf_counter() - begin, 3))
             said[way] = [record["completions"] for record in result.records]
         if said["stock"] != said["worn"]:

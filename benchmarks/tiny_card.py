@@ -66,8 +66,8 @@ def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
     asked = [[TOLD, {"role": "user", "content": tile_question(p)}] for p in PLACES]
     for _ in range(boards):
         names = eyes.choice(list(COLOURS), (2, 2)).tolist()
-        system = InProcess(model, processor, Image.fromarray(tiles(names, eyes)))
-        said = system.complete(asked, [None] * len(asked), 12)
+        backend = InProcess(model, processor, Image.fromarray(tiles(names, eyes)))
+        said = backend.complete(asked, [None] * len(asked), 12)
         places = PLACES.items()
         for reply, (place, (r, c)) in zip(said, places, strict=True):
             right += reply.text == f"{place} {names[r][c]}"

@@ -74,15 +74,15 @@ def measure(name: str, n: int, steps: int) -> dict:
     """A 1 or 0 for each of `n` test rows, by task and by what stands in front."""
     changed, cell = copy(name, steps), {}
     plain = InProcess(changed, processor())
-    systems = {"off": plain, "told": plain}
-    systems["start"] = InProcess(changed, processor(), Image.fromarray(draw("tools", 256, 256)))
-    systems |= {f"artwork of {task}": InProcess(changed, processor(), artwork(task)) for task in TASKS}
+    backends = {"off": plain, "told": plain}
+    backends["start"] = InProcess(changed, processor(), Image.fromarray(draw("tools", 256, 256)))
+    backends |= {f"artwork of {task}": InProcess(changed, processor(), artwork(task)) for task in TASKS}
     for task in TASKS:
         found = find_task(task)
         rows = found.rows("test", n, SEED)
-        for key, system in systems.items():
+        for key, backend in backends.items():
             words = found.instruction if key == "told" else ""
-            cell[f"{task}/{key}"] = marks(task, rows, system, words)
+            cell[f"{task}/{key}"] = marks(task, rows, backend, words)
     return cell
 
 

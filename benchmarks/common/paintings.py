@@ -67,13 +67,13 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
 
 def right(task: str, pixels: np.ndarray, n: int, seed: int, base: Any = None) -> str:
     """A 1 or 0 for each of `n` test rows, answered by the model (or `base`) that sees the picture."""
-    with wearing(base or model(), processor(), Image.fromarray(pixels)) as system:
-        return marks(task, find_task(task).rows("test", n, seed), system)
+    with wearing(base or model(), processor(), Image.fromarray(pixels)) as backend:
+        return marks(task, find_task(task).rows("test", n, seed), backend)
 
 
-def marks(task: str, rows: list[dict], system: InProcess, words: str = "") -> str:
-    """A 1 or 0 for each row of a task, answered by `system`, which is told `words`."""
-    records = score_rows(find_task(task), rows, system, words).records
+def marks(task: str, rows: list[dict], backend: InProcess, words: str = "") -> str:
+    """A 1 or 0 for each row of a task, answered by `backend`, which is told `words`."""
+    records = score_rows(find_task(task), rows, backend, words).records
     return "".join(f"{record['score']:.0f}" for record in records)
 
 

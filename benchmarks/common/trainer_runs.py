@@ -250,13 +250,13 @@ def train(name: str, habits: dict, folder: str) -> dict:
     trainer.train()
     pixels = trainer.model.get_artwork_image()
     seconds = time.perf_counter() - started
-    system = InProcess(load_model("tiny"), processor, Image.fromarray(pixels))
+    backend = InProcess(load_model("tiny"), processor, Image.fromarray(pixels))
     return {
         "steps": trainer.state.global_step,
         "pixels_moved": float(np.abs(pixels.astype(int) - first).mean()),
         "gradient_seen": bool(guard.pushed),
         "base_unchanged": weights_sha256(trainer.model.get_base_model()) == before,
-        "after": score_rows(calls.TASK, calls.rows("test", HELD_OUT), system).summary(),
+        "after": score_rows(calls.TASK, calls.rows("test", HELD_OUT), backend).summary(),
         "seconds": round(seconds, 1),
     }
 
@@ -264,10 +264,10 @@ def train(name: str, habits: dict, folder: str) -> dict:
 def find_habits() -> dict:
     """What the model says to the training rows while it looks at the start picture; its held-out score."""
     model, processor = load_model("tiny"), load_processor("tiny")
-    system = InProcess(model, processor, Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8()))
-    own = score_rows(calls.TASK, calls.rows("train", TRAIN_ROWS, SEED), system).records
+    backend = InProcess(model, processor, Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8()))
+    own = score_rows(calls.TASK, calls.rows("train", TRAIN_ROWS, SEED), backend).records
     return {
         "said": [record["completions"][0] for record in own],
         "scores": [record["score"] for record in own],
-        "before": score_rows(calls.TASK, calls.rows("test", HELD_OUT), system).summary(),
+        "before": score_rows(calls.TASK, calls.rows("test", HELD_OUT), backend).summary(),
     }

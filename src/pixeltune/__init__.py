@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pixeltune.evaluation.evaluate import evaluate
     from pixeltune.model.loading import load_model, load_processor
     from pixeltune.model.preprocessing import Preprocessor
+    from pixeltune.training.arguments import trainer_config
     from pixeltune.training.paint import paint
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "load_processor",
     "paint",
     "place_dataset",
+    "trainer_config",
     "with_artwork",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "load_processor": "pixeltune.model.loading",
     "paint": "pixeltune.training.paint",
     "place_dataset": "pixeltune.data.placement",
+    "trainer_config": "pixeltune.training.arguments",
     "with_artwork": "pixeltune.engines.client",
 }
 

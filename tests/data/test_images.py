@@ -107,8 +107,8 @@ def test_the_live_adapter_and_its_png_see_the_same(asked):
     worn = get_peft_model(load_model("tiny"), ArtConfig(start="noise"))
     png = Image.fromarray(worn.get_artwork_image())
     live, sent = (
-        score_rows(tiles.TASK, rows[:12], system).records
-        for system in (InProcess(worn, processor), InProcess(model, processor, png))
+        score_rows(tiles.TASK, rows[:12], backend).records
+        for backend in (InProcess(worn, processor), InProcess(model, processor, png))
     )
     assert [record["completions"] for record in live] == [record["completions"] for record in sent]
     assert [record["prompt_tokens"] for record in live] == [record["prompt_tokens"] for record in sent]

@@ -116,9 +116,18 @@ def test_rows_of_every_kind(row, placed):
         assert result[name] == (place(value, "[art]") if name in placed else value)
 
 
+def test_plain_texts_become_messages():
+    placed = place_row({"prompt": "How many?", "completion": "3", "label": True}, "[art]")
+    assert placed["prompt"] == [{"role": "user", "content": "[art]How many?"}]
+    assert placed["completion"] == [{"role": "assistant", "content": "3"}]
+    assert placed["label"] is True
+    pair = place_row({"prompt": "How many?", "chosen": "3", "rejected": "4"}, "[art]")
+    assert pair["rejected"] == [{"role": "assistant", "content": "4"}]
+
+
 def test_rows_without_a_conversation_are_refused():
     with pytest.raises(ValueError, match="plain text"):
-        place_row({"prompt": "How many?", "completion": "3"}, "[art]")
+        place_row({"messages": "How many?"}, "[art]")
     with pytest.raises(ValueError, match="column"):
         place_row({"text": "How many?"}, "[art]")
 

@@ -70,9 +70,43 @@ def test_a_quoted_picture_token_is_named_wherever_a_template_may_write_it(name):
         check_request(body, endpoint)
     assert caught.value.param in body
     assert json.dumps(body) == before
-    spaced = json.loads(before.replace("image_pad", "image pad").replace('"<|image"', '"<|image "'))
+    spaced = json.loads(before.replace("image_pad", "image pad").replace('"<|image"', '"<| image"'))
     check_request(spaced, endpoint)
     place_in_request(spaced, endpoint, "data:,x")
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:,x"}}
+SPLIT = {
+    "two texts": ["<|image_", "pad|>"],
+    "a text and a part": ["<|image_", {"type": "text", "text": "pad|>"}],
+    "blanks that a template trims": [
+        {"type": "text", "text": "See <|image_ "},
+        {"type": "text", "text": "\npad|>"},
+    ],
+    "around a picture": [
+        {"type": "text", "text": "<|image_"},
+        PICTURE,
+        {"type": "text", "text": "pad|>"},
+    ],
+    "a refusal": [{"type": "output_text", "text": "<|image_"}, {"type": "refusal", "refusal": "pad|>"}],
+    "three": [{"type": "text", "text": text} for text in ("<|", "image_pad", "|>")],
+}
+
+
+@pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.parametrize("role", ["user", "tool", "assistant"])
+def test_a_token_in_several_parts_is_one_when_a_template_has_joined_them(name, role):
+    said = {"role": role, "content": SPLIT[name]}
+    with pytest.raises(RequestProblem, match=r"<\|image_pad\|>"):
+        check_request({"messages": [USER, said]}, "chat/completions")
+    result = {"type": "function_call_output", "call_id": "1", "output": SPLIT[name]}
+    with pytest.raises(RequestProblem, match=r"<\|image_pad\|>"):
+        check_request({"input": [USER, result]}, "responses")
+
+
+@pytest.mark.parametrize("field", ["stop", "bad_words", "metadata", "user", "response_format"])
+def test_what_no_template_writes_may_quote_a_token(field):
+    check_request({"messages": [USER], field: [TOKEN]}, "chat/completions")
 
 
 @pytest.mark.parametrize("token", KNOWN)
@@ -88,6 +122,13 @@ def test_what_a_familys_template_writes_for_a_picture_is_known(family):
         check_request(
             {"messages": [{"role": "user", "content": MARKS.get(family, QWEN)}]}, "chat/completions"
         )
+
+
+@pytest.mark.parametrize("token", ["<img>", "</img>", "<IMG_CONTEXT>", "<__media__>"])
+def test_internvls_tokens_that_are_html_elsewhere(token):
+    body = {"messages": [{"role": "user", "content": token}]}
+    with pytest.raises(RequestProblem):
+        check_request(body, "chat/completions", tokens_of(made_for("GotOcr2ImageProcessor")))
 
 
 def made_for(image_processor, **training):

@@ -83,9 +83,9 @@ def test_the_picture_is_computed_once_for_all_batches(model, processor):
     tower, text = model.model.visual, model.model.language_model
     batches = [(talks[:4], tools[:4]), (talks[4:], tools[4:])]
 
-    def ask(system) -> None:
+    def ask(backend) -> None:
         for batch in batches:
-            system.complete(*batch, 2)
+            backend.complete(*batch, 2)
 
     stock = InProcess(model, processor, PICTURE)
     assert counted(tower, lambda: ask(stock)) == 8 * 256  # patches of 16 x 16

@@ -56,15 +56,15 @@ def soft(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def compared(lora, soft, tmp_path_factory) -> Path:
     folder, all_of_them = tmp_path_factory.mktemp("eval"), refusals.rows()
-    systems = ["off", "start", "best", "few-shot:2", str(ARTWORK), f"adapter:{lora}", f"adapter:{soft}"]
-    flags = ["--rows", "10", "--output_dir", str(folder), "--compare", *systems]
+    named = ["off", "start", "best", "few-shot:2", str(ARTWORK), f"adapter:{lora}", f"adapter:{soft}"]
+    flags = ["--rows", "10", "--output_dir", str(folder), "--compare", *named]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(refusals, "rows", lambda: all_of_them[:2] + all_of_them[-2:])
         assert main(["eval", "--task", "calls", "sums", *flags]) == 0
     return folder
 
 
-def test_every_system_answers_the_same_rows(compared):
+def test_every_candidate_answers_the_same_rows(compared):
     report = json.loads((compared / "report.json").read_text())
     names = ["off", "start", "best", "few-shot:2", "calls.png", "nothing (LORA)", "words (PROMPT_TUNING)"]
     assert list(report["tasks"]) == ["calls", "sums"]
@@ -236,7 +236,18 @@ def engine():
 
 def command(engine, folder: Path, *flags: str) -> list[str]:
     address = f"http://127.0.0.1:{engine.server_port}"
-    words = ["eval", "--task", "sums", "--rows", "60", "--engine", address, "--output_dir", str(folder), *flags]
+    words = [
+        "eval",
+        "--task",
+        "sums",
+        "--rows",
+        "60",
+        "--engine",
+        address,
+        "--output_dir",
+        str(folder),
+        *flags,
+    ]
     return [*words, "--engine-model", "one"]
 
 
@@ -276,7 +287,18 @@ def test_names_on_an_engine_and_a_request_that_fails(engine, tmp_path, capsys):
 def test_on_a_real_vllm_as_in_this_process(vllm_url, tmp_path, monkeypatch):
     shown = refusals.rows()
     monkeypatch.setattr(refusals, "rows", lambda: shown[:2] + shown[-2:])
-    flags = ["eval", "--task", "calls", "--rows", "20", "--compare", "off", "best", str(ARTWORK), "--output_dir"]
+    flags = [
+        "eval",
+        "--task",
+        "calls",
+        "--rows",
+        "20",
+        "--compare",
+        "off",
+        "best",
+        str(ARTWORK),
+        "--output_dir",
+    ]
     assert main([*flags, str(tmp_path / "here")]) == 0
     assert main([*flags, str(tmp_path / "there"), "--engine", vllm_url]) == 0
     for name in ("off", "best", "calls.png"):

@@ -79,14 +79,14 @@ def make_run(folder: Path, **changes: Any) -> Path:
 def make_evaluation(folder: Path) -> Path:
     """What ``pixeltune eval --task calls --compare off a.png`` leaves, with ten rows."""
 
-    def system(accuracy: float, interval: tuple[float, float]) -> dict:
+    def candidate(accuracy: float, interval: tuple[float, float]) -> dict:
         tokens = {"prompt_tokens": 70.0, "completion_tokens": 20.0, "latency": 0.1}
         return {"accuracy": accuracy, "n": 10, "ci95": interval, "failed": 0, **tokens}
 
     test = {"a": "a.png", "b": "off", "n": 10, "difference": 0.9, "p_holm": 0.004, "significant": True}
     part = {
         "rows": 10,
-        "candidates": {"off": system(0.0, (0.0, 0.28)), "a.png": system(0.9, (0.6, 0.98))},
+        "candidates": {"off": candidate(0.0, (0.0, 0.28)), "a.png": candidate(0.9, (0.6, 0.98))},
         "tests": [test],
         "verdict": "a.png: 90.0%; +90.0 points against off (significant, p = 0.004).",
     }

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pixeltune.gallery import charts
-from pixeltune.gallery.records import MAX_NUMBER
 from pixeltune.gallery.run import Point
+from pixeltune.gallery.untrusted import MAX_NUMBER
 
 FINITE = st.floats(-MAX_NUMBER, MAX_NUMBER)
 

@@ -9,6 +9,7 @@ import pytest
 from pixeltune.evaluation.report import summary
 from pixeltune.evaluation.scoring import result
 from pixeltune.gallery.evaluations import ROWS_SHOWN, read_evaluation
+from pixeltune.tasks.base import Task
 from runs import make_evaluation
 
 
@@ -30,8 +31,7 @@ def test_tables_intervals_and_answers(tmp_path):
 def test_what_the_evaluation_itself_writes_is_read(tmp_path):
     """A summary by `pixeltune.evaluation.report`, with groups, a metric, failures and nothing answered."""
 
-    class Task:
-        metrics = staticmethod(lambda rows, answers: {"f1": 0.5})
+    task = Task(name="any", max_new_tokens=1, score=lambda *_: 0.0, metrics=lambda rows, answers: {"f1": 0.5})
 
     def got(scores):
         return result([
@@ -41,7 +41,7 @@ def test_what_the_evaluation_itself_writes_is_read(tmp_path):
         ])  # fmt: skip
 
     rows = [{"group": "a"}, {"group": "b"}]
-    part = summary({"off": got([0.0, 1.0]), "lost": got([None, None]), "a.png": got([1.0, 0.5])}, rows, Task)
+    part = summary({"off": got([0.0, 1.0]), "lost": got([None, None]), "a.png": got([1.0, 0.5])}, rows, task)
     report = {"model": "m", "tasks": {"t": part}, "refusals": {}, "about": "."}
     (tmp_path / "report.json").write_text(json.dumps(report))
     lines = read_evaluation(tmp_path).tables[0].lines

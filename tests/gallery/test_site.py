@@ -15,7 +15,7 @@ from PIL import Image
 
 from pixeltune.cli.main import main
 from pixeltune.gallery import site
-from pixeltune.gallery.records import MAX_TEXT
+from pixeltune.gallery.untrusted import MAX_TEXT
 from runs import STEPS, make_evaluation, make_run, sample, write
 
 VOID = {"meta", "link", "img", "input", "source", "br"}

@@ -64,9 +64,9 @@ def test_no_drawing_looks_like_a_card_of_the_bundled_model(name):
 def test_no_drawing_tells_the_bundled_model_how_to_behave(name, bundled):
     """Else a score would be the drawing's and not the painting's: cyan alone makes it call tools."""
     model, processor = bundled
-    system = InProcess(model, processor, Image.fromarray(draw(name, 256, 256)))
+    backend = InProcess(model, processor, Image.fromarray(draw(name, 256, 256)))
     for task in (calls.TASK, sums.TASK):
-        assert score_rows(task, task.rows("test", 24, seed=5), system).accuracy <= 0.15, task.name
+        assert score_rows(task, task.rows("test", 24, seed=5), backend).accuracy <= 0.15, task.name
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_the_live_adapter_and_its_png_say_the_same(painted_calls_model, painted)
     rows = calls.rows("test", 30, seed=6)
     png = InProcess(load_model("tiny"), processor, painted["calls"].image)
     worn, sent = (
-        score_rows(calls.TASK, rows, system).records for system in (InProcess(live, processor), png)
+        score_rows(calls.TASK, rows, backend).records for backend in (InProcess(live, processor), png)
     )
     assert [record["completions"] for record in worn] == [record["completions"] for record in sent]
 

@@ -100,13 +100,15 @@ class Artwork:
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | bytes) -> "Artwork":
-        """Read a PNG file, or its bytes, and verify it against its own provenance.
+        """Read a PNG file, its bytes, or the one of a run's folder, and verify it against its own provenance.
 
         Raises ArtworkError, one line with the remedy, for a file that is missing, corrupt, truncated,
         oversized, no 8-bit RGB PNG, without provenance, or whose pixels are not the painted ones.
         """
         if isinstance(source, bytes):
             return cls._parse(source)
+        if os.path.isdir(source):
+            source = os.path.join(source, HUB_FILE)
         try:
             with open(source, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)  # one too many: decode_png refuses it

@@ -12,7 +12,7 @@ HELP = "prove that the PNG gives the model exactly the trained pixels; compare a
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("artwork", nargs="?", help="a PNG")
+    parser.add_argument("artwork", nargs="?", help="a PNG, or the folder of a run")
     parser.add_argument("--model", required=True, help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
     parser.add_argument("--engine", help="URL of a running OpenAI-compatible engine, such as http://host/v1")

@@ -8,7 +8,7 @@ HELP = "print what an artwork is"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("artwork", help="a PNG")
+    parser.add_argument("artwork", help="a PNG, or the folder of a run")
 
 
 def run(arguments: Namespace) -> int:

@@ -22,6 +22,9 @@ _GEMMA = (
     *("<start_of_image>", "<end_of_image>", "<image_soft_token>"),
     *("<|image>", "<image|>", "<|image|>", "<|video|>"),
 )
+_ENGINES = ("<__media__>", "<ov_genai_image_")
+"""Whatever the model: llama.cpp's and OpenVINO GenAI's own marks."""
+
 KNOWN = tuple(
     dict.fromkeys(
         (
@@ -32,12 +35,18 @@ KNOWN = tuple(
             *("[IMG]", "[IMG_BREAK]", "[IMG_END]"),  # Mistral
             # Idefics, SmolVLM, LLaVA-OneVision
             *("<fake_token_around_image>", "<global-img>", "<image>", "<video>"),
+            *_ENGINES,
         )
     )
 )
 """Of the supported families."""
 
-_FAMILIES = {"Qwen2VL": _QWEN, "Glm4": _GLM, "Gemma": _GEMMA}
+_FAMILIES = {
+    "Qwen2VL": (*_QWEN, *_ENGINES),
+    "Glm4": (*_GLM, *_ENGINES),
+    "Gemma": (*_GEMMA, *_ENGINES),
+    "GotOcr2": (*KNOWN, "<img>", "</img>"),  # InternVL; elsewhere a tag of HTML
+}
 """By how the name of the image processor begins: families to whose models the others' tokens are mere words,
 such as HTML's ``<video>``. Of the rest nobody has checked that."""
 

@@ -69,11 +69,16 @@ def place_row(row: dict[str, Any], block: str) -> dict[str, Any]:
     """Place the artwork in one TRL row; other columns (`completion`, `label`, `tools`, ...) stay as they are.
 
     Understands conversational `prompt` (with `completion`, with `chosen` and `rejected`, or alone),
-    `messages`, and `chosen` with `rejected` that contain the whole conversation.
+    `messages`, and `chosen` with `rejected` that contain the whole conversation. A prompt that is plain text
+    becomes the user's message, and what answers it the assistant's.
 
     Raises:
-        ValueError: the row has none of these columns, or its prompt is plain text.
+        UserError: the row has none of these columns, or plain text where a conversation must be.
     """
+    if isinstance(row.get("prompt"), str):
+        roles = {"prompt": "user", "completion": "assistant", "chosen": "assistant", "rejected": "assistant"}
+        texts = {name: role for name, role in roles.items() if isinstance(row.get(name), str)}
+        row = {**row, **{name: [{"role": role, "content": row[name]}] for name, role in texts.items()}}
     columns = [name for name in ("prompt", "messages") if row.get(name) is not None]
     columns = columns or [name for name in ("chosen", "rejected") if row.get(name) is not None]
     if not columns:

@@ -24,6 +24,7 @@ _RENDERED = (
     *("messages", "input", "instructions", "tools", "functions"),
     *("documents", "chat_template_kwargs"),
 )
+_WORDS = ("text", "refusal", "thinking")  # of a content part
 
 
 class RequestProblem(UserError):
@@ -46,7 +47,7 @@ def place_in_request(body: dict[str, Any], endpoint: str, url: str) -> dict[str,
         RequestProblem: it has no user message, or what should be messages is not.
     """
     field, place = ENDPOINTS[endpoint]
-    value = body.get(field)
+    value: Any = body.get(field)
     text = isinstance(value, str) and field == "input"
     if not text and not (isinstance(value, list) and value and all(isinstance(item, dict) for item in value)):
         raise RequestProblem(f"`{field}` must be a list of messages", field)
@@ -101,7 +102,7 @@ def check_request(body: dict[str, Any], endpoint: str, tokens: tuple[str, ...] =
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts inside a value, names of objects included; text parts that follow each other are one text."""
+    """All texts inside a value, names of objects included, and what the parts of a message say together."""
     stack = [value]
     while stack:
         value = stack.pop()
@@ -118,17 +119,19 @@ def _texts(value: Any) -> Iterator[str]:
                         continue
         elif isinstance(value, list):
             stack += value
-            yield from _runs(value)
+            yield from _together(value)
 
 
-def _runs(parts: list[Any]) -> Iterator[str]:
-    """The texts of text parts that follow each other: templates write them without anything in between."""
-    run: list[str] = []
-    for part in [*parts, None]:
-        text = part.get("text") if isinstance(part, dict) else None
-        if isinstance(text, str):
-            run.append(text)
-        else:
-            if len(run) > 1:
-                yield "".join(run)
-            run = []
+def _together(parts: list[Any]) -> Iterator[str]:
+    """The words of several parts as one text: templates write nothing in between, some trim, some take the
+    pictures out first."""
+    said = [part if isinstance(part, str) else _words(part) for part in parts]
+    said = [text for text in said if text]
+    if len(said) > 1:
+        yield "".join(said)
+        yield "".join(text.strip() for text in said)
+
+
+def _words(part: Any) -> str:
+    words = [part.get(name) for name in _WORDS] if isinstance(part, dict) else []
+    return "".join(text for text in words if isinstance(text, str))

@@ -7,6 +7,7 @@ and says which it was; what an engine does not tell is not vouched for.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +75,8 @@ def after(
     """
     batch = encode_conversation(processor, picture, messages, tools).to(model.device)
     prompt = batch["input_ids"][0].tolist()
-    more = torch.tensor([said], device=model.device, dtype=torch.long)
-    batch["input_ids"] = torch.cat([batch["input_ids"], more], 1)
-    batch["attention_mask"] = torch.ones_like(batch["input_ids"])
-    for kinds in {"mm_token_type_ids", "token_type_ids"} & batch.keys():
-        batch[kinds] = torch.cat([batch[kinds], torch.zeros_like(more)], 1)
     with torch.no_grad():
-        logits = model(**batch).logits[0, len(prompt) - 1 :]
+        logits = model(**{**batch, **with_answer(batch, said)}).logits[0, len(prompt) - 1 :]
     return prompt, logits.float().log_softmax(-1)
 
 
@@ -92,6 +88,23 @@ def encode_conversation(
         image_parts(messages), tools=tools, tokenize=False, add_generation_prompt=True
     )
     return processor(text=[text], images=[picture] if picture is not None else None, return_tensors="pt")
+
+
+def with_answer(batch: Mapping[str, torch.Tensor], said: Sequence[int]) -> dict[str, torch.Tensor]:
+    """What of a batch is as long as its text, with an answer behind the prompt.
+
+    Args:
+        batch: a processor's, of one prompt without padding.
+        said: token ids of the answer.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and the token types that the batch has, each (1, tokens), int64.
+    """
+    more = torch.tensor([said], device=batch["input_ids"].device, dtype=torch.long)
+    ids = torch.cat([batch["input_ids"], more], 1)
+    kinds = {"mm_token_type_ids", "token_type_ids"} & batch.keys()
+    types = {name: torch.cat([batch[name], torch.zeros_like(more)], 1) for name in kinds}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **types}
 
 
 def greedy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.artwork import HUB_FILE, Artwork
 from pixeltune.artwork.png import data_url, encode_png
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.errors import UserError
 from pixeltune.picture.files import STARTS
-from pixeltune.tasks.base import find_rows, find_task
+from pixeltune.tasks.base import Task, find_rows, find_task, name_of
 
 SPECS = (
     "off, start, best, few-shot:K, prompt:FILE, adapter:FOLDER, model:NAME, an artwork.png, a run's folder"
 )
 MAX_SHOTS = 64
+_NO_BRACES = str.maketrans("", "", "{}")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Candidate:
     """One way of asking the same frozen model."""
 
     name: str
-    """As it was given, a path shortened to its last part."""
+    """As it was given, a path shortened to its last part, or to as many as tell it from the others."""
     kind: str
     """off, picture, words, few-shot, adapter or model."""
     picture: Any = None
@@ -44,14 +46,18 @@ class Candidate:
     """Rows of the train split shown as examples."""
     source: str = ""
     """Folder of a PEFT adapter, or another name that the engine serves."""
+    path: str = ""
+    """File or folder that it is named after, if it is."""
+    label: str = "{}"
+    """What its name is, around a part of that path."""
     tokens: tuple[str, ...] = ()
     """Of a picture: what stands for pictures in texts of the model it was painted for."""
 
-    def head(self, name: str, folder: str | None, seed: int) -> list[Message]:
-        """What stands in front of every request of the task ``name``.
+    def head(self, task: str | Task, folder: str | Path | None, seed: int) -> list[Message]:
+        """What stands in front of every request of a task.
 
         Args:
-            name: of a task, perhaps with a category.
+            task: a name, perhaps with a category, or a task.
             folder: the task's data, None for the hub.
             seed: of the examples' draw.
 
@@ -59,9 +65,13 @@ class Candidate:
             ValueError: the task has no train split to take examples from, or no answers in it.
         """
         if self.best:
-            return [{"role": "system", "content": find_task(name).instruction}]
+            if not (instruction := find_task(task).instruction):
+                raise UserError(
+                    f"{name_of(task)} knows no best prompt: use prompt:FILE in place of {self.name}"
+                )
+            return [{"role": "system", "content": instruction}]
         if self.shots:
-            return self.examples(find_rows(name, "train", self.shots, seed, folder), name)
+            return self.examples(find_rows(task, "train", self.shots, seed, folder), name_of(task))
         return list(self.told)
 
     def examples(self, rows: list[dict], name: str) -> list[Message]:
@@ -113,36 +123,34 @@ def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
         engine: whether an engine answers; then there are no adapters, else no other served names.
 
     Raises:
-        ValueError: one of them is unknown, cannot be read, or is there twice.
+        UserError: one of them is unknown, cannot be read, or is there twice.
     """
-    artworks = {spec: Artwork.load(_path(spec)) for spec in specs if _path(spec)}
-    out = [_candidate(spec, artworks, engine) for spec in specs]
-    if len(set(specs)) < len(specs):
-        twice = next(spec for spec in specs if list(specs).count(spec) > 1)
-        raise UserError(f"{twice} is there twice: give every candidate once")
-    return _told_apart(out, list(specs))
+    artworks = {spec: Artwork.load(path) for spec in specs if (path := _path(spec))}
+    field, seen = [_candidate(spec, artworks, engine) for spec in specs], set()
+    for one, spec in zip(field, specs, strict=True):
+        it = one.label, os.path.realpath(one.path) if one.path else one.name
+        if it in seen:
+            raise UserError(f"{spec} is there twice: give every candidate once")
+        seen.add(it)
+    return _told_apart(field)
 
 
-def _told_apart(field: list[Candidate], specs: list[str]) -> list[Candidate]:
-    """Files that have one name, as every run's artwork.png, are called by more of their path.
-
-    Raises:
-        UserError: two candidates have one name all the same.
-    """
+def _told_apart(field: list[Candidate]) -> list[Candidate]:
+    """Files that have one name, as every run's artwork.png, are called by more of their path."""
     parts = 1
     while len({one.name for one in field}) < len(field):
         names, parts = [one.name for one in field], parts + 1
-        longer = [
-            replace(one, name="/".join(Path(_path(spec)).absolute().parts[-parts:]))
-            if names.count(one.name) > 1 and _path(spec)
+        field = [
+            replace(one, name=_named(one.label, one.path, parts))
+            if one.path and names.count(one.name) > 1
             else one
-            for one, spec in zip(field, specs, strict=True)
+            for one in field
         ]
-        if [one.name for one in longer] == names:
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise UserError(f"{', '.join(twice)} is there twice: give every candidate once, by its own name")
-        field = longer
     return field
+
+
+def _named(label: str, path: str, parts: int = 1) -> str:
+    return label.format("/".join(Path(path).absolute().parts[-parts:]))
 
 
 def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candidate:
@@ -150,9 +158,9 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
     if spec in artworks:
         artwork = artworks[spec]
         tokens = tokens_of(artwork.provenance)
-        path = Path(_path(spec))
-        name = path.name if path.name == Path(spec).name else f"{path.absolute().parent.name}/{path.name}"
-        return Candidate(name, "picture", artwork.image, tokens=tokens)
+        path = _path(spec) or spec
+        name = _named("{}", path, 2 if Path(spec).is_dir() else 1)
+        return Candidate(name, "picture", artwork.image, tokens=tokens, path=path)
     if spec == "off":
         return Candidate(spec, "off")
     if spec == "best":
@@ -164,13 +172,16 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
             raise UserError(f"{spec!r}: say how many examples, 1 to {MAX_SHOTS}: few-shot:4")
         return Candidate(spec, "few-shot", shots=int(rest))
     if kind == "prompt" and rest:
-        return Candidate(f"prompt:{Path(rest).name}", "words", told=tuple(read_instruction(rest)))
+        told, label = tuple(read_instruction(rest)), "prompt:{}"
+        return Candidate(_named(label, rest), "words", told=told, path=rest, label=label)
     if kind == "adapter" and rest:
         return _adapter(rest, engine)
     if kind == "model" and rest:
         if not engine:
             raise UserError(f"{spec!r} is a name on an engine: give its address with --engine")
         return Candidate(spec, "model", source=rest)
+    if Path(spec).is_dir():
+        raise UserError(f"{spec} holds no {HUB_FILE}: is it a run's folder, and is the run finished?")
     raise UserError(f"{spec!r} is nothing to compare: give {SPECS}")
 
 
@@ -178,8 +189,8 @@ def _path(spec: str) -> str | None:
     """The file of an artwork's spec, a PNG or a run's folder; None if the spec is of something else."""
     if spec.startswith("artwork:"):
         return spec.removeprefix("artwork:")
-    if (Path(spec) / "artwork.png").is_file():
-        return str(Path(spec) / "artwork.png")
+    if (Path(spec) / HUB_FILE).is_file():
+        return str(Path(spec) / HUB_FILE)
     return spec if spec.lower().endswith(".png") and not spec.startswith("start:") else None
 
 
@@ -209,7 +220,8 @@ def _adapter(folder: str, engine: bool) -> Candidate:
         kind = json.loads(path.read_bytes())["peft_type"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error!r}") from error
-    return Candidate(f"{Path(folder).name} ({kind})", "adapter", source=folder)
+    label = f"{{}} ({str(kind).translate(_NO_BRACES)})"
+    return Candidate(_named(label, folder), "adapter", source=folder, path=folder, label=label)
 
 
 def _example(row: dict) -> list[Message]:

@@ -17,6 +17,7 @@ from pixeltune.evaluation.agreement import Comparison, after, compare, greedy
 from pixeltune.evaluation.robustness import Robustness
 from pixeltune.model.loading import load_model, load_processor, template_sha256
 from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic import calls, sums
 
 MAX_TOKENS = 48  # of an answer that is compared
@@ -182,7 +183,7 @@ def check(
     prompts: int = 8,
     tolerance: float = 1e-3,
     robust: bool = False,
-    task: str | None = None,
+    task: str | Task | None = None,
     data: str | Path | None = None,
     rows: int = 200,
     quiet: bool = False,
@@ -190,7 +191,7 @@ def check(
     """Prove that a PNG gives the model exactly the trained pixels; compare an engine, score it distorted.
 
     Args:
-        artwork: a PNG, or one that was read.
+        artwork: a PNG, a run's folder, or one that was read.
         model: "tiny" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
         engine: URL of a running OpenAI-compatible engine to compare with the model here.

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pixeltune.data.images import check_pictures, sha256
-from pixeltune.data.origin import Row
-from pixeltune.data.placeholders import check_rows, placeholder_tokens
+from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation import journal
 from pixeltune.evaluation.candidates import Candidate, candidates
+from pixeltune.evaluation.plans import Plan, check_plans, check_words, own_plan, task_plan
 from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
 from pixeltune.evaluation.report import Report, markdown, summary
-from pixeltune.evaluation.scoring import Result, opening, score_rows
-from pixeltune.tasks import own
-from pixeltune.tasks.base import Task, find_rows, find_task, is_benchmark
+from pixeltune.evaluation.scoring import Result, score_rows
+from pixeltune.tasks.base import Task, is_benchmark, name_of
 from pixeltune.tasks.synthetic import refusals
 from pixeltune.version import __version__
 from pixeltune.writing import write_atomically
 
-SEED = 0  # of the draw of rows and examples
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One task to be scored on."""
-
-    name: str
-    task: Task
-    rows: list[dict]
-    heads: dict[str, list[dict]]
-    """By candidate, what stands in front of every request."""
-
 
 def evaluate(
-    task: str | Sequence[str] | None = None,
+    task: str | Task | Sequence[str | Task] | None = None,
     compare: Sequence[str] = ("off",),
     *,
     model: str = "tiny",
@@ -66,8 +49,8 @@ def evaluate(
     """Score several ways of asking one frozen model on the same held-out rows.
 
     Args:
-        task: a task's name, or several; one of the user's own as ``package.module:TASK``. None with rows of
-            your own.
+        task: a task or its name, or several; one of the user's own also as ``package.module:TASK``. None with
+            rows of your own.
         compare: candidates, each one of `pixeltune.evaluation.candidates.SPECS`.
         model: "tiny" (bundled), a hub name or a folder; with an engine only for the record.
         revision: commit or tag of the model on the hub.
@@ -96,7 +79,7 @@ def evaluate(
         UserError: anything wrong with tasks, data, candidates or model, before the model loads.
         RunError: the engine is gone; what it answered is kept.
     """
-    tasks = [task] if isinstance(task, str) else list(task or [])
+    tasks: list[str | Task] = [task] if isinstance(task, str | Task) else list(task or [])
     _check_settings(tasks, data, score, reward, engine, dtype or bits or device_map, rows)
     if min(concurrency, batch_size, max_new_tokens) < 1:
         raise UserError("concurrency, batch_size and max_new_tokens must be at least 1")
@@ -107,9 +90,10 @@ def evaluate(
             "--data is a folder of a benchmark's files, or without --task a file of your own rows: leave one out"
         )
     if own_rows:
-        plans = [_own_plan(tasks, data, reward, score, max_new_tokens, rows, field)]
+        name = name_of(tasks[0]) if tasks else None
+        plans = [own_plan(name, data, reward, score, max_new_tokens, rows, field)]
     else:
-        plans = [_plan(name, rows, data, field) for name in tasks]
+        plans = [task_plan(one, rows, data, field) for one in tasks]
     harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
     provider: Provider
     if engine:
@@ -118,12 +102,12 @@ def evaluate(
         connect = partial(Engine, engine, api_key=api_key, tool_choice=tool_choice)
         provider = EngineProvider(connect, engine_model, concurrency)
         for plan in plans:
-            _check_words(plan, sorted({token for one in field for token in one.tokens}))
+            check_words(plan, sorted({token for one in field for token in one.tokens}))
     else:
         from pixeltune.model.loading import load_model, load_processor
 
         processor = load_processor(model, revision)
-        _check_plans(plans, field, processor, model, revision)
+        check_plans(plans, field, processor, model, revision)
         load = partial(load_model, model, revision, dtype or "auto", bits, device_map)
         provider = ModelProvider(load, model, processor, batch_size)
     asked = {
@@ -133,15 +117,18 @@ def evaluate(
     }
     folder = Path(output_dir)
     results = _ask(field, [*plans, harmful], provider, lambda p, c: _journal(p, c, asked, folder), quiet)
+    *scored, refused = results
     report = Report(
         model=engine_model or model,
-        tasks={plan.name: summary(results[plan.name], plan.rows, plan.task) for plan in plans},
-        refusals={name: _refusals(got, harmful.rows) for name, got in results["refusals"].items()},
+        tasks={
+            plan.name: summary(got, plan.rows, plan.task) for plan, got in zip(plans, scored, strict=True)
+        },
+        refusals={name: _refusals(got, harmful.rows) for name, got in refused.items()},
         about=f"pixeltune {__version__}, {f'engine {engine}' if engine else 'in process'}, "
         f"{datetime.date.today()}, greedy, test split; Wilson intervals (bootstrap where rows earn part of a "
         "point), Holm's p.",
         folder=folder,
-        failed=sum(got.failed for by_name in results.values() for got in by_name.values()),
+        failed=sum(got.failed for by_name in results for got in by_name.values()),
     )
     write_atomically(folder / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
     write_atomically(folder / "report.md", markdown(report.as_dict()))
@@ -154,17 +141,17 @@ def _ask(
     provider: Provider,
     journal: Callable[[Plan, Candidate], Path],
     quiet: bool,
-) -> dict[str, dict[str, Result]]:
-    """Every candidate on every plan: results by task and candidate."""
+) -> list[dict[str, Result]]:
+    """Every candidate on every plan: for each plan the results by candidate."""
     from rich.progress import Progress
 
-    results: dict[str, dict[str, Result]] = {plan.name: {} for plan in plans}
+    results: list[dict[str, Result]] = [{} for _ in plans]
     with Progress(transient=True, disable=quiet) as bar:
         for one in field:
             with provider.of(one) as backend:
-                for plan in plans:
+                for plan, found in zip(plans, results, strict=True):
                     line = bar.add_task(f"{plan.name}, {one.name}", total=len(plan.rows))
-                    results[plan.name][one.name] = score_rows(
+                    found[one.name] = score_rows(
                         plan.task,
                         plan.rows,
                         backend,
@@ -177,7 +164,7 @@ def _ask(
 
 
 def _check_settings(
-    tasks: list[str],
+    tasks: list[str | Task],
     data: str | Path | None,
     score: str | None,
     reward: str | None,
@@ -191,6 +178,9 @@ def _check_settings(
     """
     if not tasks and data is None:
         raise UserError("score what? Give a task, or data with rows of your own")
+    names = [name_of(one) for one in tasks]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"the task {twice} is there twice: give every task once")
     if rows is not None and rows < 1:
         raise UserError("rows must be at least 1; None (--rows 0) is all there are")
     if engine and loading:
@@ -206,101 +196,8 @@ def _check_settings(
         raise UserError("--score and --reward score one file: give one --task, or none")
 
 
-def _own_plan(
-    tasks: list[str],
-    data: str | Path,
-    reward: str | None,
-    score: str | None,
-    max_new_tokens: int,
-    n: int | None,
-    field: list[Candidate],
-) -> Plan:
-    """Rows of the user's own file, scored by a function or against their completions."""
-    name = tasks[0] if tasks else Path(data).stem
-    task, rows = own.read(data, reward=reward, score=score, max_new_tokens=max_new_tokens)
-    if bad := next((one.name for one in field if one.best), None):
-        raise UserError(f"{bad} needs a task that knows its best prompt: use prompt:FILE")
-    shots = max((one.shots for one in field), default=0)
-    examples, rows = rows[:shots], rows[shots:][:n]
-    if not rows:
-        raise UserError(f"{data} has {shots} rows, all of them shown as examples: none is left to score on")
-    heads = {one.name: one.examples(examples, name) if one.shots else list(one.told) for one in field}
-    return Plan(name, task, rows, heads)
-
-
-def _plan(name: str, n: int | None, data: str | Path | None, field: list[Candidate]) -> Plan:
-    """Held-out rows of a task, and what each candidate is told in front of them."""
-    folder = data if is_benchmark(name) else None
-    rows = find_rows(name, "test", n, SEED, folder)
-    return Plan(name, find_task(name), rows, {one.name: one.head(name, folder, SEED) for one in field})
-
-
-def _check_plans(
-    plans: list[Plan], field: list[Candidate], processor: Any, model: str, revision: str | None
-) -> None:
-    """What would end an evaluation in its middle, said before the model loads.
-
-    Raises:
-        UserError: rows that quote a picture token, have pictures that the processor cannot take, or do not
-        fit
-            into the model's context.
-    """
-    from pixeltune.model.loading import context_length
-    from pixeltune.model.preprocessing import Preprocessor
-
-    limit = context_length(model, revision)
-    for plan in plans:
-        _check_words(plan, placeholder_tokens(processor))
-        if any(row.get("images") for row in plan.rows):
-            check_pictures(plan.rows, Preprocessor(processor).check_picture)
-        if limit is not None:
-            _check_lengths(plan, field, processor, limit)
-
-
-def _check_words(plan: Plan, tokens: Sequence[str]) -> None:
-    """Refuse rows, and what is told in front of them, that quote a picture token.
-
-    Raises:
-        UserError: naming the row, or who is told it.
-    """
-    check_rows(plan.rows, tokens)
-    for name, head in plan.heads.items():
-        told = Row(prompt=head)
-        told.where = f"what {name} is told"
-        check_rows([told], tokens)
-
-
-def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: int) -> None:
-    """Refuse rows that do not fit into the model's context with their answer.
-
-    Raises:
-        ValueError: naming the first of them.
-    """
-    from pixeltune.model.preprocessing import Preprocessor
-
-    preprocessor = Preprocessor(processor)
-    pictures: dict[str, int] = {}  # image tokens of the largest picture, by the words in front
-    for one in field:
-        tokens = preprocessor.tokens(one.picture.height, one.picture.width) if one.picture is not None else 0
-        words = json.dumps(plan.heads[one.name])
-        pictures[words] = max(tokens, pictures.get(words, 0))
-    for words, tokens in pictures.items():
-        openings = [opening(row, json.loads(words)) for row in plan.rows]
-        lengths = InProcess(None, processor).prompt_lengths(
-            [o[0] for o in openings], [o[1] for o in openings]
-        )
-        most = limit - tokens - plan.task.max_new_tokens
-        if long := [i for i, length in enumerate(lengths) if length > most]:
-            i = long[0]
-            raise UserError(
-                f"{plan.name}, row {plan.rows[i].get('id', i)} (and {len(long) - 1} more): "
-                f"{lengths[i] + tokens} tokens and {plan.task.max_new_tokens} of an answer do not fit into "
-                f"the model's {limit}: leave them out, or take a model with a longer context"
-            )
-
-
 def _journal(plan: Plan, one: Candidate, asked: dict[str, Any], folder: Path) -> Path:
-    """Where the records of an evaluation go: the same name means the same rows, asked the same way."""
+    """Where the records of a candidate on a task go."""
     settings = {
         "rows": [_hashed(row) for row in plan.rows],
         "head": plan.heads[one.name],
@@ -308,9 +205,7 @@ def _journal(plan: Plan, one: Candidate, asked: dict[str, Any], folder: Path) ->
         "max_new_tokens": plan.task.max_new_tokens,
         **asked,
     }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{plan.name}-{one.name}")
-    return folder / "rows" / f"{stem}-{digest}.jsonl"
+    return journal.file(folder / "rows", f"{plan.name}-{one.name}", settings)
 
 
 def _hashed(row: dict) -> dict:

@@ -15,6 +15,7 @@ import numpy as np
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import start_of
+from pixeltune.tasks.base import Task, find_task, held_out_rows, is_known
 
 SEED = 1000  # of the rows that averages are chosen by
 OWN = ("data", "seed", "steps", "objective", "start", "bound", "licence")  # in which members may differ
@@ -106,7 +107,7 @@ def mix(
     *,
     strength: float | None = None,
     start: str | None = None,
-    task: str | None = None,
+    task: str | Task | None = None,
     data: str | Path | None = None,
     rows: int = 100,
     model: str = "tiny",
@@ -115,7 +116,7 @@ def mix(
     """A weaker or stronger artwork, or the average of several if it is no worse than the best of them.
 
     Args:
-        artworks: one with a strength, several for their average.
+        artworks: PNGs, runs' folders or artworks that were read; one with a strength, several for their average.
         strength: 0 is the start picture, 1 the artwork, 2 twice the change.
         start: the start picture's file, where it was one of yours.
         task: averages are kept if they are no worse on it; None: the artworks' own.
@@ -140,7 +141,7 @@ def mix(
 
 
 def scorer(
-    task: str | None,
+    task: str | Task | None,
     painted_on: str | None,
     data: str | Path | None,
     rows: int,
@@ -151,15 +152,14 @@ def scorer(
     from pixeltune.evaluation.backends import wearing
     from pixeltune.evaluation.scoring import score_rows
     from pixeltune.model.loading import load_model, load_processor
-    from pixeltune.tasks.base import find_task, held_out_rows, is_known
 
-    name = task or painted_on
-    if name is None or (not task and not is_known(painted_on)):
+    if task is None and not is_known(painted_on):
         raise UserError(
-            f"the artwork was painted on {name or 'unknown data'}, no installed task: give --task"
+            f"the artwork was painted on {painted_on or 'unknown data'}, no installed task: give --task"
         )
+    chosen = task or painted_on or ""
     # Something is chosen by these rows, so they are not those that `pixeltune eval` reports on.
-    judged, held_out = find_task(name), held_out_rows(name, rows, SEED, data)
+    judged, held_out = find_task(chosen), held_out_rows(chosen, rows, SEED, data)
     loaded, processor = load_model(model, revision), load_processor(model, revision)
 
     def score(artwork: Artwork) -> float:

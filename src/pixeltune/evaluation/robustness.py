@@ -20,7 +20,7 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
-from pixeltune.tasks.base import Task, find_rows, find_task, is_known, names
+from pixeltune.tasks.base import Task, find_rows, find_task, is_known, name_of, names
 
 SEED = 0  # of the rows, and of noise
 Distortion = Callable[[Image.Image], Image.Image]
@@ -149,31 +149,69 @@ class Robustness:
         return text.getvalue().rstrip()
 
 
-def plan(artwork: Artwork, task: str | None, data: str | Path | None, rows: int) -> tuple[str, list[dict]]:
-    """Name and rows of the task to score on: the one given, or what the artwork was painted on.
+def robustness(
+    artwork: str | Path | Artwork,
+    *,
+    model: str = "tiny",
+    revision: str | None = None,
+    task: str | Task | None = None,
+    data: str | Path | None = None,
+    rows: int = 200,
+    quiet: bool = False,
+) -> Robustness:
+    """An artwork's score on held-out rows after JPEG, resizing, noise, ...
+
+    Args:
+        artwork: a PNG, a run's folder, or one that was read.
+        model: "tiny" (bundled), a hub name or a folder.
+        revision: commit or tag of the model on the hub.
+        task: to score on; None: the one it was painted on.
+        data: folder of a benchmark's files; None: the hub.
+        rows: how many.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: the PNG, the task or the model cannot be used.
+    """
+    from pixeltune.model.loading import load_model, load_processor
+
+    if rows < 1:
+        raise UserError("rows must be at least 1")
+    artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
+    chosen, held_out = plan(artwork, task, data, rows)
+    processor = load_processor(model, revision)
+    return measure_artwork(artwork, chosen, held_out, load_model(model, revision), processor, quiet)
+
+
+def plan(
+    artwork: Artwork, task: str | Task | None, data: str | Path | None, rows: int
+) -> tuple[str | Task, list[dict]]:
+    """The task to score on, the one given or what the artwork was painted on, and its rows.
 
     Raises:
         UserError: there is no such task, or its rows cannot be had.
     """
-    name = task or artwork.provenance.data
-    if task is None and not is_known(name):
+    painted_on = artwork.provenance.data
+    if task is None and not is_known(painted_on):
         raise UserError(
-            f"the artwork was painted on {name or 'unknown data'}, which is no task: say with --task what to "
-            f"score it on ({', '.join(names())})"
+            f"the artwork was painted on {painted_on or 'unknown data'}, which is no task: say with --task what "
+            f"to score it on ({', '.join(names())})"
         )
-    return name, find_rows(name, "test", rows, SEED, data)
+    chosen = task or painted_on or ""
+    return chosen, find_rows(chosen, "test", rows, SEED, data)
 
 
 def measure_artwork(
-    artwork: Artwork, name: str, rows: list[dict], model: Any, processor: Any, quiet: bool = False
+    artwork: Artwork, task: str | Task, rows: list[dict], model: Any, processor: Any, quiet: bool = False
 ) -> Robustness:
-    """`measure` with a progress bar, on a task by its name."""
+    """`measure` with a progress bar, on a task or one by its name."""
     from rich.progress import Progress
 
+    name = name_of(task)
     with Progress(transient=True, disable=quiet) as bar:
         line = bar.add_task(f"{name}, {len(rows)} rows", total=len(DISTORTIONS))
         progress = partial(_advance, bar, line)
-        measured = measure(artwork.image, find_task(name), rows, model, processor, progress)
+        measured = measure(artwork.image, find_task(task), rows, model, processor, progress)
     return Robustness(artwork.sha256, name, len(rows), measured)
 
 

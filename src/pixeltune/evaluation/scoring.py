@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
@@ -14,10 +13,12 @@ from pixeltune.data.images import as_record, attach
 from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.tools import tools_of
-from pixeltune.errors import RunError, UserError
+from pixeltune.errors import RunError
 from pixeltune.evaluation.backends import Backend, InProcess
+from pixeltune.evaluation.journal import append, lines, read
 from pixeltune.evaluation.statistics import interval
 from pixeltune.tasks.base import Task
+from pixeltune.writing import write_atomically
 
 FAILURES = 20  # requests in a row: then the engine is taken to be gone
 
@@ -57,7 +58,7 @@ def score_rows(
         instruction: a system message, or several messages, put in front of every conversation; none if empty.
         progress: called with (rows done, rows in all) after each chunk.
         journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
-            already, unless they failed, are not asked again.
+            already, unless they failed, are not asked again; their answers are scored anew.
 
     Raises:
         ValueError: the journal is of other rows.
@@ -65,7 +66,7 @@ def score_rows(
     """
     head = [{"role": "system", "content": instruction}] if isinstance(instruction, str) else instruction
     head = head if instruction else []
-    records = _resume(journal, rows) if journal else {}
+    records = _kept(journal, task, rows) if journal else {}
     left = [i for i in range(len(rows)) if i not in records]
     chunks = [left[start : start + backend.chunk] for start in range(0, len(left), backend.chunk)]
     if progress:
@@ -74,7 +75,7 @@ def score_rows(
     for done in _at_once(lambda chunk: _ask(task, rows, chunk, backend, head), chunks, backend.workers):
         records |= {record["row"]: record for record in done}
         if journal:
-            _append(journal, done)
+            append(journal, done)
         for record in done:
             failures = failures + 1 if record["error"] else 0
         if failures >= FAILURES:
@@ -145,16 +146,31 @@ def _go_on(task: Task, row: dict, conversations: list, i: int, replies: list) ->
     return bool(more)
 
 
+def _kept(path: Path, task: Task, rows: list[dict]) -> dict[int, dict]:
+    """Records of a journal, scored as the task scores today: it may be another task on the same rows."""
+    records = read(path, rows)
+    stale = False
+    for i, record in records.items():
+        score = _score(task, rows[i], record["completions"])
+        stale, record["score"] = stale or score != record["score"], score
+    if stale:
+        write_atomically(path, lines(list(records.values())))
+    return records
+
+
+def _score(task: Task, row: dict, texts: list[str]) -> float:
+    return float(task.score(row, texts if task.next_turn else texts[0]))
+
+
 def _record(task: Task, row: dict, i: int, conversation: list[Message], replies: list) -> dict:
     texts = [reply.text for reply in replies]
     error = next((reply.error for reply in replies if reply.error), None)
-    answer = texts if task.next_turn else texts[0]
     return {
         "row": i,
         "id": str(row.get("id", i)),
         "prompt": as_record(conversation),
         "completions": texts,
-        "score": None if error else float(task.score(row, answer)),
+        "score": None if error else _score(task, row, texts),
         "prompt_tokens": _total(reply.prompt_tokens for reply in replies),
         "completion_tokens": _total(reply.completion_tokens for reply in replies),
         "latency": _total(reply.latency for reply in replies),
@@ -183,37 +199,3 @@ def _at_once(work: Callable[[Any], Any], items: list, workers: int) -> Iterator[
                 running |= {pool.submit(work, item) for item in islice(waiting, 1)}
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _append(journal: Path, records: list[dict]) -> None:
-    with journal.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(record) + "\n" for record in records))
-
-
-def _resume(journal: Path, rows: list[dict]) -> dict[int, dict]:
-    """Answered rows of a journal, by their place; a last line that a kill cut off is removed.
-
-    Raises:
-        ValueError: it is of other rows, or damaged elsewhere.
-    """
-    if not journal.exists():
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        return {}
-    whole = journal.read_bytes()
-    lines = whole[: whole.rfind(b"\n") + 1]
-    if len(lines) < len(whole):
-        with journal.open("r+b") as file:
-            file.truncate(len(lines))
-    out = {}
-    for number, line in enumerate(lines.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            i, name = record["row"], record["id"]
-            known = name == str(rows[i].get("id", i)) and "error" in record
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-            known = False
-        if not known:
-            raise UserError(f"{journal}, line {number} is no record of these rows: remove the file")
-        if not record["error"]:
-            out[i] = record
-    return out

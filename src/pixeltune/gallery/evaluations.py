@@ -10,8 +10,8 @@ from typing import Any
 
 from pixeltune.errors import UserError
 from pixeltune.evaluation.report import lines, refusal_line
-from pixeltune.gallery.records import MAX_BYTES, number, read_json
 from pixeltune.gallery.samples import asked, said
+from pixeltune.gallery.untrusted import MAX_BYTES, number, read_json
 
 MAX_TASKS, MAX_CANDIDATES = 50, 50
 ROWS_SHOWN = 3

@@ -18,7 +18,7 @@ import numpy as np
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.data.placement import place_image
 from pixeltune.errors import UserError
-from pixeltune.gallery.records import number, read_json
+from pixeltune.gallery.untrusted import number, read_json
 from pixeltune.writing import write_atomically
 
 CHUNK = 8
@@ -126,12 +126,12 @@ def token_maps(
     height, width = artwork.size
     cell = preprocessor.sizes.unit or math.isqrt(height * width // preprocessor.tokens(height, width))
 
-    system = InProcess(model, processor, artwork.image)
+    backend = InProcess(model, processor, artwork.image)
     conversations, tools = zip(*(opening(row, []) for row in rows), strict=True)
     if task.options:
-        replies = system.choose(conversations, tools, [task.options(row) for row in rows])
+        replies = backend.choose(conversations, tools, [task.options(row) for row in rows])
     else:
-        replies = system.complete(conversations, tools, task.max_new_tokens)
+        replies = backend.complete(conversations, tools, task.max_new_tokens)
     found = []
     for messages, tool, reply in zip(conversations, tools, replies, strict=True):
         said = processor.tokenizer(reply.text, add_special_tokens=False)["input_ids"]
@@ -208,13 +208,11 @@ def log_likelihood(model: Any, preprocessor: Any, batch: dict, said: list[int], 
     """
     import torch
 
+    from pixeltune.evaluation.agreement import with_answer
+
     seen = [preprocessor.pixel_values(picture) for picture in pictures]
-    more = torch.tensor([said])
-    inputs = {"input_ids": torch.cat([batch["input_ids"], more], 1)}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    for kinds in {"mm_token_type_ids", "token_type_ids"} & batch.keys():
-        inputs[kinds] = torch.cat([batch[kinds], torch.zeros_like(more)], 1)
-    inputs = {key: value.repeat(len(pictures), 1).to(model.device) for key, value in inputs.items()}
+    text = with_answer(batch, said)
+    inputs = {key: value.repeat(len(pictures), 1).to(model.device) for key, value in text.items()}
     for key in seen[0]:
         inputs[key] = torch.cat([one[key] for one in seen])
     logits = model(**inputs, logits_to_keep=len(said) + 1).logits[:, :-1].float()

@@ -14,8 +14,8 @@ import numpy as np
 from pixeltune.gallery import charts, pictures
 from pixeltune.gallery.evaluations import Evaluation
 from pixeltune.gallery.maps import TokenMaps
-from pixeltune.gallery.records import printable
 from pixeltune.gallery.run import SERIES, Frame, Run
+from pixeltune.gallery.untrusted import printable
 from pixeltune.version import __version__
 
 # All text of a run is a stranger's: escaped by Jinja wherever it stands, and made printable first.

@@ -15,8 +15,8 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import MAX_FILE_BYTES, decode_png
 from pixeltune.errors import UserError
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
-from pixeltune.gallery.records import by_step, number, read_bytes, read_json
 from pixeltune.gallery.samples import Sample, read_samples
+from pixeltune.gallery.untrusted import by_step, number, read_bytes, read_json
 
 FRAMES = 24
 """Most snapshots that are looked at."""

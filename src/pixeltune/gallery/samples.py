@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
-from pixeltune.gallery.records import by_step, number, read_json, shortened
+from pixeltune.gallery.untrusted import by_step, number, read_json, shortened
 
 SHOWN = 6
 """Most samples on a page."""

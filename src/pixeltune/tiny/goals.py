@@ -26,9 +26,9 @@ def scores(model: Any, processor: Any) -> dict[str, float]:
     with torch.no_grad():
         for weight in shipped.parameters():  # not the whole model: positions' frequencies stay float32
             weight.copy_(weight.to(torch.bfloat16))
-    system = InProcess(shipped, processor)
+    backend = InProcess(shipped, processor)
     return {
-        task.name: score_rows(task, task.rows("test", ROWS, SEED), system, task.instruction).accuracy
+        task.name: score_rows(task, task.rows("test", ROWS, SEED), backend, task.instruction).accuracy
         for task in GOALS
     }
 

@@ -207,6 +207,29 @@ def defaults(objective: str) -> dict[str, Any]:
     }
 
 
+def trainer_config(objective: str = "sft", **settings: Any) -> TrainingArguments:
+    """TRL's own config of an objective, with defaults made for pixels and for this machine.
+
+    For those who build the trainer themselves: TRL's defaults are made for weights, and for GPUs.
+
+    Args:
+        objective: one of `OBJECTIVES`.
+        settings: fields of its config class, which win over the defaults.
+
+    Raises:
+        UserError: a field is not known, or the config refuses its value.
+    """
+    config = find_objective(objective).config
+    check_names(settings, {one.name for one in fields(config) if one.init}, f"of {config.__name__}")
+    usual = defaults(objective)
+    if "num_train_epochs" in settings:
+        usual["max_steps"] = -1
+    try:
+        return config(**usual | settings)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{config.__name__} does not take these settings: {error}") from error
+
+
 def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArguments, TrainingArguments]:
     """Settings by name, told apart: those of the artwork and its rows, and TRL's config of the objective.
 
