@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +115,16 @@ def test_a_journal_of_other_rows_is_refused(tmp_path):
     journal.write_text("not json\n")
     with pytest.raises(ValueError, match="line 1 is no record"):
         score_rows(sums.TASK, rows, Parrot(sums.TASK, rows), journal=journal)
+
+
+def test_answers_of_a_journal_are_scored_as_the_task_scores_now(tmp_path):
+    """The journal's name says what was asked, and not how it is scored."""
+    rows, journal = distinct(sums.TASK, 4), tmp_path / "rows.jsonl"
+    parrot = Parrot(sums.TASK, rows)
+    assert score_rows(replace(sums.TASK, score=lambda *_: 0.0), rows, parrot, journal=journal).accuracy == 0.0
+    assert score_rows(sums.TASK, rows, parrot, journal=journal).accuracy == 1.0
+    assert len(parrot.asked) == len(rows)
+    assert {json.loads(line)["score"] for line in journal.read_text().splitlines()} == {1.0}
 
 
 def test_many_workers_ask_every_row_once():
