@@ -12,6 +12,9 @@ import pytest
 
 from pixeltune.artwork.artwork import Artwork, Provenance
 from pixeltune.engines.engine import Engine, EngineError
+from pixeltune.evaluation.backends import OnEngine
+from pixeltune.evaluation.scoring import score_rows
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.parsing.tool_calls import parse
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -109,6 +112,16 @@ def test_an_answer_that_the_engine_gave_up_on_is_a_failed_request(canned, reason
 def test_a_normal_end_is_an_answer(canned, reason):
     canned.answer = {"choices": [choice("Answer: 4", finish_reason=reason)]}
     assert Engine(canned.url).complete(HELLO).text == "Answer: 4"
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_an_answer_that_was_given_up_on_counts_as_failed_and_not_as_right(canned, reason):
+    canned.answer = {"choices": [choice("Answer: 4", finish_reason=reason)]}
+    task = Task(name="four", max_new_tokens=8, score=lambda row, text: float(text == "Answer: 4"))
+    result = score_rows(task, [{"prompt": HELLO}], OnEngine(Engine(canned.url)))
+    assert (result.n, result.failed) == (0, 1)
+    canned.answer = {"choices": [choice("Answer: 4")]}
+    assert score_rows(task, [{"prompt": HELLO}], OnEngine(Engine(canned.url))).accuracy == 1.0
 
 
 def test_of_several_answers_none_may_be_given_up_on(canned):

@@ -122,7 +122,7 @@ class EngineRollouts:
                 continue
             if len(answers) != n:
                 raise EngineError(f"{engine.url} returned {len(answers)} answers where {n} were asked for")
-            if answers[0].token_ids is None or answers[0].prompt_token_ids is None:
+            if answers[0].prompt_token_ids is None or any(one.token_ids is None for one in answers):
                 raise EngineError(f"{engine.url} returned no token ids: use vLLM")
             if answers[0].prompt_token_ids != list(prompt):
                 raise EngineError(
