@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.adapter.settings import ArtworkSettings
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
 from pixeltune.errors import UserError
-from pixeltune.training.arguments import PaintArguments, read_settings
+from pixeltune.picture.settings import ArtworkSettings
+from pixeltune.training.arguments import read_settings
 from pixeltune.training.paint import paint
+from pixeltune.training.settings import PaintArguments
 
 
 def test_what_an_artwork_is_stands_in_one_place():

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from peft.config import PeftConfig
 
-from pixeltune.adapter.settings import ArtworkSettings
 from pixeltune.errors import UserError
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas, cells_mask, paintable_mask, start_picture
 from pixeltune.picture.files import STARTS
+from pixeltune.picture.settings import ArtworkSettings
 
 
 @dataclass

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pixeltune.cli.flags import trl_flags
+from pixeltune.data import rows
 from pixeltune.errors import UserError, suggestion
+from pixeltune.picture.files import STARTS, read_picture
+from pixeltune.tasks.base import find_task
+from pixeltune.training.defaults import COLUMNS
 
 if TYPE_CHECKING:
     from trl import TrlParser
@@ -30,7 +36,32 @@ MOST_USED = (
 )
 """Of TRL's settings those that the first screen of help shows; the others are behind ``--help all``."""
 
+SCREEN = {
+    "what and for whom": (
+        "model",
+        "task",
+        "data",
+        "reward",
+        "instruction",
+        "output_dir",
+        "preview",
+        "overwrite",
+    ),
+    "how long and how fast": (
+        *("max_steps", "num_train_epochs", "per_device_train_batch_size", "learning_rate", "seed"),
+        *("num_generations", "max_completion_length", "rollouts"),
+        "resume_from_checkpoint",
+    ),
+    "how good": ("held_out_rows", "score", "score_steps", "snapshot_steps", "report_to"),
+    "the picture": ("image_tokens", "start", "bound", "mask", "style", "licence", "robust"),
+    "memory": ("dtype", "load_in_8bit", "load_in_4bit", "device_map", "gradient_checkpointing"),
+}
+"""The first screen of help: what most people need, by what it is about."""
+
 MAX_CONFIG_BYTES = 1 << 20
+
+SMALL = 64 << 20
+"""Bytes of rows that are read twice: once before the imports, so that what is wrong is said at once."""
 
 
 def run(verb: str, argv: list[str]) -> int:
@@ -64,17 +95,20 @@ def settings(verb: str, argv: Sequence[str]) -> dict[str, Any]:
         UserError: a flag or a key that is not known, or a file that is no YAML mapping.
         SystemExit: help was printed, or a flag's value is none (argparse).
     """
-    from pixeltune.training.arguments import defaults
-
-    parser = _parser(verb)
     argv, path = _without_config(list(argv))
     if "--help" in argv or "-h" in argv:
+        if "all" not in argv:
+            print(_first_screen(verb))
+            raise SystemExit(0)
+        from pixeltune.training.arguments import defaults
+
+        parser = _parser(verb)
         parser.set_defaults(**defaults(verb))
-        everything = "all" in argv
-        print((parser if everything else _first_screen(parser, verb)).format_help(), end="")
-        if not everything:
-            print(f"\nAll of TRL's settings: pixeltune {verb} --help all. YAML with the same names: --config")
+        print(parser.format_help(), end="")
         raise SystemExit(0)
+    _check_flags(argv, verb)
+    _check_files(argv, verb)
+    parser = _parser(verb)
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     known = {action.dest for action in parser._actions} - {"help"}
@@ -91,7 +125,8 @@ def settings(verb: str, argv: Sequence[str]) -> dict[str, Any]:
 def _parser(verb: str) -> TrlParser:
     from trl import TrlParser
 
-    from pixeltune.training.arguments import PaintArguments, find_objective
+    from pixeltune.training.arguments import find_objective
+    from pixeltune.training.settings import PaintArguments
 
     class Parser(TrlParser):
         """One line in place of a usage of hundreds."""
@@ -113,19 +148,86 @@ def _parser(verb: str) -> TrlParser:
     return parser
 
 
-def _first_screen(parser: TrlParser, verb: str) -> argparse.ArgumentParser:
-    """The artwork's and the rows' settings, and of TRL's the most used, without those of other objectives."""
-    from pixeltune.training.arguments import PaintArguments
+def _check_flags(argv: Sequence[str], verb: str) -> None:
+    """Refuse a flag that nobody knows before TRL and torch are imported for the others.
 
-    shown = {one.name for one in fields(PaintArguments)} | {*MOST_USED, "preview"}
-    short = argparse.ArgumentParser(
-        parser.prog, usage=f"{parser.prog} [options]", description=parser.description, add_help=False
-    )
-    short.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    for action in parser._actions:
-        if action.dest in shown and action.const is not False:
-            short._add_action(action)
-    return short
+    Raises:
+        UserError: saying which flag may be meant.
+    """
+    known = {f"--{name}" for name in (*trl_flags(verb), *_ours(), "preview", "help", "config")}
+    for word in argv:
+        name = word.partition("=")[0]
+        # argparse also takes "--no_x" for what is true by default.
+        if word.startswith("--") and name not in known and name.replace("--no_", "--") not in known:
+            raise UserError(f"there is no {name}{suggestion(name, known)}. Options: pixeltune {verb} --help")
+
+
+def _check_files(argv: Sequence[str], verb: str) -> None:
+    """Refuse tasks, rows and pictures that cannot be used before TRL and torch are imported.
+
+    Raises:
+        UserError: as training would, seconds later.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("task", "data", "start", "backdrop"):
+        parser.add_argument(f"--{name}")
+    parser.set_defaults(backdrop="#808080")
+    given = parser.parse_known_args(argv)[0]
+    if given.task is not None:
+        find_task(given.task)
+    elif given.data is not None and (
+        not Path(given.data).is_file() or Path(given.data).stat().st_size < SMALL
+    ):
+        rows.read(given.data, COLUMNS[verb])
+    if given.start is not None and given.start not in STARTS:
+        read_picture(given.start, "start", given.backdrop)
+
+
+def _ours() -> dict[str, Field]:
+    """The artwork's and the rows' settings by name."""
+    from pixeltune.training.settings import PaintArguments
+
+    return {one.name: one for one in fields(PaintArguments)}
+
+
+def _first_screen(verb: str) -> str:
+    """Help on the artwork's and the rows' settings, and of TRL's the most used. Imports no torch."""
+    from pixeltune.training.defaults import DEFAULTS
+
+    texts = {name: (one.metadata.get("help", ""), one.default) for name, one in _ours().items()}
+    usual: dict[str, Any] = DEFAULTS[verb] | {"output_dir": f"runs/{verb}", "seed": 42}
+    theirs = trl_flags(verb)
+    texts |= {name: (theirs[name], usual.get(name)) for name in MOST_USED if name in theirs}
+    texts |= {"preview": ("Print one row as it would be trained on, and end.", None)}
+    out = [f"usage: pixeltune {verb} [options]", "", HELP[verb].lstrip(". ")]
+    for title, names in SCREEN.items():
+        out += ["", f"{title}:"]
+        for name in names:
+            if name not in texts:
+                continue  # of another objective
+            text, default = texts.pop(name)
+            known = "" if default in (None, MISSING, "", False) else f" (default: {default})"
+            out.append(
+                textwrap.fill(
+                    f"{_sentence(text)}{known}",
+                    width=110,
+                    initial_indent=f"  --{name:29} ",
+                    subsequent_indent=" " * 34,
+                )
+            )
+    more = ", ".join(f"--{name}" for name in texts)
+    out += ["", textwrap.fill(f"more: {more}", width=110, subsequent_indent="  ")]
+    out += [
+        "",
+        f"All settings, TRL's too: pixeltune {verb} --help all. The same names stand in YAML: --config FILE",
+    ]
+    return "\n".join(out)
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a help text."""
+    first = text.split(". ")[0].rstrip(".")
+    return first if len(first) < 200 else f"{first[:197]}..."
 
 
 def _without_config(argv: list[str]) -> tuple[list[str], Path | None]:

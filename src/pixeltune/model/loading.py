@@ -16,10 +16,9 @@ from transformers import (
 )
 
 from pixeltune.errors import UserError
+from pixeltune.model.precision import DEVICE_MAPS, DTYPES
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"  # what the name "tiny" means
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:

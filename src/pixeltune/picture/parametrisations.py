@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltune.errors import UserError
-
-SPECS = "pixels, fourier[:DECAY], low-rank[:RANK], grid[:CELL] or subspace:DIMENSION"
+from pixeltune.picture.settings import SPECS
 
 
 class Pixels(nn.Module):

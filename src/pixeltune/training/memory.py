@@ -9,7 +9,7 @@ import torch
 from transformers import TrainingArguments
 
 from pixeltune.errors import RunError
-from pixeltune.training.arguments import PaintArguments
+from pixeltune.training.settings import PaintArguments
 
 DEFAULT_TOKENS = 64
 

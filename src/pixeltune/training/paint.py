@@ -14,7 +14,7 @@ from pixeltune.errors import RunError
 from pixeltune.model.loading import load_model, load_processor, public_name, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.training import provenance, report
-from pixeltune.training.arguments import PaintArguments, read_settings
+from pixeltune.training.arguments import read_settings
 from pixeltune.training.callbacks import StopSignal
 from pixeltune.training.compat.trainer_insides import save_checkpoint
 from pixeltune.training.compat.warnings import quiet_libraries
@@ -24,6 +24,7 @@ from pixeltune.training.memory import explained
 from pixeltune.training.preparation import prepare
 from pixeltune.training.rows import check, place_rows
 from pixeltune.training.scores import held_out_scores
+from pixeltune.training.settings import PaintArguments
 from pixeltune.training.table import as_dataset
 from pixeltune.training.trainers import add_callbacks, connect_engines, make_trainer, refill_groups
 from pixeltune.writing import write_atomically

@@ -22,9 +22,9 @@ from pixeltune.picture.canvas import paintable_mask, start_picture
 from pixeltune.picture.style import Term, read_style
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
-from pixeltune.training.arguments import PaintArguments
 from pixeltune.training.folder import check_folder, find_checkpoint
 from pixeltune.training.objectives import OBJECTIVES
+from pixeltune.training.settings import PaintArguments
 from pixeltune.training.styling import check_weight
 
 

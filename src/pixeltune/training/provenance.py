@@ -15,8 +15,8 @@ from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.files import STARTS
 from pixeltune.picture.style import without_folders
-from pixeltune.training.arguments import PaintArguments
 from pixeltune.training.preparation import Preparation
+from pixeltune.training.settings import PaintArguments
 
 
 def of_picture(art: ArtConfig, preprocessor: Preprocessor) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from pixeltune.artwork.artwork import Provenance
 from pixeltune.data.images import attach
 from pixeltune.engines.engine import Engine
 from pixeltune.evaluation.backends import InProcess
-from pixeltune.training.arguments import PaintArguments
 from pixeltune.training.callbacks import (
     CheckpointArtwork,
     Clock,
@@ -34,6 +33,7 @@ from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.refill import refill
 from pixeltune.training.rollouts import ask_engines, show_live_picture
+from pixeltune.training.settings import PaintArguments
 from pixeltune.training.styling import LiveView, Styling
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pixeltune.errors import UserError
-from pixeltune.picture import parametrisations
-from pixeltune.picture.augment import distortions
 from pixeltune.picture.files import FITS, STARTS, read_colour
+
+SPECS = "pixels, fourier[:DECAY], low-rank[:RANK], grid[:CELL] or subspace:DIMENSION"
+"""The parametrisations, as they are given; see `pixeltune.picture.parametrisations`."""
 
 
 @dataclass
@@ -59,7 +60,7 @@ class ArtworkSettings:
     )
     parametrisation: str = field(
         default="pixels",
-        metadata={"help": f"What the optimiser moves: {parametrisations.SPECS}."},
+        metadata={"help": f"What the optimiser moves: {SPECS}."},
     )
     robust: str = field(
         default="none",
@@ -83,5 +84,9 @@ class ArtworkSettings:
         read_colour(self.backdrop)
         if self.fit not in (None, *FITS):
             raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
-        parametrisations.read_spec(self.parametrisation)
+        # Here, so that help and checks of flags need no torch.
+        from pixeltune.picture.augment import distortions
+        from pixeltune.picture.parametrisations import read_spec
+
+        read_spec(self.parametrisation)
         distortions(self.robust, 0)

@@ -1,0 +1,209 @@
+"""What to paint, for which model, from which rows: the settings that are not TRL's. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pixeltune.errors import UserError
+from pixeltune.model.precision import DEVICE_MAPS, DTYPES
+from pixeltune.picture.files import STARTS
+from pixeltune.picture.settings import ArtworkSettings
+
+if TYPE_CHECKING:
+    from pixeltune.adapter import ArtConfig
+
+
+@dataclass
+class PaintArguments(ArtworkSettings):
+    """What to paint, for which model, from which rows."""
+
+    model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
+    revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
+    also: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Further models to paint for at once, by the sum of losses: fine-tuned copies, or others "
+            "of the family with the same processor."
+        },
+    )
+    dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the model's weights; auto: as its config says. Pixels are always float32.",
+            "choices": list(DTYPES),
+        },
+    )
+    load_in_8bit: bool = field(
+        default=False, metadata={"help": "Quantise the model to 8 bits while loading (bitsandbytes)."}
+    )
+    load_in_4bit: bool = field(
+        default=False, metadata={"help": "Quantise the model to 4 bits, nf4 (bitsandbytes)."}
+    )
+    device_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "Share the model's layers out among this machine's devices, for one too large for a "
+            "single one.",
+            "choices": list(DEVICE_MAPS),
+        },
+    )
+    task: str | None = field(
+        default=None,
+        metadata={
+            "help": "A task: calls, sums, turns, shop, tiles, gsm8k, bfcl and more, or package.module:TASK."
+        },
+    )
+    data: str | None = field(
+        default=None,
+        metadata={
+            "help": "With a benchmark: a folder of its files, in place of the hub. Without a task: a JSONL "
+            "file of rows with prompt and completion (kto: and label), or prompt, chosen and rejected (dpo), "
+            "or prompt and what the reward needs (grpo, rloo); and perhaps tools."
+        },
+    )
+    instruction: str | None = field(
+        default=None,
+        metadata={
+            "help": "distill: a text file with a system message, a JSON file with messages, or best: the "
+            "task's own."
+        },
+    )
+    reward: str | None = field(
+        default=None,
+        metadata={"help": "package.module:function, TRL's signature; default the task's own (grpo, rloo)."},
+    )
+    environment: str | None = field(
+        default=None,
+        metadata={
+            "help": "package.module:Class whose methods are tools, as TRL's environment_factory wants it; "
+            "default the task's own, if it has one (grpo)."
+        },
+    )
+    turn_budget_steps: int = field(
+        default=0,
+        metadata={
+            "help": "Over so many steps the calls a completion may make, one after another, grow from 1 to "
+            "max_tool_calling_iterations (grpo with an environment)."
+        },
+    )
+    rollouts: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Addresses of OpenAI-compatible engines serving the same model, which then write the "
+            "completions (grpo, rloo); none: this process does."
+        },
+    )
+    refill_rounds: int = field(
+        default=0,
+        metadata={
+            "help": "How often a step asks other questions in place of those whose completions are all "
+            "rewarded alike (grpo, rloo)."
+        },
+    )
+    train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
+    held_out_rows: int | None = field(
+        default=None,
+        metadata={
+            "help": "Rows that are not trained on, for the held-out score; default: 100 of a task, a tenth and "
+            "at least 20 of your own (a third of less than 60). 0: none."
+        },
+    )
+    score: str | None = field(
+        default=None,
+        metadata={
+            "help": "How answers to your own rows are scored against their completions: exact, number, letter, "
+            "calls or json; default: chosen from the rows where it is plain (sft, dpo)."
+        },
+    )
+    score_steps: int = field(
+        default=25,
+        metadata={"help": "Held-out score before the first step and every so many steps; 0: never."},
+    )
+    snapshot_steps: int = field(default=25, metadata={"help": "Snapshot PNG every so many steps; 0: never."})
+    style: str | None = field(
+        default=None,
+        metadata={
+            "help": "What it should look like, for example '3 * l2 + 0.1 * gram(\"waves.png\")'; terms: "
+            "l2, tv, palette, band, content, gram, caption."
+        },
+    )
+    style_schedule: str = field(
+        default="constant", metadata={"help": "Weight of the style over training: constant, rise or fade."}
+    )
+    style_floor: float | None = field(
+        default=None,
+        metadata={"help": "Held-out score to keep: as much style as goes with it, in place of a schedule."},
+    )
+    licence: str | None = field(
+        default=None, metadata={"help": "Licence of the artwork; needed when start is a file."}
+    )
+    overwrite: bool = field(
+        default=False,
+        metadata={"help": "Remove the run that output_dir holds. Not given: a folder with a run is refused."},
+    )
+
+    @property
+    def bits(self) -> Literal[4, 8] | None:
+        """To which the model's linear layers are quantised; None: they are not."""
+        return 8 if self.load_in_8bit else 4 if self.load_in_4bit else None
+
+    def artwork(self, seed: int) -> ArtConfig:
+        """The settings of the artwork as PEFT takes them."""
+        from pixeltune.adapter import ArtConfig
+
+        shared = {one.name: getattr(self, one.name) for one in fields(ArtworkSettings)}
+        return ArtConfig(**shared, seed=seed, revision=self.revision)
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            setattr(self, name, checked(name, getattr(self, name), hint))
+        super().__post_init__()
+        if self.task is None and self.data is None:
+            raise UserError("give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
+        if self.start not in STARTS and not self.licence:
+            raise UserError(
+                f"the artwork will be an edit of {self.start}: say under which licence with --licence"
+            )
+        if self.load_in_8bit and self.load_in_4bit:
+            raise UserError("give either --load_in_8bit or --load_in_4bit")
+        if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
+            raise UserError("--style_schedule and --style_floor weigh a --style: give one")
+        if self.style_floor is not None and not (self.task and self.held_out_rows != 0 and self.score_steps):
+            raise UserError("--style_floor needs held-out scores: --task, --held_out_rows, --score_steps")
+        if self.train_rows < 1 or (self.held_out_rows or 0) < 0:
+            raise UserError("--train_rows must be at least 1 and --held_out_rows at least 0")
+        if self.score is not None and self.task is not None:
+            raise UserError("a task knows its own score: --score is of rows of your own, without --task")
+        if self.refill_rounds < 0 or self.turn_budget_steps < 0:
+            raise UserError("--refill_rounds and --turn_budget_steps are 0 (never) or more")
+        if self.score_steps < 0 or self.snapshot_steps < 0:
+            raise UserError("--score_steps and --snapshot_steps are 0 (never) or more")
+
+
+def checked(name: str, value: Any, hint: Any) -> Any:
+    """A value of the type that a field has; paths become texts and one text a list of one.
+
+    Fields of TRL's that take more than plain values are left to TRL.
+
+    Raises:
+        UserError: it is of another type.
+    """
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    allowed = [get_origin(kind) or kind for kind in kinds]
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if name == "resume_from_checkpoint" and isinstance(value, bool):
+        value = str(value).lower()
+    if allowed != [list] and not set(allowed) <= {str, int, float, bool, type(None)}:
+        return value
+    if allowed == [list]:
+        items = [value] if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return list(items)
+    elif type(value) in allowed or (float in allowed and type(value) is int):
+        return value
+    wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+    raise UserError(f"{name} is {value!r:.60}: it must be {wanted}")
