@@ -36,6 +36,7 @@ class StubEngine:
         self.open_streams = 0
         self.breaks_at = 0  # bytes of an event that still come where it breaks off
         self.ill = False
+        self.packs = ""  # how it compresses its list of models
         self._listener = socket.create_server(("127.0.0.1", port), reuse_port=False)
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
@@ -52,9 +53,9 @@ class StubEngine:
         if self.ill:
             return Response("ill", 500)
         owner = {"owned_by": "vllm", "root": "/weights"} if self.like_vllm else {"owned_by": "somebody"}
-        return JSONResponse(
-            {"object": "list", "data": [{"id": name, "object": "model", **owner} for name in self.models]}
-        )
+        data = [{"id": name, "object": "model", **owner} for name in self.models]
+        response = JSONResponse({"object": "list", "data": data})
+        return _compressed(response, self.packs) if self.packs else response
 
     async def _answer(self, request: Request) -> Response:
         body = await request.json()
@@ -84,6 +85,9 @@ class StubEngine:
             return _error(int(said.split()[1]), "as you wish")
         if said.startswith("error "):
             return Response(said.removeprefix("error "), 400, media_type="application/json")
+        if said.startswith("event of error "):
+            event = f"event: error\ndata: {said.removeprefix('event of error ')}\n\ndata: [DONE]\n\n"
+            return Response(event, 400, media_type="text/event-stream")
         if said == "plain error":
             return Response("<h1>Bad</h1>", 400, media_type="text/html")
         if said == "stall":
@@ -160,14 +164,15 @@ def _compressed(response: Response, coding: str) -> Response:
     """As an engine behind a compressing proxy answers, whatever was asked for."""
     windows = {"gzip": 31, "deflate": 15, "raw": -15}
     stream = zlib.compressobj(wbits=windows.get(coding, 31))
-    response.headers["content-encoding"] = {"raw": "deflate"}.get(coding, coding)
+    response.headers["content-encoding"] = {"raw": "deflate", "cut": "gzip"}.get(coding, coding)
     if isinstance(response, StreamingResponse):
         parts = response.body_iterator
 
         async def packed() -> Any:
             async for part in parts:
                 yield stream.compress(part) + stream.flush(zlib.Z_SYNC_FLUSH)
-            yield stream.flush()
+            if coding != "cut":
+                yield stream.flush()
 
         response.body_iterator = packed()
         return response

@@ -50,7 +50,10 @@ def test_a_last_event_without_a_blank_line_gets_one(last):
     assert events.finish() == last + b"\n\n"
 
 
-@pytest.mark.parametrize("half", [b'data: {"a', b'data: {"a":\n', b"data: [1, 2"])
+@pytest.mark.parametrize(
+    "half",
+    [b'data: {"a', b'data: {"a":\n', b"data: [1, 2", b"data: ", b"da", b"event: x\n", b"event: x\ndata: [DO"],
+)
 def test_half_an_event_is_none(half):
     events = Events()
     assert events.feed(b"data: {}\n\n" + half) == b"data: {}\n\n"
@@ -75,7 +78,7 @@ def raw(data):
 def test_codings_in_parts_of_any_size(coding, pack):
     data = b"some words, " * 100
     packed = pack(data)
-    for size in (2, 7, 1000, 100_000):
+    for size in (1, 2, 7, 1000, 100_000):
         decoder = Decoder(coding)
         parts = [packed[at : at + size] for at in range(0, len(packed), size)]
         assert b"".join(piece for part in parts for piece in decoder.feed(part)) == data

@@ -398,6 +398,21 @@ def test_an_error_keeps_its_code_however_it_is_printed(client, body):
     assert caught.value.body["message"] == "too long"
 
 
+@pytest.mark.parametrize("body", [f"event of error {json.dumps(json.loads(PRINTED))}", f"error [{PRINTED}]"])
+def test_an_error_keeps_its_code_as_an_event_and_in_a_list(client, body):
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat(client, "base", say(body), stream=True)
+    assert (caught.value.code, caught.value.body["message"]) == ("context_length_exceeded", "too long")
+
+
+def test_a_compressed_stream_that_lacks_its_end_ends_with_an_error(client):
+    raw = client.chat.completions.with_raw_response.create(
+        model="art", messages=say("one compressed cut"), stream=True
+    )
+    last = raw.http_response.read().decode().strip().split("\n\n")[-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "upstream_broke_off"
+
+
 @pytest.mark.parametrize(
     ("body", "message", "code"),
     [

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pixeltune.serve.gateway import header_text
 from pixeltune.serve.keys import ANYBODY, ApiKeys
 
 
@@ -32,6 +33,13 @@ def test_the_owner_of_a_key(tmp_path):
         "Bearer é",
     ):
         assert keys.caller(wrong) is None
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "鍵"])
+def test_a_key_of_other_letters_is_the_bytes_that_were_summed(tmp_path, key):
+    keys = ApiKeys(write(tmp_path / "keys.json", [entry(key=key)]))
+    assert keys.caller(header_text(f"Bearer {key}".encode())).name == "a"
+    assert keys.caller(header_text(b"Bearer \xff")) is None
 
 
 def test_models_by_pattern(tmp_path):

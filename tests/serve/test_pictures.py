@@ -52,6 +52,8 @@ SPELLINGS = {
     "no base64": lambda data: "data:image/png," + urllib.parse.quote_from_bytes(base64.b64decode(data)),
     "a comma": lambda data: f"data:image/png;base64,{data},",
     "many commas": lambda data: f"data:image/png;base64,{data[:40]}{',' * 2000}{data[40:]}",
+    "a percent comma": lambda data: f"data:image/png;base64%2C{data}",
+    "a percent scheme": lambda data: f"data%3Aimage%2Fpng;base64,{data}",
     "frames": lambda data: f"data:video/jpeg;base64,{PNGS[SMALL]},{data}",
 }
 

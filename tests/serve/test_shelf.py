@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import shutil
 
 import pytest
 
 from gateways import make_artwork
 from pixeltune.artwork.artwork import Artwork, ArtworkError
 from pixeltune.errors import UserError
+from pixeltune.serve import folder as looking
 from pixeltune.serve.shelf import Shelf
 
 
@@ -199,6 +201,55 @@ def test_linked_folders_are_served_without_loops_and_without_the_outside(folder,
     assert len(reasons) == len(left_out(caplog))
     assert reasons["out"] == "links to outside of the folder"
     assert reasons["team/up"] == "links to a folder that it lies in"
+
+
+def test_folders_that_link_each_other_do_not_hold_up_a_look(folder, monkeypatch, caplog):
+    """Twelve have more paths without a loop than anyone could walk."""
+    monkeypatch.setattr(looking, "MAX_LINKED", 100)
+    for number in range(12):
+        make_artwork(2).save(folder / f"f{number}" / "x.png")
+        for other in range(12):
+            os.symlink(f"../f{other}", folder / f"f{number}" / f"to{other}")
+    shelf = refreshed(folder)
+    asyncio.run(shelf.refresh())
+    assert {"art", "team/one", "f11/x", "f0/to1/x"} <= shelf.entries.keys()
+    assert len(shelf.entries) == 2 + 12 + 100
+    assert len([path for path, reason in left_out(caplog) if "linked folders" in reason]) == 1
+
+
+def test_a_new_file_is_seen_though_size_time_and_inode_are_the_old_ones(folder):
+    """As where a tree is copied with its times."""
+    shelf = refreshed(folder)
+    take(shelf, "art")
+    facts = (folder / "art.png").stat()
+    changed = make_artwork(0, data="n0ise").png()
+    assert len(changed) == facts.st_size
+    (folder / "art.png").write_bytes(changed)
+    os.utime(folder / "art.png", ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert (folder / "art.png").stat().st_ino == facts.st_ino
+    asyncio.run(shelf.refresh())
+    assert shelf.entries["art"].task == "n0ise"
+
+
+def test_a_tree_that_is_swapped_and_taken_away_under_a_look_is_looked_at_anew(folder, tmp_path, monkeypatch):
+    current = tmp_path / "current"
+    current.symlink_to("artworks")
+    make_artwork(8).save(tmp_path / "next" / "art.png")
+    make_artwork(9).save(tmp_path / "next" / "team" / "one.png")
+    shelf, scandir = refreshed(current), os.scandir
+
+    def swap(path):
+        if str(path).endswith("team") and folder.exists():
+            (tmp_path / "swap").symlink_to("next")
+            os.replace(tmp_path / "swap", current)
+            monkeypatch.undo()
+            shutil.rmtree(folder)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", swap)
+    asyncio.run(shelf.refresh())
+    assert shelf.entries.keys() == {"art", "team/one"}
+    assert take(shelf, "team/one").sha256 == make_artwork(9).sha256
 
 
 def test_a_name_that_is_no_text_does_not_spoil_the_list(folder, caplog):

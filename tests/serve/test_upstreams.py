@@ -110,6 +110,18 @@ def test_passwords_in_addresses_are_not_shown():
     assert upstream.name == "host:8000"
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_an_engine_that_compresses_its_list_of_models_is_found(tmp_path, coding):
+    make_artwork(0).save(tmp_path / "artworks" / "art.png")
+    engine = StubEngine()
+    engine.packs = coding
+    with (
+        engine.running(),
+        gateway(tmp_path / "artworks", "--upstream", engine.url, log=tmp_path / "log") as served,
+    ):
+        assert {model["id"] for model in json.loads(served.get("/v1/models")[1])["data"]} == {"base", "art"}
+
+
 def test_engines_go_and_come_back(tmp_path):
     """Two engines of one base and one of another. Whoever holds the picture dies, and no request fails."""
     make_artwork(0).save(tmp_path / "artworks" / "art.png")

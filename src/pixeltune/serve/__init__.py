@@ -1,7 +1,8 @@
 """A thin gateway in front of any OpenAI-compatible engine: every PNG of a folder is a model name.
 
-`proxy` is the way of a request and `reply` the way back; `gateway` what requests share: `keys` who may
-ask, `shelf` the folder of artworks, `upstreams` the engines, `bodies` what is changed in a request,
+`proxy` is the way of a request and `reply` the way back, with `events` and `decoding` of what engines send;
+`gateway` what requests share: `keys` who may ask, `shelf` the artworks, `folder` the look for their files,
+`upstreams` the engines, `bodies` what is changed in a request, `pictures` how large those in it may be,
 `telemetry` logs and metrics. `server` is the process, `routes` its paths, `protocol` its bounds on
 connections, `description` its OpenAPI. Neither torch nor transformers is imported here.
 """

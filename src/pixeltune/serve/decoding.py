@@ -21,6 +21,7 @@ class Decoder:
         self._window = WINDOWS[coding]
         self._stream = zlib.decompressobj(self._window)
         self._fresh = True
+        self._first = b""
         self.ended = True
         """Whether all of it has come: if not, the sender broke off."""
 
@@ -30,6 +31,11 @@ class Decoder:
         Raises:
             zlib.error: it is not what the header says.
         """
+        if self._fresh:
+            data = self._first = self._first + data
+            if len(data) < 2:  # whether it has zlib's header stands in two bytes
+                self.ended = not data
+                return
         while data:
             if self._stream.eof:
                 if self._window != WINDOWS["gzip"] or not data.startswith(b"\x1f"):

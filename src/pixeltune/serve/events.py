@@ -32,9 +32,9 @@ class Events:
     def finish(self) -> bytes | None:
         """What is left where the stream ends; None: it is the beginning of an event that was cut off."""
         rest, self._held = self._held, b""
-        lines = [line for line in rest.splitlines() if line.startswith(b"data:")]
-        data = b"\n".join(line[5:] for line in lines).strip()
-        if data.startswith((b"{", b"[")) and data != b"[DONE]":
+        lines = [line for line in rest.splitlines() if line and not line.startswith(b":")]
+        data = b"\n".join(line[5:] for line in lines if line.startswith(b"data:")).strip()
+        if lines and data != b"[DONE]":
             try:
                 json.loads(data)
             except (ValueError, RecursionError):

@@ -67,7 +67,7 @@ class Gateway:
         """
         if self.keys is None:
             return ANYBODY
-        caller = self.keys.caller(headers.get(b"authorization", b"").decode("latin-1"))
+        caller = self.keys.caller(header_text(headers.get(b"authorization", b"")))
         if caller is None:
             raise RequestError(
                 401, "no valid API key: send it as `Authorization: Bearer KEY`", code="invalid_api_key"
@@ -151,6 +151,14 @@ class Gateway:
             return await self.session.post(
                 f"{upstream.url}/{path}", data=data, headers=headers, allow_redirects=False
             )
+
+
+def header_text(value: bytes) -> str:
+    """A header's value as a text; aiohttp writes it as UTF-8 again."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def no_such_model(name: str) -> RequestError:

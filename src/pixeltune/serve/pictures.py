@@ -9,7 +9,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from functools import cache
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from PIL import Image
 
@@ -46,6 +46,12 @@ def is_too_large(text: str, field: str = "") -> bool:
         text: any text in the body.
         field: its name, for pictures without `data:`.
     """
+    if "%" in text[:256].partition(",")[0] and _is_too_large(unquote(text), field):
+        return True  # percent signs before the data, too
+    return _is_too_large(text, field)
+
+
+def _is_too_large(text: str, field: str) -> bool:
     begin = text.lstrip(_BLANK)[:64].translate(dict.fromkeys(map(ord, "\t\r\n")))
     if begin[:5].lower() != "data:":
         return field in BARE and len(text) > 32 and ":" not in begin and _too_large(text)

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
-from pixeltune.serve.gateway import Gateway
+from pixeltune.serve.gateway import Gateway, header_text
 from pixeltune.serve.keys import Caller
 from pixeltune.serve.reply import ClientReply, Note, SlowReader, reason
 from pixeltune.serve.upstreams import GONE, NOT_REACHED
@@ -157,13 +157,13 @@ class Proxy:
     def _headers(self, scope: Scope, note: Note) -> CIMultiDict[str]:
         """Of a request to an engine: the client's own, but for those that end here."""
         headers = CIMultiDict(
-            (name.decode("latin-1"), _text(value))
+            (name.decode("latin-1"), header_text(value))
             for name, value in scope["headers"]
             if name not in NOT_FORWARDED
         )
         own = self.gateway.upstreams.headers()
         if self.gateway.keys is None and not own:  # else the client's key is meant for the gateway
-            own = {n.decode(): _text(v) for n, v in scope["headers"] if n == b"authorization"}
+            own = {n.decode(): header_text(v) for n, v in scope["headers"] if n == b"authorization"}
         headers.update(own)
         headers.update(
             {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-Id": note.id}
@@ -191,14 +191,6 @@ class Proxy:
                 "problem": note.problem,
             },
         )
-
-
-def _text(value: bytes) -> str:
-    """A header's value as aiohttp takes it, which writes UTF-8."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
 
 
 async def _left(receive: Receive) -> None:

@@ -112,7 +112,7 @@ class ClientReply:
             self._opaque = True
             headers.append((b"content-encoding", coding.encode("utf-8", "surrogateescape")))
         try:
-            if kind.lower().startswith(b"text/event-stream"):
+            if kind.lower().startswith(b"text/event-stream") and answer.status < 400:
                 await self._stream(answer, kind, headers, decoder, limits.pause, begin)
             else:
                 await self._whole(answer, kind, headers, decoder, limits.answer, begin)
@@ -165,6 +165,8 @@ class ClientReply:
         rest = b"" if events is None else events.finish()
         if rest is None:
             raise _broke_off("in the middle of an event")
+        if decoder is not None and not decoder.ended:
+            raise _broke_off("in the middle of what it compressed")
         await self._out(_part(rest, last=True))
 
     async def _whole(
@@ -229,13 +231,19 @@ def _broke_off(why: str) -> RequestError:
 
 def _own_words(status: int, body: bytes) -> bytes:
     """An engine's error in OpenAI's shape; b"": it is, however it is printed."""
+    plain = body
+    if body.lstrip().startswith((b"data:", b"event:")):  # as an event of a stream
+        lines = [line.removeprefix(b"data:") for line in body.splitlines() if line.startswith(b"data:")]
+        plain = b"\n".join(line for line in lines if line.strip() != b"[DONE]")
     try:
-        said = json.loads(body) if len(body) <= MAX_ERROR else None
+        said = json.loads(plain) if len(plain) <= MAX_ERROR else None
     except (ValueError, RecursionError):
         said = None
+    if isinstance(said, list) and said:  # Google's
+        said, plain = said[0], b""
     said = said if isinstance(said, dict) else {}
     if isinstance(said.get("error"), dict):
-        return b""
+        return b"" if plain is body else json.dumps({"error": said["error"]}).encode()
     # {"error": "..."}; {"object": "error", "message": ..., "code": ...}; {"detail": ...}
     words = next((said[name] for name in ("error", "message", "detail") if said.get(name)), None)
     if not isinstance(words, str):

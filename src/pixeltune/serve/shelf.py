@@ -14,12 +14,13 @@ from pixeltune.artwork.png import MAX_FILE_BYTES, data_url
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.data.placement import PLACEMENT
 from pixeltune.errors import UserError
+from pixeltune.serve.folder import GONE, Signature, look_through
 from pixeltune.serve.telemetry import one_line
 
 log = logging.getLogger("pixeltune.serve")
 
-Signature = tuple[int, int, int]  # of a file: inode, size, time of change
-LOOK_AGAIN = (0, 0, 0)  # the signature of no file
+LOOK_AGAIN: Signature = (0,) * 5  # of no file
+LOOKS = 3  # at most, one after the other, where what was found is gone before it is looked into
 
 
 @dataclass(frozen=True)
@@ -85,49 +86,12 @@ class Shelf:
         Raises:
             OSError: the folder itself cannot be read.
         """
-        root = self.folder.resolve(strict=True)
-        found: dict[str, Signature] = {}
-        left_out: dict[str, str] = {}
-        # Folders below the folder: where, and the real paths of each and what it lies in.
-        folders: list[tuple[str, tuple[Path, ...]]] = [("", (root,))]
-        while folders:
-            where, above = folders.pop()
-            try:
-                with os.scandir(above[-1]) as items:
-                    inside = sorted(items, key=lambda item: item.name)
-            except OSError as error:
-                if not where:
-                    raise
-                left_out[where] = f"cannot be read ({error.strerror})"
-                continue
-            for item in inside:
-                path = f"{where}{item.name}"
-                if item.name.startswith("."):
-                    continue
-                try:
-                    if not item.is_dir() and not item.name.endswith(".png"):
-                        continue
-                    path.encode()
-                    real = Path(item.path)
-                    if item.is_symlink():
-                        real = real.resolve(strict=True)
-                        if not real.is_relative_to(root):
-                            left_out[path] = "links to outside of the folder"
-                            continue
-                    if item.is_dir():
-                        if real in above:
-                            left_out[path] = "links to a folder that it lies in"
-                        else:
-                            folders.append((f"{path}/", (*above, real)))
-                    elif item.is_file():
-                        facts = item.stat()
-                        mark = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
-                        found[path.removesuffix(".png")] = mark
-                except UnicodeEncodeError:
-                    left_out[os.fsencode(path).decode("utf-8", "replace")] = "its name is not UTF-8"
-                except (OSError, RuntimeError) as error:
-                    # RuntimeError: links in a circle, before Python 3.13
-                    left_out[path] = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        for _ in range(LOOKS):
+            root = self.folder.resolve(strict=True)
+            found, left_out = look_through(self.folder)
+            gone = any(reason == GONE != self._left_out.get(path) for path, reason in left_out.items())
+            if not gone and self.folder.resolve() == root:
+                break  # else something was swapped and taken away under the look
         for path, reason in left_out.items():
             if self._left_out.get(path) != reason:
                 log.warning("left out", extra={"path": path, "reason": reason})

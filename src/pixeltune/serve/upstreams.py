@@ -105,10 +105,11 @@ class Upstream:
 
     async def probe(self, session: aiohttp.ClientSession, headers: dict[str, str]) -> None:
         """Ask which models it serves."""
+        asked = {**headers, "Accept-Encoding": "identity"}  # some compress nevertheless, which is undone
         try:
             async with (
                 asyncio.timeout(PROBE_TIMEOUT),
-                session.get(f"{self.url}/models", headers=headers) as answer,
+                session.get(f"{self.url}/models", headers=asked, auto_decompress=True) as answer,
             ):
                 if answer.status != 200:
                     raise ValueError(f"/v1/models answers {answer.status}")
