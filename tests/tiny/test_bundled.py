@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from benchmarks.tiny_card import board_colours, tile_colours
 
+from benchmarks.tiny_card import board_colours, tile_colours
 from pixeltune import tiny
 from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.scoring import score_rows
