@@ -25,7 +25,8 @@ from pixeltune.data.placement import place_row
 from pixeltune.data.rows import each_turn
 from pixeltune.evaluation import soft_prompt
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
-from pixeltune.training.objectives import OBJECTIVES, PIXEL_DEFAULTS, rendered
+from pixeltune.training.defaults import PIXEL_DEFAULTS
+from pixeltune.training.objectives import OBJECTIVES, rendered
 
 TOKENS = 64  # of the artwork, and vectors of the soft prompt
 LINEAR = r".*language_model.*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"

@@ -37,7 +37,7 @@ def test_marks_and_line_ends_of_other_systems_are_read(tmp_path, mark, end, esca
         ("r.jsonl", '{"prompt": "é"}'.encode("latin-1"), "line 1: not UTF-8"),
         ("r.jsonl", b"PAR1\x15\x04", "from_parquet"),
         ("r.parquet", b"PAR1\x15\x04", "from_parquet"),
-        ("r.jsonl.gz", gzip.compress(b"{}"), "gzip"),
+        ("r.jsonl.gz", gzip.compress(b"{}", mtime=0), "gzip"),
         ("r.xlsx", b"PK\x03\x04....", "ZIP"),
         ("r.csv", b"prompt,completion\na,b\n", "line 1.*from_csv"),
         ("r.tsv", b"prompt\tcompletion\n", "from_csv.*sep"),
