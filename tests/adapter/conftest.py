@@ -1,4 +1,3 @@
-import io
 import os
 import sys
 from pathlib import Path
@@ -8,7 +7,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for families.py
 
 import pytest
 import torch
-from PIL import Image
 
 import families
 
@@ -24,10 +22,3 @@ def checkpoints(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(params=families.FAMILIES)
 def checkpoint(request, checkpoints) -> str:
     return checkpoints[request.param]
-
-
-def reopened(pixels) -> Image.Image:
-    """`(H, W, 3)` uint8 as an engine gets it: written as PNG, decoded by Pillow."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return Image.open(io.BytesIO(file.getvalue()))

@@ -6,9 +6,9 @@ from peft import PeftModel, get_peft_model
 from PIL import Image
 
 import families
-from conftest import reopened
 from pixeltune.adapter import ArtConfig, ArtLayer
 from pixeltune.data.placement import place
+from reopening import reopened
 
 CONVERSATIONS = [
     [{"role": "user", "content": "hi"}],

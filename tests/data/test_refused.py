@@ -12,7 +12,7 @@ from pixeltune.cli.main import main
 from pixeltune.data.images import check_pictures
 from pixeltune.data.placeholders import KNOWN, check_rows, placeholder_tokens
 from pixeltune.errors import UserError
-from pixeltune.evaluation import evaluate
+from pixeltune.evaluation import plans
 from pixeltune.model import loading
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.tasks.synthetic import sums
@@ -42,9 +42,7 @@ def refused(capsys, tmp_path, line, *words):
     path.write_text("\n".join(map(json.dumps, [good, good, {**good, **line}])))
     (tmp_path / "told.txt").write_text("Be brief.")
     words = [word.replace("told.txt", str(tmp_path / "told.txt")) for word in words]
-    status = main(
-        [*words, "--data", str(path), "--output" + ("_dir" * ("eval" not in words)), str(tmp_path / "out")]
-    )
+    status = main([*words, "--data", str(path), "--output_dir", str(tmp_path / "out")])
     error = capsys.readouterr().err
     assert status == 1
     assert f"{path}, line 3" in error
@@ -96,8 +94,8 @@ def test_rows_that_are_written_otherwise_are_refused_there_too(bundled, capsys, 
 def test_rows_of_tasks_are_named_by_their_id(bundled, tmp_path, capsys, monkeypatch):
     rows = [{**row, "id": f"sum-{i}"} for i, row in enumerate(sums.rows("test", 3, 0))]
     rows[1]["prompt"] = [{"role": "user", "content": PAD}]
-    monkeypatch.setattr(evaluate, "find_rows", lambda *_, **__: rows)
-    assert main(["eval", "--task", "sums", "--output", str(tmp_path)]) == 1
+    monkeypatch.setattr(plans, "find_rows", lambda *_, **__: rows)
+    assert main(["eval", "--task", "sums", "--output_dir", str(tmp_path)]) == 1
     assert f"row sum-1: prompt holds '{PAD}'" in capsys.readouterr().err
 
 

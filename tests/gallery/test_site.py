@@ -224,7 +224,7 @@ def test_what_is_no_gallery_is_left_alone(there, tmp_path, capsys):
     assert main(["gallery", str(run), "--output_dir", str(out)]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "give another --out" in error
+    assert "give another folder" in error
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -270,7 +270,7 @@ def test_help_and_a_gallery_need_no_torch(tmp_path):
     make_run(tmp_path / "run")
     code = (
         "import sys\nfrom pixeltune.cli.main import main\n"
-        f"main(['gallery', {str(tmp_path / 'run')!r}, '--out', {str(tmp_path / 'site')!r}])\n"
+        f"main(['gallery', {str(tmp_path / 'run')!r}, '--output_dir', {str(tmp_path / 'site')!r}])\n"
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)\n"
         "main(['gallery', '--help'])"
     )

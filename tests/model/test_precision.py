@@ -17,6 +17,7 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
 from pixeltune.data.placement import place_row
+from pixeltune.errors import UserError
 from pixeltune.model.loading import keep_differentiable, load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import sums
 from pixeltune.training.paint import paint
@@ -138,12 +139,12 @@ def refusal(words: list[str], capsys) -> str:
 def test_what_cannot_be_loaded_is_refused_in_one_line(monkeypatch, capsys, tmp_path):
     words = ["sft", *TINY.split(), "--output_dir", str(tmp_path)]
     assert "either" in refusal([*words, "--load_in_8bit", "true", "--load_in_4bit", "true"], capsys)
-    evaluation = ["eval", "--task", "sums", "--output", str(tmp_path)]
+    evaluation = ["eval", "--task", "sums", "--output_dir", str(tmp_path)]
     assert "dtype is one of" in refusal([*evaluation, "--dtype", "float8"], capsys)
     assert "device_map is one of" in refusal([*evaluation, "--device-map", "cuda"], capsys)
-    assert "this process" in refusal([*evaluation, "--bits", "8", "--engine", "http://host/v1"], capsys)
+    assert "this process" in refusal([*evaluation, "--load_in_8bit", "--engine", "http://host/v1"], capsys)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pixeltune[quantization]" in refusal([*evaluation, "--bits", "4"], capsys)
+    assert "pixeltune[quantization]" in refusal([*evaluation, "--load_in_4bit"], capsys)
 
 
 def test_bitsandbytes_without_kernels_for_the_device_is_refused(monkeypatch):
@@ -160,10 +161,10 @@ def test_float16_without_loss_scaling_is_refused_before_the_model_loads(monkeypa
 
 def test_an_evaluation_in_process_loads_the_model_as_it_is_told(tmp_path, monkeypatch, capsys):
     def load(*asked):
-        raise ValueError(f"asked for {asked}")
+        raise UserError(f"asked for {asked}")
 
     monkeypatch.setattr("pixeltune.model.loading.load_model", load)
-    evaluation = ["eval", "--task", "sums", "--rows", "1", "--output", str(tmp_path)]
+    evaluation = ["eval", "--task", "sums", "--rows", "1", "--output_dir", str(tmp_path)]
     assert "asked for ('tiny', None, 'auto', None, None)" in refusal(evaluation, capsys)
-    told = ["--dtype", "bfloat16", "--bits", "8", "--device-map", "auto"]
+    told = ["--dtype", "bfloat16", "--load_in_8bit", "--device-map", "auto"]
     assert "asked for ('tiny', None, 'bfloat16', 8, 'auto')" in refusal([*evaluation, *told], capsys)

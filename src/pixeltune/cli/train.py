@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -178,7 +179,9 @@ def _check_files(argv: Sequence[str], verb: str) -> None:
     elif given.data is not None and (
         not Path(given.data).is_file() or Path(given.data).stat().st_size < SMALL
     ):
-        rows.read(given.data, COLUMNS[verb])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are said when the rows are read to be trained on
+            rows.read(given.data, COLUMNS[verb])
     if given.start is not None and given.start not in STARTS:
         read_picture(given.start, "start", given.backdrop)
 
