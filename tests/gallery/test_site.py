@@ -244,7 +244,8 @@ def test_a_failure_while_writing_leaves_the_old_gallery(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr(site.os, "rename", fail)
-    assert main(["gallery", str(run), "--output_dir", str(out)]) == 1
+    with pytest.raises(OSError, match="disk is gone"):
+        main(["gallery", str(run), "--output_dir", str(out)])
     assert (out / "index.html").exists()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 

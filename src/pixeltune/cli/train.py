@@ -12,11 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pixeltune.cli.flags import trl_flags
-from pixeltune.data import rows
 from pixeltune.errors import UserError, suggestion
-from pixeltune.picture.files import STARTS, read_picture
-from pixeltune.tasks.base import find_task
-from pixeltune.training.defaults import COLUMNS
 
 if TYPE_CHECKING:
     from trl import TrlParser
@@ -169,6 +165,11 @@ def _check_files(argv: Sequence[str], verb: str) -> None:
     Raises:
         UserError: as training would, seconds later.
     """
+    from pixeltune.data import rows
+    from pixeltune.picture.files import STARTS, read_picture
+    from pixeltune.tasks.base import find_task
+    from pixeltune.training.defaults import COLUMNS
+
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("task", "data", "start", "backdrop"):
         parser.add_argument(f"--{name}")
