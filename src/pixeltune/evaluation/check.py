@@ -208,8 +208,10 @@ def check(
         UserError: the PNG, the model or the task cannot be used.
         EngineError: the engine is not there, or refuses.
     """
-    if prompts < 1 or rows < 1:
-        raise UserError("prompts and rows must be at least 1")
+    if prompts < 1:
+        raise UserError("--prompts must be at least 1")
+    if rows < 1:
+        raise UserError("--rows must be at least 1")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
     height, width = artwork.pixels.shape[:2]
     lines = [f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded"]

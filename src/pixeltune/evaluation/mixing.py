@@ -129,11 +129,11 @@ def mix(
         UserError: the artworks do not go together, or no average is as good as the best member.
     """
     if rows < 1:
-        raise UserError("rows must be at least 1")
+        raise UserError("--rows must be at least 1")
     read = [one if isinstance(one, Artwork) else Artwork.load(one) for one in artworks]
     if strength is not None:
         if len(read) > 1:
-            raise UserError("a strength is a dial of one artwork")
+            raise UserError("--strength is a dial of one artwork")
         return Mixture(dial(read[0], np.asarray(start_of(read[0], start or "")), strength))
     average(read)  # what cannot be averaged is refused before a model is loaded
     made, scores, reached = greedy(read, scorer(task, read[0].provenance.data, data, rows, model, revision))
