@@ -104,7 +104,8 @@ def settings(verb: str, argv: Sequence[str]) -> dict[str, Any]:
         print(parser.format_help(), end="")
         raise SystemExit(0)
     _check_flags(argv, verb)
-    _check_files(argv, verb)
+    if path is None:  # else the task, or the rows, may stand in the file
+        _check_files(argv, verb)
     parser = _parser(verb)
     for action in parser._actions:
         action.default = argparse.SUPPRESS
