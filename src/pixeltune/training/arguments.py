@@ -49,12 +49,17 @@ def trainer_config(objective: str = "sft", **settings: Any) -> TrainingArguments
     """
     config = find_objective(objective).config
     check_names(settings, {one.name for one in fields(config) if one.init}, f"of {config.__name__}")
+    hints = get_type_hints(config)
+    given = {name: checked(name, value, hints[name]) for name, value in settings.items()}
     usual = defaults(objective)
-    if "num_train_epochs" in settings:
-        usual["max_steps"] = -1
+    if given.get("fp16"):
+        usual["bf16"] = False
+    if "num_train_epochs" in given:
+        usual["max_steps"] = -1  # else the steps would silently win over what was asked for
     try:
-        return config(**usual | settings)
+        return config(**usual | given)
     except (ValueError, TypeError) as error:
+        # A config's checks are all about what was given to it.
         raise UserError(f"{config.__name__} does not take these settings: {error}") from error
 
 
@@ -67,21 +72,11 @@ def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArg
     config = find_objective(objective).config
     ours, theirs = ({one.name for one in fields(kind) if one.init} for kind in (PaintArguments, config))
     check_names(settings, ours | theirs, f"of pixeltune {objective}")
-    hints = get_type_hints(config)
-    given = {name: checked(name, value, hints[name]) for name, value in settings.items() if name in theirs}
+    given = {name: value for name, value in settings.items() if name in theirs}
     if str(given.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
         raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
-    usual = defaults(objective)
-    if given.get("fp16"):
-        usual["bf16"] = False
-    if "num_train_epochs" in given:
-        usual["max_steps"] = -1  # else the steps would silently win over what was asked for
     arguments = PaintArguments(**{name: value for name, value in settings.items() if name in ours})
-    try:
-        return arguments, config(**usual | given)
-    except (ValueError, TypeError) as error:
-        # A config's checks are all about what was given to it.
-        raise UserError(f"{config.__name__} does not take these settings: {error}") from error
+    return arguments, trainer_config(objective, **given)
 
 
 def check_names(given: Mapping[str, Any], known: set[str], where: str) -> None:
