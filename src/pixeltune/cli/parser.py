@@ -25,9 +25,13 @@ class Parser(argparse.ArgumentParser):
         return given
 
     def error(self, message: str) -> NoReturn:
-        """One line on stderr and status 2: argparse's usage of two dozen flags hides what is wrong."""
-        print(f"{self.prog}: {message}. Options: {self.prog} --help", file=sys.stderr)
-        sys.exit(2)
+        refuse(self, message)
+
+
+def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """One line on stderr and status 2: argparse's usage of dozens of flags hides what is wrong."""
+    print(f"{parser.prog}: {message}. Options: {parser.prog} --help", file=sys.stderr)
+    sys.exit(2)
 
 
 def with_underscores(argv: Sequence[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pixeltune.cli.flags import trl_flags
+from pixeltune.cli.parser import refuse
 from pixeltune.errors import UserError, suggestion
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def _parser(verb: str) -> TrlParser:
         """One line in place of a usage of hundreds."""
 
         def error(self, message: str) -> NoReturn:
-            print(f"{self.prog}: {message}. Options: {self.prog} --help", file=sys.stderr)
-            sys.exit(2)
+            refuse(self, message)
 
     parser = Parser(
         (PaintArguments, find_objective(verb).config),
