@@ -31,7 +31,7 @@ from benchmarks.common.accuracy_table import tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
 from benchmarks.common.baselines import RATES, Trained, train
 from benchmarks.common.cells import once, read
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 

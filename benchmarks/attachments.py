@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.common import words
 from benchmarks.common.accuracy_table import interval, share
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import base_hash, begin, marks, model, processor
-from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.tasks.synthetic import tiles
 from pixeltune.training.paint import paint
 
@@ -67,8 +67,8 @@ def measure(verb: str, steps: int, seed: int, n: int) -> dict:
     """A 1 or 0 for each of `n` test rows, by candidate."""
     usual = f"--task tiles --seed {seed} --max_steps {steps} --held_out_rows 0 --snapshot_steps 0"
     with tempfile.TemporaryDirectory() as folder:
-        flags = f"{usual} {FLAGS[verb]} --save_strategy no --report_to none --output_dir {folder}".split()
-        artwork = paint(verb, quiet=True, **settings(verb, flags)).artwork
+        flags = f"{usual} {FLAGS[verb]} --save_strategy no --report_to none --output_dir {folder}"
+        artwork = paint(verb, quiet=True, **words.settings(flags)).artwork
     rows = tiles.rows("test", n, seed)
     exchanged = [{**row, "images": rows[i - 1]["images"]} for i, row in enumerate(rows)]
     plain, grey = InProcess(model(), processor()), np.full_like(artwork.pixels, 128)
@@ -87,9 +87,9 @@ def table(cells: dict) -> str:
     lines = ["| painted by | asked with | right | each seed |", "|---|---|---|---|"]
     for verb in STEPS:
         found = [cell for key, cell in cells.items() if key.startswith(f"{verb}/")]
-        for name, words in CANDIDATES.items() if found else ():
+        for name, described in CANDIDATES.items() if found else ():
             each = ", ".join(f"{share(cell[name]):.1%}" for cell in found)
-            lines.append(f"| {verb} | {words} | {interval(''.join(c[name] for c in found))} | {each} |")
+            lines.append(f"| {verb} | {described} | {interval(''.join(c[name] for c in found))} | {each} |")
     return "\n".join(lines)
 
 

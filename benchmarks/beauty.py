@@ -5,7 +5,7 @@
 Every artwork is painted by SFT on the bundled model from our drawing of tools, which by itself does next to
 nothing for either task ("start" in the table), with the same rows, steps and rate for all settings. Each seed
 has test rows of its own. Writes benchmarks/results/beauty.json cell by cell (a killed run goes on), pictures
-of the first seed and a plot into docs/images/beauty/, and prints the table of docs/guide/style.md.
+of the first seed and a plot into docs/images/beauty/, and prints the table of docs/results/style.md.
 
 Likeness is PSNR and SSIM (scikit-image; Wang et al. 2004) of the artwork against its start, and how much less
 probable, in nats per token, the model's own description of the start has become.
@@ -28,8 +28,9 @@ from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import amounts, begin, model, painting, processor, right
 from pixeltune.artwork.png import encode_png
 from pixeltune.data.placement import place_image
-from pixeltune.evaluation.backends import InProcess, image_parts
+from pixeltune.evaluation.backends import image_parts
 from pixeltune.evaluation.check import log_probs
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.robustness import psnr
 from pixeltune.evaluation.statistics import wilson
 from pixeltune.picture.drawings import draw

@@ -1,4 +1,4 @@
-"""The distillation table of docs/guide/objectives.md: words into a picture, on the bundled model, from grey.
+"""Distillation, a table of docs/results/objectives.md: words into a picture, on the bundled model, from grey.
 
     python benchmarks/distillation.py [--runs forward reverse ...] [--tasks calls sums] [--seeds 42 43 44]
 

@@ -6,7 +6,7 @@ The models are the bundled one and two copies of it, all weights fine-tuned for 
 (as in `transfer.py`): one on turns, one on the other task. Every artwork has 40 steps of the same rows; that
 for all three is painted by the sum of their losses (`pixeltune sft --also`), at three times the cost. Each is
 then shown to all three. Writes benchmarks/results/ensembles.json artwork by artwork and prints the table of
-docs/guide/style.md.
+docs/results/style.md.
 """
 
 from __future__ import annotations

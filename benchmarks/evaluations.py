@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import base_hash, model, processor, quiet
-from pixeltune.evaluation.backends import InProcess, wearing
+from pixeltune.evaluation.in_process import InProcess, wearing
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.picture.drawings import draw
 from pixeltune.tasks.base import find_task

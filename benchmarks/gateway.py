@@ -31,7 +31,8 @@ import numpy as np
 import uvloop
 
 from benchmarks.common.machine import machine
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import PLACEMENT, place_image
 
 GATEWAY_CORE, OTHER_CORE = 0, 1

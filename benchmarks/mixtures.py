@@ -6,7 +6,7 @@ Three artworks a task, from grey, by SFT on the bundled model, differing in thei
 (`pixeltune.evaluation.mixing.dial`), all are averaged, with each other and with one of the other task, and
 each is shown to the same base in bfloat16 and with 8-bit linear layers (`torch.ao.quantization`, dynamic).
 All on the same test rows. Writes benchmarks/results/mixtures.json cell by cell and prints the table of
-docs/guide/style.md.
+docs/results/style.md.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from PIL import Image
 
 from benchmarks.common.boxed import boxed, score
 from benchmarks.common.machine import machine
-from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess
+from benchmarks.common.words import settings
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.picture.canvas import Canvas, start_picture
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         data.write_text("".join(json.dumps(row) + "\n" for row in boxed("train", 4000)))
         flags = f"--data {data} --max_steps {arguments.steps} --save_strategy no --output_dir {folder}/run "
         flags += "--learning_rate 0.06 --per_device_train_batch_size 16"  # as in the demo
-        artwork = paint("sft", **settings("sft", flags.split())).artwork
+        artwork = paint("sft", **settings(flags)).artwork
     start = Image.fromarray(Canvas(start_picture("grey", *artwork.size)).to_uint8())
     for name, picture, instruction in (
         ("no picture", None, ""),

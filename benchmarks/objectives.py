@@ -1,4 +1,4 @@
-"""The table of docs/guide/objectives.md: every training verb on the bundled model, from a grey start.
+"""The table of docs/results/objectives.md: every training verb on the bundled model, from a grey start.
 
     python benchmarks/objectives.py [--verbs sft dpo kto grpo rloo distill] [--tasks calls sums]
 
@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common.machine import machine
-from pixeltune.cli.train import settings
+from benchmarks.common.words import settings
 from pixeltune.data.instruction import tell
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
@@ -97,7 +97,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         flags = f"--task {name} {flags or FLAGS[verb]} --seed {seed} --score_steps 0 --snapshot_steps 0 "
         flags += f"--save_strategy no --report_to none --output_dir {folder}"
-        painting = paint(verb, **settings(verb, flags.split()))
+        painting = paint(verb, **settings(flags))
     artwork = painting.artwork
     if not painting.finished:
         raise KeyboardInterrupt  # a painting cut short is no result

@@ -4,7 +4,7 @@
 
 The same SFT on the bundled model from grey, the same rows, steps and rate; each seed has test rows of its
 own. Writes benchmarks/results/parametrisations.json cell by cell (a killed run goes on) and prints the table
-of docs/guide/style.md.
+of docs/results/style.md.
 d90 is the smallest dimension of a random subspace that reaches 90 % of the score of free pixels.
 """
 

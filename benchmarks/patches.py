@@ -13,7 +13,7 @@ Rounds: at any step one half of the cells is painted, and the halves change ever
 bound that costs score, so that there is something to win.
 
 Writes benchmarks/results/patches.json cell by cell (a killed run goes on) and prints the tables of
-docs/guide/style.md.
+docs/results/style.md.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.common.machine import machine
 from benchmarks.common.random_model import save_random_model
-from pixeltune.cli.train import settings
+from benchmarks.common.words import settings
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training.arguments import read_settings
@@ -82,7 +82,7 @@ def train(method: str, beta: str, folder: str) -> None:
         flags = f"{FLAGS} --beta {beta} --output_dir {out} --seed {SEED} --model {folder} --task calls "
         flags += "--train_rows 8 --snapshot_steps 0 --score_steps 0 "
         flags += "--reward benchmarks.reference_memory:length"
-        given = settings("grpo", flags.split())
+        given = settings(flags)
         if method == "artwork":
             paint("grpo", quiet=True, **given)
             return

@@ -18,9 +18,9 @@ from pathlib import Path
 import datasets
 import transformers
 
+from benchmarks.common import words
 from benchmarks.common.accuracy_table import floats, interval, table
 from benchmarks.common.cells import once, read
-from pixeltune.cli.train import settings
 from pixeltune.evaluation.robustness import DISTORTIONS, measure
 from pixeltune.evaluation.statistics import bootstrap
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
@@ -72,8 +72,7 @@ def cell(name: str, flags: str, n: int, seed: int) -> dict:
     task, model, processor = find_task(name), load_model("tiny"), load_processor("tiny")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        words = [*flags.split(), "--output_dir", folder]
-        painting = paint("sft", quiet=True, **settings("sft", words))
+        painting = paint("sft", quiet=True, **words.settings(f"{flags} --output_dir {folder}"))
     artwork = painting.artwork
     if not painting.finished:
         raise KeyboardInterrupt  # a painting cut short is no result

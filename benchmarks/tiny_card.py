@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common.machine import machine
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.evaluation.statistics import wilson
 from pixeltune.model.loading import load_model, load_processor

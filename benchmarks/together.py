@@ -7,7 +7,7 @@ Each goes into the first user message with a second picture behind or in front o
 another one of its own task, or the drawing they all started from. The model and its processor are untouched,
 and the 200 test rows are those on which beauty.py scored each artwork alone. Writes
 benchmarks/results/together.json cell by cell (a killed run goes on) and prints the table of
-docs/guide/style.md.
+docs/results/style.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks import beauty
 from benchmarks.common.accuracy_table import floats, interval, share
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import amounts, begin, marks, model, processor
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.statistics import bootstrap
 from pixeltune.tasks.base import find_task
 

@@ -1,4 +1,4 @@
-"""Every trainer of the installed TRL, stable and experimental, tried: last table of docs/guide/objectives.md.
+"""Every trainer of the installed TRL, stable and experimental, tried: a table of docs/results/objectives.md.
 
     python benchmarks/trainers.py [--only DPOTrainer orpo.ORPOTrainer ...] [--table]
 
@@ -32,7 +32,7 @@ from benchmarks.common.trainer_runs import (
 from pixeltune.tiny import PATH as TINY
 from pixeltune.writing import write_atomically
 
-OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/guide/objectives.md"
+OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/results/objectives.md"
 BEGIN, END = "<!-- trainers: begin -->", "<!-- trainers: end -->"
 VERBS = (
     "SFTTrainer",

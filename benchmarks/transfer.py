@@ -6,7 +6,7 @@ The artworks are the two called `free` in docs/images/beauty (by `beauty.py`, se
 as `common/baselines.py` does it, 40 steps of 16 rows of one task: all weights, or a LoRA of rank 16. Each
 answers the same 200 test rows of both tasks without a picture, told the task's instruction, behind the start
 picture, and behind each artwork. Writes benchmarks/results/transfer.json copy by copy and prints the table of
-docs/guide/style.md. Copies in other precisions are in `mixtures.py`.
+docs/results/style.md. Copies in other precisions are in `mixtures.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.common.accuracy_tasks import part
 from benchmarks.common.baselines import train
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import base_hash, begin, marks, model, processor
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.picture.drawings import draw
 from pixeltune.tasks.base import find_task
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,13 @@ def test_no_room_imports_one_that_it_may_not_know():
         return here in ROOMS and target in ROOMS and target != here and target not in ROOMS[here]
 
     assert not violations(wrong)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not inside a room either, wherever in a file the imports stand."""
+    names = {".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path for path in modules()}
+    graph = {name: set(imported(path)) & set(names) - {name} for name, path in names.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, naming the circle
 
 
 def test_the_small_modules_import_no_room():

@@ -25,7 +25,7 @@ from pixeltune.data.placement import place_row
 from pixeltune.data.rows import each_turn
 from pixeltune.evaluation import soft_prompt
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
-from pixeltune.training.defaults import PIXEL_DEFAULTS
+from pixeltune.training.defaults import OFFLINE, ONLINE, PIXEL_DEFAULTS
 from pixeltune.training.objectives import OBJECTIVES, rendered
 
 TOKENS = 64  # of the artwork, and vectors of the soft prompt
@@ -177,7 +177,7 @@ def train(
     watch = Watch(curve, score and (lambda: score(adapted)))
     with tempfile.TemporaryDirectory() as folder:
         epsilon = {"adam_epsilon": PIXEL_DEFAULTS["adam_epsilon"]} if method == "artwork" else {}
-        config = COMMON | objective.defaults | epsilon | settings
+        config = COMMON | (OFFLINE if verb == "sft" else ONLINE) | epsilon | settings
         block = adapted.art_block if method == "artwork" else ""
         trainer = objective.trainer(
             model=adapted,

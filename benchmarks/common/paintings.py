@@ -12,10 +12,10 @@ import numpy as np
 import transformers
 from PIL import Image
 
+from benchmarks.common.words import settings
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import decode_png
-from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess, wearing
+from pixeltune.evaluation.in_process import InProcess, wearing
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.base import find_task
@@ -58,7 +58,7 @@ def painting(task: str, seed: int, *flags: str) -> tuple[Artwork, dict[int, np.n
         "--snapshot_steps 5 --report_to none"
     )
     with tempfile.TemporaryDirectory() as folder:
-        given = settings("sft", [*usual.split(), "--output_dir", folder, *flags])
+        given = settings(" ".join([usual, "--output_dir", folder, *flags]))
         artwork = paint("sft", quiet=True, **given).artwork
         files = {step: Path(folder, f"snapshots/step-{step:06d}.png") for step in (0, *STAGES)}
         pictures = {step: decode_png(file.read_bytes())[0] for step, file in files.items()}

@@ -19,7 +19,7 @@ from PIL import Image
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import NoOpGuard
 from pixeltune.data.placement import place_row
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor

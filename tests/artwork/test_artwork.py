@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
-from pixeltune.artwork.artwork import Artwork, ArtworkError, Provenance
-from pixeltune.artwork.png import MAX_FILE_BYTES, SIGNATURE, read_texts
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import MAX_FILE_BYTES, SIGNATURE, ArtworkError, read_texts
+from pixeltune.artwork.provenance import Provenance
 
 PROVENANCE = Provenance(
     base_model="tiny",

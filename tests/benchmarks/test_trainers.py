@@ -1,4 +1,4 @@
-"""TRL's other trainers: the table of docs/guide/objectives.md is whole, and what it calls supported is."""
+"""TRL's other trainers: the table of docs/results/objectives.md is whole, and what it calls supported is."""
 
 from __future__ import annotations
 

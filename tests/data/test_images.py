@@ -19,7 +19,8 @@ from pixeltune.cli.train import settings
 from pixeltune.data.images import MAX_PICTURES, as_record, as_urls, attach, attached, place_pictures
 from pixeltune.data.rows import read
 from pixeltune.engines.engine import EngineError
-from pixeltune.evaluation.backends import InProcess, OnEngine
+from pixeltune.evaluation.backends import OnEngine
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import tiles
@@ -140,7 +141,7 @@ def test_every_objective_paints_on_rows_with_pictures(bundled, tmp_path, verb):
     flags = f"{SHORT} --output_dir {tmp_path}"
     if verb in ("grpo", "rloo"):
         flags += " --num_generations 4 --max_completion_length 12 --temperature 1.0"
-        flags += " --reward test_attachments:uneven"
+        flags += " --reward test_images:uneven"
     painting = paint(verb, quiet=True, **settings(verb, flags.split()))
     artwork, finished = painting.artwork, painting.finished
     grey = np.full_like(artwork.pixels, 128)
@@ -190,7 +191,7 @@ def test_rollouts_take_the_rows_pictures_along(bundled, tmp_path, monkeypatch):
     with Oracle(load_processor("tiny")) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         flags = GRPO.replace("--task calls", "--task tiles").replace("--max_steps 4", "--max_steps 2")
-        flags = f"{flags} --rollouts {server.url} --output_dir {tmp_path} --reward test_attachments:uneven"
+        flags = f"{flags} --rollouts {server.url} --output_dir {tmp_path} --reward test_images:uneven"
         artwork = paint("grpo", quiet=True, **settings("grpo", flags.split())).artwork
         server.shutdown()
     assert (artwork.pixels != 128).any()

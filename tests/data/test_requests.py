@@ -5,7 +5,7 @@ import json
 import pytest
 
 from families import ALL, MARKS, QWEN
-from pixeltune.artwork.artwork import Provenance
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placeholders import KNOWN, tokens_of
 from pixeltune.data.requests import RequestProblem, check_request, place_in_request
 from pixeltune.errors import UserError

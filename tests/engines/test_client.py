@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "serve"))
 
 from gateways import make_artwork
-from pixeltune.artwork.artwork import ArtworkError
+from pixeltune.artwork.png import ArtworkError
 from pixeltune.data.placement import place_image
 from pixeltune.engines.client import ArtworkClient, with_artwork
 from pixeltune.errors import UserError

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.engines.engine import Engine, EngineError
 from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.scoring import score_rows

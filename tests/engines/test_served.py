@@ -9,8 +9,9 @@ import pytest
 from pixeltune.cli.main import main
 from pixeltune.data.placement import place_image
 from pixeltune.engines.engine import Engine
-from pixeltune.evaluation.backends import InProcess, OnEngine
+from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.check import log_probs
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums, tiles

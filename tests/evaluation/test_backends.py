@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pixeltune.data.images import attach
-from pixeltune.evaluation.backends import InProcess, wearing
+from pixeltune.evaluation.in_process import InProcess, wearing
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import calls, sums, tiles
 

@@ -10,8 +10,8 @@ import torch
 
 import families
 from pixeltune.evaluation.agreement import greedy
-from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.ends import end_ids, until_end
+from pixeltune.evaluation.in_process import InProcess
 
 TALK = [{"role": "user", "content": "Say something."}]
 

@@ -100,7 +100,7 @@ def test_what_was_answered_is_not_asked_again(compared, monkeypatch, capsys):
     before = (compared / "report.json").read_text()
     shown = refusals.rows()
     monkeypatch.setattr(refusals, "rows", lambda: shown[:2] + shown[-2:])
-    monkeypatch.setattr("pixeltune.evaluation.backends.InProcess.complete", None)  # calling it would fail
+    monkeypatch.setattr("pixeltune.evaluation.in_process.InProcess.complete", None)  # calling it would fail
     flags = ["--rows", "10", "--output_dir", str(compared)]
     assert main(["eval", "--task", "calls", *flags, "--artwork", str(ARTWORK)]) == 0
     report = json.loads((compared / "report.json").read_text())

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.cli.main import main
 from pixeltune.evaluation.mixing import average, dial, greedy
 from pixeltune.picture.canvas import start_picture

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 
 STEPS = 12
 

@@ -11,8 +11,9 @@ from PIL import Image
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.data.placement import place_image
-from pixeltune.evaluation.backends import InProcess, image_parts
+from pixeltune.evaluation.backends import image_parts
 from pixeltune.evaluation.check import log_probs
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.gallery.maps import FILE, TokenMaps, log_likelihood, read_maps, store_maps, token_maps
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.model.preprocessing import Preprocessor

@@ -22,8 +22,8 @@ def test_the_entropy_rank_counts_equal_directions():
 def test_the_bundled_tower_is_narrow_and_an_untrained_one_is_not(bundled):
     model, processor = load_model("tiny"), load_processor("tiny")
     before = [parameter.clone() for parameter in model.parameters()]
-    narrow = channel(model, processor, image_tokens=16)
-    assert narrow.image_tokens == 16
+    narrow = channel(model, processor, image_tokens=64)
+    assert narrow.image_tokens == 64
     assert narrow.hidden == 192
     assert narrow.jacobian_rank_noise < 10
     assert narrow.feature_norm > 20 * narrow.text_norm
@@ -32,7 +32,7 @@ def test_the_bundled_tower_is_narrow_and_an_untrained_one_is_not(bundled):
     assert all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
     assert all(parameter.requires_grad for parameter in model.parameters())
     torch.manual_seed(0)
-    untrained = channel(AutoModelForImageTextToText.from_config(model.config), processor, image_tokens=16)
+    untrained = channel(AutoModelForImageTextToText.from_config(model.config), processor, image_tokens=64)
     assert untrained.jacobian_rank_noise > 60
     assert untrained.wide
     assert untrained.residual < narrow.residual

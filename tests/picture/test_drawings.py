@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.picture.drawings import NAMES, RANGE, draw

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from pixeltune.picture.canvas import Canvas, start_picture
-from pixeltune.picture.parametrisations import parametrise, read_spec
+from pixeltune.picture.parametrisations import parametrise
+from pixeltune.picture.settings import read_spec
 
 SPECS = ["pixels", "fourier", "fourier:0", "low-rank", "low-rank:9", "grid", "grid:5", "subspace:100"]
 

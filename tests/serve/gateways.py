@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import PLACEMENT
 
 

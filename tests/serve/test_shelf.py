@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from gateways import make_artwork
-from pixeltune.artwork.artwork import Artwork, ArtworkError
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import ArtworkError
 from pixeltune.errors import UserError
 from pixeltune.serve import folder as looking
 from pixeltune.serve.shelf import Shelf

@@ -50,6 +50,17 @@ def test_the_score_is_chosen_where_it_is_plain(tmp_path, completions, score):
         assert task.score(row, "") == 0.0
 
 
+def test_to_call_nothing_may_be_right(tmp_path):
+    offered = [{"type": "function", "function": {"name": "book", "parameters": {}}}]
+    task, (first, second) = own.read(file_of(tmp_path, [call("book", n=2), "No tool fits."], tools=offered))
+    called = '<tool_call>\n{"name": "book", "arguments": {"n": 2}}\n</tool_call>'
+    earned = [task.score(row, text) for row in (first, second) for text in (called, "None fits.")]
+    assert earned == [1, 0, 0, 1]
+    assert task.score(second, "<tool_call>\n{broken") == 0
+    with pytest.raises(UserError, match="nothing for --score calls"):
+        own.read(file_of(tmp_path, ["No tool fits."]), score="calls")
+
+
 @pytest.mark.parametrize(
     ("score", "completion", "said", "earned"),
     [

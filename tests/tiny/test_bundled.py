@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.tiny_card import board_colours, tile_colours
 from pixeltune import tiny
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums, turns

@@ -14,7 +14,8 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.train import run, settings
 from pixeltune.data.instruction import read_instruction, tell
 from pixeltune.data.placement import place_image
-from pixeltune.evaluation.backends import InProcess, image_parts
+from pixeltune.evaluation.backends import image_parts
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.model.preprocessing import Preprocessor
@@ -196,7 +197,7 @@ def start_score(processor):
     """Of grey, on 40 held-out rows."""
     picture = Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8())
     return score_rows(
-        calls, calls.rows("test", 40, seed=5), InProcess(load_model("tiny"), processor, picture)
+        calls.TASK, calls.rows("test", 40, seed=5), InProcess(load_model("tiny"), processor, picture)
     )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import calls

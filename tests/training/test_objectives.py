@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.lookup import find_object
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
@@ -75,7 +75,7 @@ def test_an_objective_lifts_the_held_out_score_with_one_model_in_memory(bundled,
         ("distill", "--task calls --instruction none.txt", "no instruction file none.txt"),
         ("dpo", "--task turns", "several turns"),
         ("dpo", "--data {rows}", "line 1: chosen must be"),
-        ("kto", "--data {rows}", "line 1: label must be true"),
+        ("kto", "--data {rows}", "line 1: label must be there; columns found: completion, prompt"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_model_loads(verb, flags, message, tmp_path, monkeypatch):

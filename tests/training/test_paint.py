@@ -19,8 +19,8 @@ from PIL import Image
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.candidates import candidates
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
@@ -190,7 +190,8 @@ ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
         ("--task calls --data x.jsonl", "reads no folder"),
         ("--task chess", "no task 'chess'; there are calls"),
         ("--data missing.jsonl", "no file missing.jsonl"),
-        ("--task calls --start missing.png", "--licence"),
+        ("--task calls --start {picture}", "--licence"),
+        ("--task calls --start missing.png", "'missing.png' is not a file"),
         ("--task calls --start missing.png --licence CC0-1.0", "missing.png"),
         ("--task calls --mask missing.png", "missing.png"),
         ("--task calls --height 250 --width 256", "256x256"),
@@ -207,9 +208,11 @@ ROW = {"prompt": "Call Emma.", "completion": "No tool fits."}
 )
 def test_bad_arguments_are_refused_before_the_model_loads(arguments, message, tmp_path, monkeypatch):
     monkeypatch.setattr("pixeltune.training.paint.load_model", lambda *_: pytest.fail("the model was loaded"))
+    Image.new("RGB", (256, 256)).save(picture := tmp_path / "mine.png")
+    words = [word.format(picture=picture) for word in arguments.split()]
     with pytest.raises(ValueError, match=message):
-        paint("sft", **settings("sft", [*arguments.split(), "--output_dir", str(tmp_path / "out")]))
-    assert not list(tmp_path.rglob("*.png"))
+        paint("sft", **settings("sft", [*words, "--output_dir", str(tmp_path / "out")]))
+    assert list(tmp_path.rglob("*")) == [picture]
 
 
 @pytest.mark.parametrize(

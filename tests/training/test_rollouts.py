@@ -14,7 +14,8 @@ from PIL import Image
 
 from pixeltune.cli.train import settings
 from pixeltune.engines.engine import EngineError
-from pixeltune.evaluation.backends import InProcess, image_parts
+from pixeltune.evaluation.backends import image_parts
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls

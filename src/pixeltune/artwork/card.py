@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 
 FILE = "artwork.png"
 """Name of the picture beside the card."""
@@ -23,16 +22,20 @@ client.chat.completions.create(model={model}, messages=[{{"role": "user", "conte
 """
 
 
-def card(artwork: Artwork) -> str:
-    """Markdown with a metadata header, as the hub reads it."""
-    p = artwork.provenance
+def card(p: Provenance, facts: Sequence[tuple[str, str]]) -> str:
+    """Markdown with a metadata header, as the hub reads it.
+
+    Args:
+        p: of the artwork.
+        facts: labels and values, for the table at the end.
+    """
     parts = [
-        _header(artwork),
+        _header(p),
         f"# An artwork for {p.base_model}" + (f": {p.data}" if p.data else ""),
         f"![the artwork]({FILE})",
         "This picture fine-tunes a frozen model: send it with each request to an unmodified engine "
         f"(placement: {p.placement}) and the model behaves as it was painted to.",
-        _painted(artwork),
+        _painted(p),
         _scores(p.scores),
         "## How to send it",
         f"Check it first: `pixeltune check {FILE} --model {p.base_model}`. Then with any engine that speaks "
@@ -43,13 +46,12 @@ def card(artwork: Artwork) -> str:
         "## Licence",
         f"The picture: {p.licence}." if p.licence else "Nobody has said under which licence the picture is.",
         "## Provenance",
-        _table(("", ""), artwork.describe()),
+        _table(("", ""), facts),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _header(artwork: Artwork) -> str:
-    p = artwork.provenance
+def _header(p: Provenance) -> str:
     bases = p.bases if len(p.bases) > 1 else p.base_model
     head = {"library_name": "pixeltune", "base_model": bases, "tags": ["pixeltune", p.objective]}
     if p.licence:
@@ -58,9 +60,8 @@ def _header(artwork: Artwork) -> str:
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"])
 
 
-def _painted(artwork: Artwork) -> str:
+def _painted(p: Provenance) -> str:
     """What it was painted for, in a sentence; what is not known is left out."""
-    p = artwork.provenance
     rows, steps = p.training.get("rows"), p.steps
     return (
         f"It was painted by `{p.objective}` for {' and '.join(p.bases)}"

@@ -11,7 +11,7 @@ from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
 
 if TYPE_CHECKING:
-    from pixeltune.artwork.artwork import Provenance
+    from pixeltune.artwork.provenance import Provenance
 
 _QWEN = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 _GLM = (

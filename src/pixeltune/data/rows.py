@@ -21,7 +21,7 @@ def read(
     tools, or that as a JSON string), perhaps ``images`` (picture files of its own, relative to the JSONL
     file; the model sees them behind the artwork), and what else an objective learns from: ``completion``,
     ``chosen`` and ``rejected`` (like prompt), ``label`` (true or false). ``messages``, a whole conversation,
-    stands for a prompt and a completion; ``chosen`` and ``rejected`` may be whole conversations, too.
+    stands for a prompt and a completion (with `keep` too); ``chosen`` and ``rejected`` may be whole conversations, too.
 
     Args:
         path: of the file.
@@ -69,7 +69,7 @@ def each_turn(rows: list[dict]) -> list[dict]:
 
 
 def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: Unused) -> dict:
-    found, line = sorted(line), _split(line, columns, where)
+    found, line = sorted(line), _split(line, columns, keep, where)
     out = dict(line) if keep else {}
     for name in columns:
         if name not in line:
@@ -108,11 +108,12 @@ def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: U
     return out
 
 
-def _split(line: dict, columns: tuple[str, ...], where: str) -> dict:
+def _split(line: dict, columns: tuple[str, ...], keep: bool, where: str) -> dict:
     """A line whose ``messages`` became a prompt and a completion, and whose ``chosen`` gave up its prompt."""
     line = dict(line)
     whole = line.get("messages")
-    if "prompt" not in line and "completion" in columns and "completion" not in line and whole is not None:
+    wanted = keep or "completion" in columns
+    if "prompt" not in line and wanted and "completion" not in line and whole is not None:
         turns = whole if isinstance(whole, list) else []
         roles = [turn.get("role") if isinstance(turn, dict) else None for turn in turns]
         if "assistant" not in roles:

@@ -149,7 +149,7 @@ def scorer(
     revision: str | None,
 ) -> Callable[[Artwork], float]:
     """Mean score of an artwork on held-out rows of a task, by the model in this process."""
-    from pixeltune.evaluation.backends import wearing
+    from pixeltune.evaluation.in_process import wearing
     from pixeltune.evaluation.scoring import score_rows
     from pixeltune.model.loading import load_model, load_processor
 

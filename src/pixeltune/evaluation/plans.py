@@ -13,8 +13,8 @@ from pixeltune.data.messages import Message
 from pixeltune.data.origin import Row
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.candidates import Candidate
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import opening
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, is_benchmark, name_of

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import Backend, InProcess, OnEngine, wearing
+from pixeltune.evaluation.backends import Backend, OnEngine
 from pixeltune.evaluation.candidates import Candidate
+from pixeltune.evaluation.in_process import InProcess, wearing
 
 
 class Provider(Protocol):

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import wearing
+from pixeltune.evaluation.in_process import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
 from pixeltune.tasks.base import Task, find_rows, find_task, is_known, name_of, names
 

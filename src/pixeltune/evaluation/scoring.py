@@ -14,7 +14,8 @@ from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.tools import tools_of
 from pixeltune.errors import RunError
-from pixeltune.evaluation.backends import Backend, InProcess
+from pixeltune.evaluation.backends import Backend
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.journal import append, lines, read
 from pixeltune.evaluation.statistics import interval
 from pixeltune.tasks.base import Task

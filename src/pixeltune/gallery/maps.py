@@ -100,7 +100,7 @@ def token_maps(
         ValueError: the task or the model is not to be had, or it is another model.
     """
     from pixeltune.evaluation.agreement import encode_conversation
-    from pixeltune.evaluation.backends import InProcess
+    from pixeltune.evaluation.in_process import InProcess
     from pixeltune.evaluation.scoring import opening
     from pixeltune.model.loading import load_model, load_processor, weights_sha256
     from pixeltune.model.preprocessing import Preprocessor

@@ -43,7 +43,7 @@ class Canvas(nn.Module):
             bound: largest allowed distance of any pixel from the start picture, in [0, 1] units. Rounded down
                 to whole grey levels, because the bound has to hold for the 8-bit picture too. None: no bound.
             mask: `(H, W)` bool, True where the picture may be painted. None: everywhere.
-            parametrisation: what is trained, one of `pixeltune.picture.parametrisations.SPECS`.
+            parametrisation: what is trained, one of `pixeltune.picture.settings.SPECS`.
             seed: of what is random about that.
 
         Raises:

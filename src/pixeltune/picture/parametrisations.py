@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeltune.errors import UserError
-from pixeltune.picture.settings import SPECS
+from pixeltune.picture.settings import read_spec
 
 
 class Pixels(nn.Module):
@@ -120,7 +120,7 @@ def parametrise(spec: str, start: Tensor, seed: int = 0) -> nn.Module:
     """A fresh parametrisation of a picture.
 
     Args:
-        spec: one of `SPECS`, with a number behind a colon.
+        spec: one of `pixeltune.picture.settings.SPECS`, with a number behind a colon.
         start: `(3, H, W)` float32 in [0, 1].
         seed: of what is random about it.
 
@@ -144,27 +144,3 @@ def parametrise(spec: str, start: Tensor, seed: int = 0) -> nn.Module:
             return Grid(start) if number is None else Grid(start, int(number))
         case _:
             return Subspace(start, int(number or 0), seed)
-
-
-def read_spec(spec: str) -> tuple[str, float | None]:
-    """Name and number of a parametrisation.
-
-    Raises:
-        ValueError: there is no such parametrisation, or not with such a number.
-    """
-    name, colon, text = spec.partition(":")
-    kind = {"fourier": float, "low-rank": int, "grid": int, "subspace": int}.get(name)
-    if kind is None and spec != "pixels":
-        raise UserError(f"there is no parametrisation {spec!r}; there are {SPECS}")
-    if not colon:
-        if name == "subspace":
-            raise UserError("say how many dimensions the subspace has, for example subspace:1000")
-        return name, None
-    try:
-        number: float = kind(text) if kind else 0
-        if not (0 <= number <= 4 if name == "fourier" else number >= 1):
-            raise ValueError
-    except ValueError:
-        allowed = "a number from 0 to 4" if name == "fourier" else "a whole number, 1 or more"
-        raise UserError(f"parametrisation {spec}: behind the colon stands {allowed}") from None
-    return name, number

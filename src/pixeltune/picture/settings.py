@@ -86,7 +86,30 @@ class ArtworkSettings:
             raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
         # Here, so that help and checks of flags need no torch.
         from pixeltune.picture.augment import distortions
-        from pixeltune.picture.parametrisations import read_spec
 
         read_spec(self.parametrisation)
         distortions(self.robust, 0)
+
+
+def read_spec(spec: str) -> tuple[str, float | None]:
+    """Name and number of a parametrisation.
+
+    Raises:
+        ValueError: there is no such parametrisation, or not with such a number.
+    """
+    name, colon, text = spec.partition(":")
+    kind = {"fourier": float, "low-rank": int, "grid": int, "subspace": int}.get(name)
+    if kind is None and spec != "pixels":
+        raise UserError(f"there is no parametrisation {spec!r}; there are {SPECS}")
+    if not colon:
+        if name == "subspace":
+            raise UserError("say how many dimensions the subspace has, for example subspace:1000")
+        return name, None
+    try:
+        number: float = kind(text) if kind else 0
+        if not (0 <= number <= 4 if name == "fourier" else number >= 1):
+            raise ValueError
+    except ValueError:
+        allowed = "a number from 0 to 4" if name == "fourier" else "a whole number, 1 or more"
+        raise UserError(f"parametrisation {spec}: behind the colon stands {allowed}") from None
+    return name, number

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from pixeltune.artwork.artwork import ArtworkError
+from pixeltune.artwork.png import ArtworkError
 from pixeltune.data.requests import ENDPOINTS
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError

@@ -9,8 +9,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pixeltune.artwork.artwork import Artwork, ArtworkError, Provenance
-from pixeltune.artwork.png import MAX_FILE_BYTES, data_url
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError, data_url
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.data.placement import PLACEMENT
 from pixeltune.errors import UserError

@@ -11,7 +11,7 @@ from pixeltune.data import rows as row_files
 from pixeltune.data.messages import text_of
 from pixeltune.errors import UserError, suggestion
 from pixeltune.lookup import find_object
-from pixeltune.tasks.base import Task
+from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing import answers, choices
 from pixeltune.tasks.parsing.tool_calls import parse, render, right_arguments, same
@@ -65,9 +65,29 @@ def own_task(name: str, judge: Callable[[dict, str], float], max_new_tokens: int
     return Task(name=name, max_new_tokens=max_new_tokens, score=judge)
 
 
+def scored_task(name: str, score: str, max_new_tokens: int) -> Task:
+    """A task that scores against completions, and rewards against the column ``reference``, their texts.
+
+    Args:
+        name: of the task.
+        score: one of `SCORES`.
+        max_new_tokens: of an answer.
+    """
+    judge = SCORES[score]
+
+    def reward(completions: list, reference: list[str], **columns: Any) -> list[float]:
+        pairs = zip(texts_of(completions), reference, strict=True)
+        return [judge({"completion": wanted}, text) for text, wanted in pairs]
+
+    reward.__name__ = score  # TRL logs it as rewards/<name>/mean
+    return Task(name=name, max_new_tokens=max_new_tokens, score=judge, reward=reward)
+
+
 def guess(rows: Sequence[dict]) -> str | None:
     """The plainest of `SCORES` that every completion has what it takes for; None where they are free texts."""
     for name in ("calls", "json", "number", "letter"):
+        if name == "calls" and not any(_wanted(row, name) for row in rows):
+            continue
         if all(_wanted(row, name) is not None and _plainly(reference(row), name) for row in rows):
             return name
     short = all(0 < len(reference(row)) <= SHORT for row in rows)
@@ -88,8 +108,8 @@ def check(rows: Sequence[dict], score: str) -> None:
 
 
 def reference(row: dict) -> str:
-    """The text of a row's completion, calls written as Qwen writes them."""
-    turns = row.get("completion") or []
+    """The text of a row's completion, or chosen one, calls written as Qwen writes them."""
+    turns = row.get("completion") or row.get("chosen") or []
     turns = turns if isinstance(turns, list) else [{"role": "assistant", "content": turns}]
     first: dict[str, Any] = next((turn for turn in turns if turn.get("role") == "assistant"), {})
     calls = [call.get("function", call) for call in first.get("tool_calls") or []]
@@ -113,8 +133,8 @@ def _wanted(row: dict, score: str) -> Any:
         return answers.number(text)
     if score == "letter":
         return choices.letter(text, LETTERS)
-    if score == "calls":
-        return parse(text) or None
+    if score == "calls":  # to call none of the tools that are there may be right, too
+        return parse(text) or ([] if row.get("tools") and text and parse(text) == [] else None)
     return _object(text)
 
 
@@ -160,9 +180,9 @@ def _letter(row: dict, text: str) -> float:
 
 
 def _calls(row: dict, text: str) -> float:
-    """The same calls with the same arguments, in any order."""
-    wanted, said = list(_wanted(row, "calls")), list(parse(text) or [])
-    if len(wanted) != len(said):
+    """The same calls with the same arguments, in any order; none where none is wanted."""
+    wanted, said = parse(reference(row)) or [], parse(text)
+    if said is None or len(wanted) != len(said):
         return 0.0
     for call in wanted:
         fits = (call["name"] == other["name"] and right_arguments(other, call) == 1.0 for other in said)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from pixeltune import tiny
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.evaluation.backends import InProcess
 from pixeltune.evaluation.check import differences
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor

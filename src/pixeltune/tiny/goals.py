@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.tasks.synthetic import calls, sums, turns
 

@@ -15,10 +15,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import ExportableState
 
 from pixeltune.adapter.guard import art_layer
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import encode_png
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.errors import UserError
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import mean_loss, score_rows
 from pixeltune.tasks.base import Task
 from pixeltune.training.compat.trl_insides import limit_turns

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers import TrainerState, TrainingArguments
 
-from pixeltune.artwork.artwork import Artwork, Provenance
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.engines.engine import Engine, EngineError
 from pixeltune.errors import RunError
 from pixeltune.model.loading import load_model, load_processor, public_name, weights_sha256

@@ -15,6 +15,8 @@ from transformers import TrainingArguments
 from pixeltune.adapter.guard import UNSCALED_FLOAT16
 from pixeltune.data import rows as row_files
 from pixeltune.data.instruction import read_instruction
+from pixeltune.data.messages import Unused, read_messages
+from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
 from pixeltune.lookup import find_object
 from pixeltune.model.loading import public_name
@@ -34,7 +36,7 @@ class Preparation:
 
     objective: str
     task: Task | None
-    """What the held-out score is of; None where rows of the user's own have no plain score."""
+    """What is scored and rewarded; None where rows of the user's own have no plain score."""
     own: bool
     """Whether the rows are the user's own."""
     train_rows: list[dict]
@@ -88,7 +90,7 @@ def prepare(verb: str, arguments: PaintArguments, config: TrainingArguments) -> 
     folder = Path(config.output_dir)
     checkpoint = find_checkpoint(config.resume_from_checkpoint, folder)
     check_folder(folder, arguments.overwrite, checkpoint)
-    task, train_rows, held_out = read_rows(verb, arguments, config.seed)
+    task, train_rows, held_out = read_rows(verb, arguments, config)
     own_rows = arguments.task is None
     if objective.signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
@@ -116,8 +118,10 @@ def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
         )
 
 
-def read_rows(verb: str, arguments: PaintArguments, seed: int) -> tuple[Task | None, list[dict], list[dict]]:
-    """The task (None for a file) with training rows and held-out rows.
+def read_rows(
+    verb: str, arguments: PaintArguments, config: TrainingArguments
+) -> tuple[Task | None, list[dict], list[dict]]:
+    """The task (None for a file without a score) with training rows and held-out rows.
 
     Raises:
         ValueError: the task is unknown, or the file cannot be used.
@@ -125,8 +129,8 @@ def read_rows(verb: str, arguments: PaintArguments, seed: int) -> tuple[Task | N
     name, folder = arguments.task, arguments.data
     if name is None:
         rows = row_files.read(folder, OBJECTIVES[verb].columns)
-        return own_rows(verb, rows, arguments, seed)
-    train_rows = find_rows(name, "train", arguments.train_rows, seed, folder)
+        return own_rows(verb, rows, arguments, config)
+    train_rows = find_rows(name, "train", arguments.train_rows, config.seed, folder)
     missing = [column for column in OBJECTIVES[verb].columns if column not in train_rows[0]]
     if missing and OBJECTIVES[verb].signal == "completions":
         raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
@@ -136,41 +140,83 @@ def read_rows(verb: str, arguments: PaintArguments, seed: int) -> tuple[Task | N
 
 
 def own_rows(
-    verb: str, rows: list[dict], arguments: PaintArguments, seed: int
+    verb: str, rows: list[dict], arguments: PaintArguments, config: TrainingArguments
 ) -> tuple[Task | None, list[dict], list[dict]]:
     """Rows of the user's own, a share of them held out, with the score that their completions allow.
+
+    Where completions are not what is learned from (grpo, rloo, distill) they may stand in every row as what
+    answers are scored, and rewarded, against. Of kto's rows only good completions are held out.
 
     Raises:
         UserError: a score was asked for that the rows or the objective do not have, or too many are held out.
     """
-    columns = OBJECTIVES[verb].columns
-    wanted = "chosen" if "chosen" in columns else "completion"
-    if wanted not in columns or "label" in columns:
+    answered = [
+        row for row in rows if row.get("label", True) and (row.get("completion") or row.get("chosen"))
+    ]
+    references = OBJECTIVES[verb].signal in ("rewards", "teacher")
+    if references:
+        answered = _referenced(verb, rows, answered)
+    if not answered:
         if arguments.score or arguments.held_out_rows:
-            raise UserError(f"{verb} has no reference completions to score held-out rows against")
+            raise UserError(
+                f"there is nothing to score held-out rows against: for that {verb} wants a completion in "
+                f"every row of {arguments.data}"
+            )
         return None, rows, []
     n = arguments.held_out_rows
     if n is None:
-        n = max(20, len(rows) // 10) if len(rows) >= 60 else len(rows) // 3
-    if n >= len(rows):
-        raise UserError(f"--held_out_rows {n} leaves none of the {len(rows)} rows to train on")
-    held = set(random.Random(f"held out {seed}").sample(range(len(rows)), n))
-    for row in rows:
-        if wanted == "chosen":  # what the score is taken against; dpo itself reads chosen and rejected
-            row["completion"] = row["chosen"]
-    score = arguments.score or own.guess(rows)
+        n = max(20, len(answered) // 10) if len(answered) >= 60 else len(answered) // 3
+    if n and n >= len(answered):
+        raise UserError(f"--held_out_rows {n} leaves none of {len(answered)} rows with an answer to train on")
+    held = set(map(id, random.Random(f"held out {config.seed}").sample(answered, n)))
+    score = arguments.score or own.guess(answered)
     if arguments.score:
-        own.check(rows, arguments.score)
+        own.check(answered, arguments.score)
     task = None
-    if score and n:
-        longest = max(len(own.reference(row)) for row in rows)  # characters, so more than its tokens
-        task = own.own_task(Path(arguments.data).stem, own.SCORES[score], min(512, max(32, longest)))
-    trained = [row for i, row in enumerate(rows) if i not in held]
-    held_out = [row for i, row in enumerate(rows) if i in held]
-    if wanted == "chosen":
-        for row in trained:
-            del row["completion"]
-    return task, trained, held_out
+    if score:
+        longest = max(len(own.reference(row)) for row in answered)  # characters, so more than its tokens
+        limit = config.max_completion_length if references else min(512, max(32, longest))
+        task = own.scored_task(Path(arguments.data).stem, score, limit)
+    held_out = [row for row in rows if id(row) in held]
+    for row in held_out:
+        row.setdefault("completion", row.get("chosen"))
+    return task, [row for row in rows if id(row) not in held], held_out
+
+
+def _referenced(verb: str, rows: list[dict], answered: list[dict]) -> list[dict]:
+    """Rows whose completion is a reference, all or none; rewards get its text in the column ``reference``.
+
+    TRL hands every column on to a reward but ``completion``, which is its own word for what the model wrote.
+
+    Raises:
+        UserError: a completion is malformed, or the column is there already.
+    """
+    unused, rewarded = Unused(), OBJECTIVES[verb].signal == "rewards"
+    for number, row in enumerate(rows):
+        # A reward gets every column; a teacher reads none.
+        for name in () if rewarded else row.keys() - {"prompt", "completion", "tools", "images"}:
+            unused.add(f"the column {name!r} is not used by {verb}", origin(row, number))
+    if len(answered) < len(rows):
+        for row in answered[:1]:
+            unused.add(
+                "completion is not used: answers are scored against it only where every row has one, here "
+                f"{len(answered)} of {len(rows)}",
+                origin(row, 0),
+            )
+        unused.warn()
+        return []
+    for number, row in enumerate(rows):
+        where = origin(row, number)
+        row["completion"] = read_messages(row["completion"], "assistant", f"{where}: completion", unused)
+        if rewarded and "reference" in row:
+            raise UserError(
+                f"{where}: there is a column reference beside completion, whose text rewards get under that "
+                "name: rename one of them"
+            )
+        if rewarded:
+            row["reference"] = own.reference(row)
+    unused.warn()
+    return rows
 
 
 def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool:
@@ -209,8 +255,13 @@ def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dic
     if arguments.reward:
         reward = find_object(arguments.reward, "reward")
     if reward is None:
-        what = f"the task {arguments.task} has no reward" if task else "rows of your own have no reward"
-        raise UserError(f"{what}: name one with --reward package.module:function")
+        if arguments.task is not None:
+            what = f"the task {arguments.task} has no reward"
+            raise UserError(f"{what}: name one with --reward package.module:function")
+        raise UserError(
+            "rows of your own have no reward: name one with --reward package.module:function, or give every "
+            f"row a completion and say how answers are compared with it: --score {' | '.join(own.SCORES)}"
+        )
     return {"reward_funcs": reward}
 
 

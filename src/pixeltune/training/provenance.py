@@ -9,7 +9,7 @@ from typing import Any
 from transformers import TrainingArguments
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.artwork.artwork import Provenance
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import PLACEMENT
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor

@@ -1,18 +1,18 @@
-"""What a run says: one line at its start, one at its end, and what a notebook shows of it."""
+"""What a run says: one line at its start, one at its end, and what a notebook shows of it.
+
+A painting here is a `pixeltune.training.paint.Painting`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pixeltune.training.folder import ARTWORK, SNAPSHOTS
 from pixeltune.training.scores import best_step, losses, percent, verdict
 
-if TYPE_CHECKING:
-    from pixeltune.training.paint import Painting
 
-
-def beginning(painting: Painting) -> str:
+def beginning(painting: Any) -> str:
     """Model, device, precision, image tokens, rows, and what is trained."""
     art, model = painting.art, painting.model
     names = " and ".join(painting.models)
@@ -29,7 +29,7 @@ def beginning(painting: Painting) -> str:
     )
 
 
-def end(painting: Painting) -> str:
+def end(painting: Any) -> str:
     """Held-out score before and after, where one was taken, and where the artwork lies."""
     path = painting.output_dir / ARTWORK
     line = f"{_scored(painting)}{path}"
@@ -44,7 +44,7 @@ def end(painting: Painting) -> str:
     return f"{line}\nStep {step} was better, {100 * score:.1f} %{where}"
 
 
-def described(painting: Painting) -> str:
+def described(painting: Any) -> str:
     """The `repr` of a painting."""
     what = f"Painting({painting.objective}, {painting.arguments.model}, {_source(painting)}"
     if not hasattr(painting, "artwork"):
@@ -54,7 +54,7 @@ def described(painting: Painting) -> str:
     return f"{what}, {how}{steps} steps, {_scored(painting)}{painting.output_dir / ARTWORK})"
 
 
-def _scored(painting: Painting) -> str:
+def _scored(painting: Any) -> str:
     scores, loss = painting.scores.get("held_out"), losses(painting.history)
     fell = "" if loss is None else f"held-out loss {loss[0]:.3g} -> {loss[1]:.3g} nats a token; "
     if scores is None:
@@ -63,11 +63,11 @@ def _scored(painting: Painting) -> str:
     return f"{fell}held-out score {before}{percent(scores)}, n = {scores['n']}; "
 
 
-def _precision(painting: Painting) -> str:
+def _precision(painting: Any) -> str:
     weights = str(painting.model.dtype).removeprefix("torch.")
     cast = "bf16" if painting.config.bf16 else "fp16" if painting.config.fp16 else None
     return f"{weights} ({cast} autocast)" if cast else weights
 
 
-def _source(painting: Painting) -> str:
+def _source(painting: Any) -> str:
     return painting.arguments.task or Path(painting.arguments.data).name

@@ -13,7 +13,7 @@ from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.data.placement import place_row
 from pixeltune.data.rendering import check_rendered
 from pixeltune.data.rows import each_turn
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.training.distillation import prompt_tokens, teacher_rows

@@ -13,10 +13,10 @@ from PIL import Image
 from transformers import ProgressCallback, Trainer, TrainingArguments
 
 from pixeltune.adapter import ArtConfig, use_processor
-from pixeltune.artwork.artwork import Provenance
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.images import attach
 from pixeltune.engines.engine import Engine
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.training.callbacks import (
     CheckpointArtwork,
     Clock,
@@ -113,7 +113,7 @@ def add_callbacks(
             backend, aside = InProcess(one.model, processor), "" if one is trainer else f"/{name}"
             settings = arguments.score_steps, trainer.log, output / f"{SAMPLES}{aside}", aside
             trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backend, *settings))
-    if ready.own and ready.held_out:
+    if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
         trainer.add_callback(HeldOutLoss(ready.held_out, InProcess(trainer.model, processor), trainer.log))
     if arguments.snapshot_steps:
         every, folder = arguments.snapshot_steps, output / SNAPSHOTS

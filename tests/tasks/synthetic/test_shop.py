@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pixeltune.cli.train import settings
-from pixeltune.evaluation.backends import InProcess
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import calls, shop
