@@ -74,7 +74,7 @@ def test_the_rate_rises_stays_and_falls_to_zero():
 
 def test_a_run_broken_off_and_resumed_ends_in_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "SNAPSHOT", 1)
-    recipe.train(2, tmp_path / "a", rounds=0)
+    recipe.train(2, tmp_path / "a", rounds=0, widening=1)
     step_loss = recipe.step_loss
 
     def broken_off(model, processor, step):
@@ -84,10 +84,10 @@ def test_a_run_broken_off_and_resumed_ends_in_the_same_bytes(tmp_path, monkeypat
 
     monkeypatch.setattr(recipe, "step_loss", broken_off)
     with pytest.raises(KeyboardInterrupt):
-        recipe.train(2, tmp_path / "b", rounds=0)
+        recipe.train(2, tmp_path / "b", rounds=0, widening=1)
     monkeypatch.setattr(recipe, "step_loss", step_loss)
     assert (tmp_path / "b" / "snapshot.pt").exists()
-    recipe.train(2, tmp_path / "b", resume=True, rounds=0)
+    recipe.train(2, tmp_path / "b", resume=True, rounds=0, widening=1)
     assert not (tmp_path / "b" / "snapshot.pt").exists()
     a, b = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))
     assert a == b
@@ -103,10 +103,10 @@ def test_rounds_follow_while_a_goal_is_missed(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "step_loss", lambda *given: steps.append(given[2]) or step_loss(*given))
     monkeypatch.setattr(goals, "scores", lambda *_: found.pop(0))
     found[:] = [bad, good]
-    assert recipe.train(1, tmp_path / "met", rounds=2) == []
+    assert recipe.train(1, tmp_path / "met", rounds=2, widening=1) == []
     assert steps == [0, 1]
     steps.clear()
     found[:] = [bad, bad]
-    assert recipe.train(1, tmp_path / "missed", rounds=1) == ["calls", "turns"]
+    assert recipe.train(1, tmp_path / "missed", rounds=1, widening=1) == ["calls", "turns"]
     assert steps == [0, 1]
     assert (tmp_path / "missed" / "model.safetensors").exists()

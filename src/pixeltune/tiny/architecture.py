@@ -127,6 +127,7 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen3VLForConditionalGeneration:
                 "mrope_section": [12, 10, 10],
                 "mrope_interleaved": True,
             },
+            "eos_token_id": ids("<|im_end|>"),
             "pad_token_id": ids("<|endoftext|>"),
         },
         vision_config={

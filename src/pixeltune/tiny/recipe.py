@@ -6,7 +6,8 @@ Notable: stock Qwen3-VL classes throughout; rows are made up as training goes, s
 no overfitting; rows of a step are sorted by length and cut into micro-batches to waste little padding;
 the loss falls on replies only; everything random comes from one seed and the step number. Machines round
 differently, and the last skill, to call a tool by its own name, comes sooner on one than on another: while a
-goal is missed on held-out rows (`goals.py`), further rounds of steps follow.
+goal is missed on held-out rows (`goals.py`), further rounds of steps follow. Last, the vision tower is exchanged for
+one that sees the same and spans more (`widening.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from pixeltune.tiny.architecture import (
     build_tokenizer,
     export,
 )
+from pixeltune.tiny.widening import STEPS as WIDENING
+from pixeltune.tiny.widening import widen
 
 STEPS, BATCH, MICRO_BATCHES = 3200, 24, 6
 # From which step on.
@@ -145,7 +148,9 @@ def rate(step: int) -> float:
     return float(np.interp(step, list(RATES), list(RATES.values())))
 
 
-def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> list[str]:
+def train(
+    steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS, widening: int = WIDENING
+) -> list[str]:
     """Train and export to ``out``; a snapshot every `SNAPSHOT` steps lets ``resume`` go on where it stopped.
 
     Args:
@@ -153,6 +158,7 @@ def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> 
         out: a folder.
         resume: go on from the snapshot in it, if there is one.
         rounds: of `ROUND` further steps, at most so many, while a goal is missed; 0: goals are not looked at.
+        widening: steps of the last stage, which gives the model a wider tower and changes nothing else.
 
     Returns:
         The tasks whose goals are missed at the end.
@@ -204,6 +210,7 @@ def train(steps: int, out: Path, resume: bool = False, rounds: int = ROUNDS) -> 
             os.replace(snapshot.with_suffix(".tmp"), snapshot)
     if missed:
         missed = look(model, processor)  # after the last round
+    widen(model, processor, SEED, widening)
     export(model, processor, out)
     snapshot.unlink(missing_ok=True)
     return missed
