@@ -33,7 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _turn(*item.get_closest_marker("xdist_group").args))
 
 
-LONGEST = ("shared", "test_train.py", "test_objectives.py", "test_shop.py", "test_distillation.py")
+LONGEST = (
+    "shared",
+    "test_train.py",
+    "test_walk.py",
+    "test_objectives.py",
+    "test_shop.py",
+    "test_distillation.py",
+)
 
 
 def _turn(group: str) -> int:

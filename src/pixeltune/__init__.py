@@ -7,6 +7,7 @@ sent with every request to an unmodified engine and works like an adapter.
 The names below are imported when they are first used, so that importing the package costs nothing.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ _HOMES = {
 }
 
 declare_before_import()
+# PEFT imports it where it is installed, and on CPUs it asks for a faster 4-bit kernel, needed or not.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -155,10 +156,14 @@ def animated() -> bytes:
     return buffer.getvalue()
 
 
-def jpeg() -> bytes:
+def saved(format: str, **options) -> bytes:
     buffer = io.BytesIO()
-    painted().image.save(buffer, format="JPEG")
+    painted().image.save(buffer, format=format, **options)
     return buffer.getvalue()
+
+
+def jpeg() -> bytes:
+    return saved("JPEG")
 
 
 def header(width: int, height: int, depth: int = 8, colour: int = 2, interlace: int = 0) -> bytes:
@@ -172,8 +177,14 @@ SHORT = zlib.compress(b"1")
 BOMB = zlib.compress(bytes(50 * 2**20), 9)
 
 BAD = {
-    "empty": (b"", "not a PNG"),
-    "jpeg": (jpeg(), "not a PNG"),
+    "empty": (b"", "the file is empty"),
+    "text": (b"Hello", "not a PNG file, and no picture"),
+    "jpeg": (jpeg(), "a JPEG, not a PNG file; its pixels are no longer the painted ones"),
+    "webp": (saved("WEBP", lossless=True), "a WebP, not a PNG file; its provenance is gone"),
+    "gif": (saved("GIF"), "a GIF, not a PNG"),
+    "bmp": (saved("BMP"), "a BMP, not a PNG"),
+    "tiff": (saved("TIFF"), "a TIFF, not a PNG"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer.*git lfs pull"),
     "truncated": (PNG[:-20], "truncated"),
     "corrupt": (PNG[:60] + b"\xff" + PNG[61:], "wrong checksum"),
     "trailing data": (PNG + b"x", "1 bytes follow the end"),
@@ -260,6 +271,24 @@ def test_one_clear_line_for(name, tmp_path):
             Artwork.load(source)
         assert "\n" not in str(caught.value)
         assert ":" in str(caught.value), "problem: remedy"
+
+
+RESAVED = "jpeg", "webp", "gif", "grey", "alpha", "palette", "interlaced", "exif", "no provenance"
+
+
+@pytest.mark.parametrize("name", [*RESAVED, "other size", "other pixels", "text", "empty"])
+def test_what_was_saved_anew_is_not_told_to_be_saved_anew(name, tmp_path):
+    """The painted pixels and their provenance are in the original alone."""
+    path = tmp_path / "a.png"
+    path.write_bytes(BAD[name][0])
+    seen_at_a_glance = name in ("jpeg", "webp", "gif", "no provenance")
+    for look in (Artwork.load, Artwork.peek) if seen_at_a_glance else (Artwork.load,):
+        with pytest.raises(ArtworkError) as caught:
+            look(path)
+        assert str(caught.value).endswith(
+            "use the PNG that pixeltune wrote, or make it anew from its run: pixeltune export CHECKPOINT --output a.png"
+        )
+        assert not re.search("re-export|save it as", str(caught.value))
 
 
 def test_unreadable_paths(tmp_path):

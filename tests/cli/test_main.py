@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import warnings
 from itertools import chain
 
 import pytest
@@ -13,6 +14,7 @@ from pixeltune.cli import main as cli
 from pixeltune.cli import show
 from pixeltune.cli.main import VERBS, main
 from pixeltune.cli.parser import with_underscores
+from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.errors import RunError, UserError
 
 
@@ -48,6 +50,20 @@ def test_an_unknown_flag_is_told_which_one_is_near(verb, capsys):
     assert "Traceback" not in said
 
 
+def test_a_typo_is_named_before_what_is_missing_because_of_it(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["check", "a.png", "--modle", "tiny"])
+    assert end.value.code == 2
+    assert "there is no --modle (did you mean --model?)" in capsys.readouterr().err
+
+
+def test_help_takes_a_verb(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["help", "show"])
+    assert end.value.code == 0
+    assert "usage: pixeltune show" in capsys.readouterr().out
+
+
 def test_flags_are_taken_with_dashes_and_with_underscores():
     given = ["--batch-size", "4", "--api_key=a-b", "-x", "a-b.png", "--", "--no-op"]
     assert with_underscores(given) == ["--batch_size", "4", "--api_key=a-b", "-x", "a-b.png", "--", "--no_op"]
@@ -79,4 +95,38 @@ def test_a_missing_package_names_the_extra_that_brings_it(package, extra, monkey
     error = ModuleNotFoundError(f"No module named {package!r}", name=f"{package}.nn")
     monkeypatch.setattr(show, "run", lambda _: (_ for _ in ()).throw(error))
     assert main(["show", "a.png"]) == 1
-    assert f"pip install 'pixeltune[{extra}]'" in capsys.readouterr().err
+    said = f"this needs {package}, which is not installed. Run: pip install 'pixeltune[{extra}]'"
+    assert capsys.readouterr().err == f"pixeltune show: {said}\n"
+
+
+def test_a_missing_package_is_found_behind_a_library_s_own_error(monkeypatch, capsys):
+    def run(_):
+        try:
+            raise ModuleNotFoundError("No module named 'datasets'", name="datasets")
+        except ModuleNotFoundError as error:
+            raise RuntimeError("Failed to import trl.trainer.sft_trainer") from error
+
+    monkeypatch.setattr(show, "run", run)
+    assert main(["show", "a.png"]) == 1
+    assert "this needs datasets" in capsys.readouterr().err
+
+
+def test_pixeltune_s_own_warnings_are_one_line(monkeypatch, capsys):
+    def run(_):
+        warnings.warn("names nobody reads", UnusedDataWarning, stacklevel=1)
+        warnings.warn("of a library", FutureWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(show, "run", run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        # As Python shows them where nobody collects them, as pytest does.
+        monkeypatch.setattr(
+            warnings,
+            "showwarning",
+            lambda *told, **_: sys.stderr.write(warnings.formatwarning(*told[:4])),
+        )
+        assert main(["show", "a.png"]) == 0
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "pixeltune: names nobody reads"
+    assert second.endswith("FutureWarning: of a library")

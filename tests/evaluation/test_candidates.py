@@ -44,6 +44,16 @@ def test_files_of_one_name_are_told_apart_by_as_much_of_their_path_as_it_takes(f
     ]
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp", "a.gif"])
+def test_another_picture_is_told_why_it_is_no_artwork(name, folder):
+    kind = "JPEG" if name.lower().endswith("g") else name.rpartition(".")[2].upper()
+    ARTWORK.image.save(folder / name, kind)
+    with pytest.raises(UserError, match=rf"{name}: a (JPEG|WebP|GIF), not a PNG file.*pixeltune export"):
+        names(folder, "off", f"{{}}/{name}")
+    with pytest.raises(UserError, match=rf"none-{name}: cannot read it"):
+        names(folder, "off", f"{{}}/none-{name}")
+
+
 @pytest.mark.parametrize(
     ("specs", "message"),
     [

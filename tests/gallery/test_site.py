@@ -267,6 +267,23 @@ def test_bad_input_is_one_line_and_writes_nothing(words, message, tmp_path, caps
     assert not (tmp_path / "site").exists()
 
 
+def test_of_all_that_lies_beside_runs_evaluations_are_shown_and_the_rest_is_left_out_aloud(tmp_path, capsys):
+    """As a shell writes out ``runs/*``."""
+    make_run(tmp_path / "runs" / "calls")
+    make_evaluation(tmp_path / "runs" / "eval")
+    (tmp_path / "runs" / "own" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "runs" / "notes.txt").write_text("later")
+    write(tmp_path / "runs" / "demo" / "report.json", {"passed": True})
+    gallery(*sorted((tmp_path / "runs").iterdir()), "--output_dir", tmp_path / "site")
+    said = capsys.readouterr().err.splitlines()
+    assert [Path(line.split()[2]).name for line in said] == ["demo", "notes.txt", "own"]
+    assert f"pixeltune export {tmp_path / 'runs/own/checkpoint-3'} --output" in said[2]
+    index = Page(tmp_path / "site" / "index.html")
+    pages = {link["href"] for link in index.all("a") if link["href"].endswith("index.html")}
+    assert pages == {"calls/index.html"}
+    assert "+90.0 points against off" in index.text
+
+
 def test_help_and_a_gallery_need_no_torch(tmp_path):
     make_run(tmp_path / "run")
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -143,7 +144,10 @@ def test_what_cannot_be_loaded_is_refused_in_one_line(monkeypatch, capsys, tmp_p
     assert "dtype is one of" in refusal([*evaluation, "--dtype", "float8"], capsys)
     assert "device_map is one of" in refusal([*evaluation, "--device-map", "cuda"], capsys)
     assert "this process" in refusal([*evaluation, "--load_in_8bit", "--engine", "http://host/v1"], capsys)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *at: None if name == "bitsandbytes" else find_spec(name, *at)
+    )
     assert "pixeltune[quantization]" in refusal([*evaluation, "--load_in_4bit"], capsys)
 
 

@@ -52,8 +52,8 @@ class Served:
 
 
 @contextmanager
-def gateway(folder: Path, *flags: object, log: Path) -> Iterator[Served]:
-    """`pixeltune serve` as a process of its own, on a free port."""
+def gateway(folder: Path, *flags: object, log: Path, ready: int = 200) -> Iterator[Served]:
+    """`pixeltune serve` as a process of its own, on a free port; `ready` is what /readyz answers at first."""
     command = [sys.executable, "-m", "pixeltune.cli.main", "serve", "--artworks", folder, "--port", 0, *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -63,7 +63,7 @@ def gateway(folder: Path, *flags: object, log: Path) -> Iterator[Served]:
         wait(lambda: b"ready to listen" in log.read_bytes() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         served = Served(process, log)
-        wait(lambda: served.get("/readyz")[0] == 200)
+        wait(lambda: served.get("/readyz")[0] == ready)
         yield served
     finally:
         process.send_signal(signal.SIGTERM)

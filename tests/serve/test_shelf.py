@@ -82,6 +82,16 @@ def unreadable(monkeypatch, *names):
     return names
 
 
+def test_other_pictures_are_left_out_with_the_reason(folder, caplog):
+    for name in ("art.jpg", "team/two.webp", "LOUD.PNG", "notes.txt"):
+        (folder / name).write_bytes(b"x")
+    shelf = refreshed(folder)
+    assert shelf.entries.keys() == {"art", "team/one"}
+    assert sorted(left_out(caplog)) == [
+        (name, looking.NO_PNG) for name in ("LOUD.PNG", "art.jpg", "team/two.webp")
+    ]
+
+
 def test_an_unreadable_folder_is_left_out_and_the_rest_is_served_and_refreshed(folder, monkeypatch, caplog):
     (folder / "lost+found").mkdir()
     (folder / "team" / "private").mkdir()

@@ -2,7 +2,9 @@
 
 import collections
 import contextlib
+import http.server
 import json
+import threading
 
 import openai
 import pytest
@@ -96,7 +98,22 @@ def test_nobody_there():
         upstream.lost("test")
     with pytest.raises(RequestError) as caught:
         upstreams.choose("base", None)
-    assert caught.value.status == 503
+    assert (caught.value.status, caught.value.code) == (503, "engine_unavailable")
+    assert "no engine that serves 'base' is reachable: the engine at http://engine-0:8000/v1 does not" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    ("reachable", "told", "silent"),
+    [([True, True], [True, True], 0), ([True, False], [True, True], 0), ([True, False], [True, False], 1),
+     ([False, False], [True, True], 2), ([False, False], [False, False], 2)],
+)  # fmt: skip
+def test_who_may_serve_anything_for_all_we_know(reachable, told, silent):
+    upstreams = fleet(2)
+    for upstream, there, known in zip(upstreams.all, reachable, told, strict=True):
+        upstream.reachable, upstream.names = there, upstream.names if known else {}
+    assert len(upstreams.silent()) == silent
 
 
 @pytest.mark.parametrize("url", ["", "host:8000", "ftp://host/v1", "http://", "file:///etc/passwd"])
@@ -107,7 +124,7 @@ def test_addresses_are_checked_before_anything_starts(url):
 
 def test_passwords_in_addresses_are_not_shown():
     (upstream,) = Upstreams(["http://user:password@host:8000"]).all
-    assert upstream.name == "host:8000"
+    assert (upstream.name, upstream.address) == ("host:8000", "http://host:8000/v1")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
@@ -160,3 +177,63 @@ def test_engines_go_and_come_back(tmp_path):
         wait(lambda: up() == 3)
         assert len(ask()) == 1
         assert returned.requests[-1]["messages"][0]["content"][0]["image_url"]  # its cache is a new one
+
+
+def asked(served, model):
+    """Status and error of a chat with a model."""
+    client = openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "x"}])
+    return caught.value.status_code, caught.value.body
+
+
+@pytest.mark.parametrize("model", ["art", "base"])
+def test_an_engine_that_is_down_is_said_to_be_down_and_is_found_when_it_comes_up(model, tmp_path):
+    make_artwork(0).save(tmp_path / "artworks" / "art.png")
+    with StubEngine().running() as free:  # a port that nobody has, afterwards
+        port, url = free.port, free.url
+    with gateway(tmp_path / "artworks", "--upstream", url, log=tmp_path / "log", ready=503) as served:
+        (told,) = [line for line in served.lines() if line["event"] == "the engine does not answer"]
+        assert (told["address"], told["level"]) == (url, "warning")
+        assert told["advice"] == "Start it, or correct --upstream."
+        status, error = asked(served, model)
+        assert (status, error["code"]) == (503, "engine_unavailable")
+        for words in (model, f"the engine at {url} does not answer", "Start it", "looks again every 1 s"):
+            assert words in error["message"]
+        with StubEngine(port=port).running():
+            wait(lambda: served.get("/readyz")[0] == 200)
+            client = openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
+            client.chat.completions.create(model=model, messages=[{"role": "user", "content": "x"}])
+            assert asked(served, "nobody")[0] == 404
+        wait(lambda: served.get("/readyz")[0] == 503)
+        assert asked(served, model)[1]["code"] == "engine_unavailable"
+    assert sum(line["event"] == "the engine does not answer" for line in served.lines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "wants an API key (/models answers 401). Put its key"),
+        (404, "does not list its models (/models"),
+        (503, "is not ready (/models answers 503). Wait until it is, or see its log."),
+    ],
+)
+def test_an_engine_that_answers_otherwise_is_not_said_to_be_down(status, words, tmp_path):
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    make_artwork(0).save(tmp_path / "artworks" / "art.png")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        with gateway(tmp_path / "artworks", "--upstream", url, log=tmp_path / "log", ready=503) as served:
+            wait(lambda: words.partition(" (")[0] in asked(served, "art")[1]["message"])
+            got, error = asked(served, "art")
+        server.shutdown()
+    assert (got, error["code"]) == (503, "engine_unavailable")
+    assert words in error["message"]

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixeltune.adapter.guard import PixelWarning
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
+from pixeltune.errors import RunError
 from pixeltune.evaluation.candidates import candidates
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
@@ -283,3 +285,32 @@ def test_rows_of_the_users_own(tmp_path):
     artwork = painting.artwork
     assert artwork.provenance.data == "rows.jsonl"
     assert Artwork.load(tmp_path / "out" / "artwork.png") == artwork
+
+
+REWARDLESS = (
+    "--task sums --per_device_train_batch_size 8 --num_generations 4 --max_completion_length 8 --score_steps 0 "
+    "--snapshot_steps 0 --train_rows 16 --save_strategy no --logging_steps 5"
+)
+
+
+def nothing(completions: list, **_) -> list[float]:
+    return [0.0] * len(completions)
+
+
+@pytest.mark.parametrize("steps", [3, 12])  # the guard looks after 10
+@pytest.mark.parametrize("verb", ["grpo", "rloo"])
+def test_a_run_without_any_reward_is_not_told_to_raise_the_learning_rate(verb, steps, tmp_path):
+    words = f"{REWARDLESS} --reward test_paint:nothing --max_steps {steps} --output_dir {tmp_path}".split()
+    with pytest.raises(RunError, match=r"no completion was ever rewarded.*temperature.*sft first") as caught:
+        paint(verb, quiet=True, **settings(verb, words))
+    assert "learning_rate" not in str(caught.value)
+    assert not (tmp_path / "artwork.png").exists()
+
+
+def test_steps_that_are_too_small_to_show_are_told_to_be_larger(tmp_path):
+    words = f"{SHORT} --max_steps 2 --learning_rate 1e-6 --save_strategy no --output_dir {tmp_path}".split()
+    with (
+        pytest.warns(PixelWarning, match="learning_rate=1e-06"),
+        pytest.raises(RunError, match=r"not one pixel changed.*raise learning_rate \(0.005 to 0.1 works\)"),
+    ):
+        paint("sft", quiet=True, **settings("sft", words))

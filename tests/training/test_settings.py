@@ -38,6 +38,12 @@ def test_names_of_both_kinds_are_told_apart_and_defaults_are_for_pixels(tmp_path
     assert not config.dataloader_pin_memory  # which libraries warn of where there is no accelerator
 
 
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_learning_rate_that_moves_nothing_is_refused(rate):
+    with pytest.raises(UserError, match=r"--learning_rate is .* must be above 0: 0.005 to 0.1 works"):
+        read_settings("sft", {"task": "sums", "learning_rate": float(rate)})
+
+
 def test_epochs_are_not_cut_off_by_the_usual_steps():
     assert read_settings("sft", {"task": "sums", "num_train_epochs": 2})[1].max_steps == -1
     assert read_settings("sft", {"task": "sums", "num_train_epochs": 2, "max_steps": 7})[1].max_steps == 7

@@ -7,6 +7,7 @@ Importing the package adds them to transformers' default callbacks, so that peop
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,20 +22,27 @@ UNSCALED_FLOAT16 = (
     "docs/results/precision.md). Use bfloat16 (--dtype bfloat16), or let the loss be scaled (--fp16 true, on "
     "a GPU)"
 )
+RATES = "0.005 to 0.1"
+"""Learning rates that paint; pixels lie between 0 and 1."""
+
+
+class PixelWarning(UserWarning):
+    """Pixels will not train well with these settings."""
 
 
 class PixelOptimizerCheck(TrainerCallback):
     """Warn at the start of training when the optimiser's settings cannot move pixels, or would fade them."""
 
     def on_train_begin(self, args, state, control, model=None, optimizer=None, **kwargs) -> None:
-        if (layer := find_art_layer(model)) is None:
+        layer = find_art_layer(model)
+        if layer is None or not state.is_world_process_zero:
             return
         pixels = {id(parameter) for parameter in layer.art_canvas.parameters()}
         for group in optimizer.param_groups if optimizer is not None else []:
             if not any(id(parameter) in pixels for parameter in group["params"]):
                 continue
             for problem in _problems(group):
-                warnings.warn(f"pixels will not train well: {problem}", stacklevel=2)
+                warnings.warn(f"pixels will not train well: {problem}", PixelWarning, stacklevel=2)
 
 
 class NoOpGuard(TrainerCallback):
@@ -94,17 +102,62 @@ class NoOpGuard(TrainerCallback):
             return
         if not self.pushed:
             raise RunError(
-                f"the pixels had no gradient in {self.steps} steps, so nothing is being learned. Likely "
-                "causes: with rewards, every completion of a group got the same one (raise temperature or "
-                "num_generations, shape the reward, or start from an artwork painted by sft); max_length or "
-                "max_completion_length cuts every answer off; every label is masked"
+                f"the pixels had no gradient in {self.steps} steps: {why_no_gradient(state.log_history)}"
             )
         if (self.layer.canvas().to_uint8() == self.first).all():
             raise RunError(
                 f"no pixel changed by a grey level in {self.steps} steps. Likely causes: learning_rate is "
-                "too small (2e-3 .. 2e-2 move pixels); adam_epsilon exceeds the gradients (set 1e-16); "
+                f"too small ({RATES} works); adam_epsilon exceeds the gradients (set 1e-16); "
                 "warmup is long; bound or mask leaves nothing to paint"
             )
+
+
+def why_unchanged(trainer: Any) -> str:
+    """Why a training that is over changed no pixel, and what to do."""
+    guards = [one for one in trainer.callback_handler.callbacks if isinstance(one, NoOpGuard)]
+    if guards and not guards[0].pushed:
+        return f"the pixels had no gradient: {why_no_gradient(trainer.state.log_history)}"
+    return (
+        f"they had a gradient, but a step was too small to show in 8 bits: raise learning_rate ({RATES} works) "
+        "or max_steps"
+    )
+
+
+def why_no_gradient(history: Sequence[dict[str, Any]]) -> str:
+    """Why pixels had no gradient, as far as a trainer's log tells, and what to do.
+
+    A higher learning rate is no remedy: it multiplies nothing. With rewards TRL logs whether the completions of
+    each group were rewarded alike; then every advantage is 0, and so is the gradient.
+    """
+    rewarded = [entry for entry in history if entry.get("reward") is not None]
+    if not rewarded or any(entry.get("frac_reward_zero_std", 1.0) < 1 for entry in rewarded):
+        return (
+            "nothing is being learned. Likely causes: max_length or max_completion_length cuts every answer off; "
+            "every label is masked; with rewards, all completions of a group were rewarded alike (shape the reward, "
+            "sample wider by num_generations and temperature, or paint by sft first and start from that artwork)"
+        )
+    rewards = {round(entry["reward"], 6) for entry in rewarded}
+    one = len(rewards) == 1 and not any(entry.get("reward_std") for entry in rewarded)
+    if one and rewards == {0.0}:
+        what = (
+            "no completion was ever rewarded, so nothing is being learned. Look at what the reward is given"
+        )
+    elif one:
+        what = (
+            f"every completion was rewarded alike ({rewards.pop():g}), so nothing is being learned. Look whether "
+            "the reward tells good completions from bad ones, and whether there are bad ones"
+        )
+    else:
+        what = (
+            "all completions of a group were rewarded alike, so nothing is being learned. Look whether the reward "
+            "tells good completions from bad ones, and gives parts of a point"
+        )
+    cut = sum(entry.get("completions/clipped_ratio", 0.0) for entry in rewarded) / len(rewarded)
+    length = f"{cut:.0%} of completions were cut off: raise max_completion_length. " if cut > 0.5 else ""
+    return (
+        f"{what} (log_completions shows it). {length}Else sample wider (num_generations, temperature), ask "
+        "easier rows, or paint by sft first and start from that artwork (start)"
+    )
 
 
 def _problems(group: dict[str, Any]) -> list[str]:
@@ -114,8 +167,14 @@ def _problems(group: dict[str, Any]) -> list[str]:
     problems = []
     if rate < 1e-4:
         problems.append(
-            f"learning_rate={rate:g} moves a pixel by {rate * 255:.2g} grey levels a step at most (trainers' "
-            "defaults are made for weights); set learning_rate to 2e-3 .. 2e-2"
+            f"learning_rate={rate:g} moves a pixel by {rate * 255:.2g} grey levels a step at most, and rounding to "
+            f"8 bits hides that (trainers' defaults are made for weights): {RATES} works"
+        )
+    # Of Adam and its kin, whose steps are as long as the rate; plain descent takes steps of the tiny gradient.
+    if rate > 0.5 and "betas" in group:
+        problems.append(
+            f"learning_rate={rate:g} moves a pixel by {rate * 255:,.0f} grey levels a step, of the 255 that "
+            f"there are, so it jumps between black and white: {RATES} works"
         )
     if group.get("weight_decay"):
         problems.append(

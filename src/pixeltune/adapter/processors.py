@@ -9,6 +9,7 @@ from torch import nn
 
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.errors import UserError
+from pixeltune.model.finding import find_model
 from pixeltune.model.preprocessing import Preprocessor
 
 _HANDED: WeakKeyDictionary[nn.Module, Preprocessor] = WeakKeyDictionary()
@@ -70,7 +71,8 @@ def _load(name: str | None, revision: str | None) -> Preprocessor:
             "(pixeltune.adapter.use_processor), or set ArtConfig(processor=...) to its path or hub name"
         )
     try:
-        processor = AutoProcessor.from_pretrained(name, **({"revision": revision} if revision else {}))
+        options = find_model(name, revision) | ({"revision": revision} if revision else {})
+        processor = AutoProcessor.from_pretrained(name, **options)
     except Exception as error:
         raise UserError(
             f"cannot load the processor of {name!r} ({error}). Set ArtConfig(processor=...) to the path "

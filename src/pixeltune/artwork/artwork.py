@@ -19,7 +19,15 @@ import numpy as np
 from PIL import Image
 
 from pixeltune.artwork.card import card
-from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError, data_url, decode_png, encode_png, read_texts
+from pixeltune.artwork.png import (
+    MAX_FILE_BYTES,
+    ORIGINAL,
+    ArtworkError,
+    data_url,
+    decode_png,
+    encode_png,
+    read_texts,
+)
 from pixeltune.artwork.provenance import FORMAT, KEYWORD, Provenance, read_record
 from pixeltune.picture.files import STARTS
 from pixeltune.writing import write_atomically
@@ -73,10 +81,10 @@ class Artwork:
         if size != list(artwork.size):
             raise ArtworkError(
                 f"picture is {artwork.size[0]}x{artwork.size[1]} (height x width) but was painted as "
-                f"{size[0]}x{size[1]}: it was resized; use the original file"
+                f"{size[0]}x{size[1]}: it was resized; {ORIGINAL}"
             )
         if sha256 != artwork.sha256:
-            raise ArtworkError("pixels are not the painted ones (SHA-256 differs): use the original file")
+            raise ArtworkError(f"pixels are not the painted ones (SHA-256 differs): {ORIGINAL}")
         return artwork
 
     @staticmethod

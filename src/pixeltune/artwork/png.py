@@ -35,7 +35,19 @@ REFUSED = {
     b"tRNS": "has a transparent colour",
     b"PLTE": "has a palette",
 }
-RESAVE = "save it as plain 8-bit RGB"
+ORIGINAL = "use the PNG that pixeltune wrote, or make it anew from its run: pixeltune export CHECKPOINT --output a.png"
+"""The remedy where a file is no longer what was painted: saving it once more brings nothing back."""
+
+OTHER_SUFFIXES = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+"""Of pictures that are not PNG, for those who look for artworks by their names."""
+
+_FORMATS = {
+    b"\xff\xd8\xff": "a JPEG",
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"II*\0": "a TIFF",
+    b"MM\0*": "a TIFF",
+}
 _SWITCHES = threading.Lock()  # of Pillow, which are the process's
 
 
@@ -53,7 +65,7 @@ def decode_png(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
     if len(data) > MAX_FILE_BYTES:
         raise ArtworkError(f"file is larger than {MAX_FILE_BYTES // 2**20} MiB: not an artwork")
     if not data.startswith(SIGNATURE):
-        raise ArtworkError("not a PNG file: artworks are PNG, re-export the picture losslessly")
+        raise _no_png(data)
     header, picture = b"", []
     texts: dict[str, list[str]] = {}
     for kind, body in _chunks(data):
@@ -66,11 +78,11 @@ def decode_png(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
         elif kind == b"IDAT":
             picture.append(body)
         elif kind in REFUSED:
-            raise ArtworkError(f"picture {REFUSED[kind]}: {RESAVE}")
+            raise ArtworkError(f"picture {REFUSED[kind]}, another program saved it: {ORIGINAL}")
         elif kind in (b"tEXt", b"zTXt", b"iTXt"):
             _add_text(texts, kind, body)
         elif kind[0] & 0x20 == 0 and kind != b"IEND":  # upper case: critical, must be understood
-            raise ArtworkError(f"PNG has an unknown critical chunk {kind.decode('ascii')}: {RESAVE}")
+            raise ArtworkError(f"PNG has an unknown critical chunk {kind.decode('ascii')}: {ORIGINAL}")
     pixels = _pixels(header, b"".join(picture), width, height)
     _check_engine(data, pixels)
     return pixels, texts
@@ -81,8 +93,10 @@ def read_texts(file: BinaryIO) -> dict[str, list[str]]:
 
     Reads at most 2 * MAX_TEXT_BYTES. The pixels are not verified. Raises ArtworkError.
     """
-    if file.read(len(SIGNATURE)) != SIGNATURE:
-        raise ArtworkError("not a PNG file: artworks are PNG, re-export the picture losslessly")
+    begin = file.read(64)
+    if not begin.startswith(SIGNATURE):
+        raise _no_png(begin)
+    file.seek(len(SIGNATURE))
     left = 2 * MAX_TEXT_BYTES
     texts: dict[str, list[str]] = {}
     while True:
@@ -119,6 +133,28 @@ def data_url(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
+def _no_png(begin: bytes) -> ArtworkError:
+    """What a file is that does not begin as a PNG does, and why saving it as one is no remedy."""
+    if not begin:
+        return ArtworkError(f"the file is empty: {ORIGINAL}")
+    if begin.startswith(b"version https://git-lfs"):
+        return ArtworkError("a Git LFS pointer, not the PNG itself: run git lfs pull")
+    kind = next((name for mark, name in _FORMATS.items() if begin.startswith(mark)), None)
+    if begin[8:12] == b"WEBP":
+        kind = "a WebP"
+    elif begin[4:8] == b"ftyp":
+        kind = "an AVIF or HEIC"
+    if kind is None:
+        return ArtworkError(f"not a PNG file, and no picture that is known here: {ORIGINAL}")
+    if kind == "a JPEG":
+        why = "its pixels are no longer the painted ones, and saving it as PNG does not bring them back"
+    else:
+        why = (
+            "its provenance is gone, perhaps the painted pixels too, and saving it as PNG brings neither back"
+        )
+    return ArtworkError(f"{kind}, not a PNG file; {why}: {ORIGINAL}")
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """(type, body) of each chunk up to IEND, checksums verified."""
     at, kind = len(SIGNATURE), b""
@@ -137,7 +173,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield kind, body
         at = end
     if at != len(data):
-        raise ArtworkError(f"{len(data) - at} bytes follow the end of the PNG: cut them off or {RESAVE}")
+        raise ArtworkError(f"{len(data) - at} bytes follow the end of the PNG: cut them off, or {ORIGINAL}")
 
 
 def _size(body: bytes) -> tuple[int, int]:
@@ -150,9 +186,9 @@ def _size(body: bytes) -> tuple[int, int]:
     if width * height > MAX_PIXELS:
         raise ArtworkError(f"picture of {width}x{height} exceeds {MAX_PIXELS:,} pixels: not an artwork")
     if (colour, depth) != (2, 8):
-        raise ArtworkError(f"picture is {depth}-bit {MODES[colour]}, an artwork is 8-bit RGB: {RESAVE}")
+        raise ArtworkError(f"picture is {depth}-bit {MODES[colour]}, an artwork is 8-bit RGB: {ORIGINAL}")
     if interlace:
-        raise ArtworkError("picture is interlaced: save it without interlacing")
+        raise ArtworkError(f"picture is interlaced, another program saved it: {ORIGINAL}")
     return width, height
 
 
@@ -228,10 +264,10 @@ def _check_engine(data: bytes, pixels: np.ndarray) -> None:
             unknown = isinstance(error, Image.UnidentifiedImageError)  # whose text is an address in memory
             reason = "a damaged chunk" if unknown else " ".join(str(error).split()) or type(error).__name__
             raise ArtworkError(
-                f"engines cannot open this PNG ({reason}): use the original file, with nothing added to it"
+                f"engines cannot open this PNG ({reason}), something was added to it: {ORIGINAL}"
             ) from None
     if not np.array_equal(seen, pixels):
-        raise ArtworkError(f"engines see other pixels in this PNG than are stored: {RESAVE}")
+        raise ArtworkError(f"engines see other pixels in this PNG than are stored: {ORIGINAL}")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from pixeltune.artwork.png import ArtworkError
+from pixeltune.artwork.png import ORIGINAL, ArtworkError
 from pixeltune.version import __version__
 
 KEYWORD = "pixeltune"  # of the PNG text chunk
@@ -71,24 +71,25 @@ def read_record(texts: dict[str, list[str]]) -> tuple[Provenance, list[int], str
     records = texts.get(KEYWORD, [])
     if not records:
         raise ArtworkError(
-            "PNG without pixeltune provenance: another program made or re-saved it; use the original file"
+            "PNG without pixeltune provenance: another program made or re-saved it, and nobody can tell what it "
+            f"was painted for; {ORIGINAL}"
         )
     if len(records) > 1:
-        raise ArtworkError("PNG with several provenance records: use the original file")
+        raise ArtworkError(f"PNG with several provenance records: {ORIGINAL}")
     try:
         record = json.loads(records[0])
     except (ValueError, RecursionError):
-        raise ArtworkError("provenance is not valid JSON: use the original file") from None
+        raise ArtworkError(f"provenance is not valid JSON: {ORIGINAL}") from None
     if not isinstance(record, dict):
-        raise ArtworkError("provenance is not a JSON object: use the original file")
+        raise ArtworkError(f"provenance is not a JSON object: {ORIGINAL}")
     if record.pop("format", None) != FORMAT:
         raise ArtworkError(f"provenance is not of format {FORMAT}: upgrade pixeltune")
     required = {f.name for f in fields(Provenance)} | {"size", "pixels_sha256"}
     if missing := sorted(required - record.keys()):
-        raise ArtworkError(f"provenance lacks {', '.join(missing)}: use the original file")
+        raise ArtworkError(f"provenance lacks {', '.join(missing)}: {ORIGINAL}")
     if unknown := sorted(record.keys() - required):
         raise ArtworkError(f"provenance has unknown fields {str(unknown)[1:-1]:.80}: upgrade pixeltune")
     size, sha256 = record.pop("size"), record.pop("pixels_sha256")
     if not isinstance(size, list) or [type(n) for n in size] != [int, int] or not isinstance(sha256, str):
-        raise ArtworkError("provenance has a malformed size or pixel hash: use the original file")
+        raise ArtworkError(f"provenance has a malformed size or pixel hash: {ORIGINAL}")
     return Provenance(**record), size, sha256

@@ -34,13 +34,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from pixeltune.model.finding import find_model
+
     if arguments.channel:
+        find_model(arguments.model, arguments.revision)  # before the imports
         return _channel(arguments)
     if arguments.artwork is None:
         raise UserError("check which artwork? Give a PNG, or --channel for the model alone")
     robust = (arguments.task, arguments.data, arguments.rows, arguments.output)
     if not arguments.robust and any(option is not None for option in robust):
         raise UserError("--task, --data, --rows and --output go with --robust")
+    find_model(arguments.model, arguments.revision)
     from pixeltune.evaluation.check import check
 
     found = check(

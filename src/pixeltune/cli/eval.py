@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from argparse import ArgumentParser, Namespace
 
 from pixeltune.errors import UserError
@@ -49,11 +50,18 @@ def run(arguments: Namespace) -> int:
     artwork, compare = told.pop("artwork"), told.pop("compare")
     if artwork and compare:
         raise UserError("name the artwork among the candidates of --compare, not with --artwork as well")
+    from pixeltune.model.finding import find_model
+
     eight, four = told.pop("load_in_8bit"), told.pop("load_in_4bit")
     if eight and four:
         raise UserError("give either --load_in_8bit or --load_in_4bit")
     if told["rows"] < 0:
         raise UserError("--rows must be at least 1, or 0 for all there are")
+    if not told["engine"] and importlib.util.find_spec("torch") is None:
+        # Before the rows, which need what the extra "eval" brings: "train" brings that as well.
+        raise ModuleNotFoundError("a model in this process needs torch", name="torch")
+    if not told["engine"]:
+        find_model(told["model"], told["revision"])
     from rich.console import Console
 
     from pixeltune.evaluation.evaluate import evaluate

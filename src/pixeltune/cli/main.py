@@ -5,12 +5,14 @@ Every verb imports what it needs only when it runs, so that ``show`` and ``--hel
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from pixeltune.cli import train
+from pixeltune.cli.extras import advice, missing_module
 from pixeltune.cli.parser import Parser, with_underscores
 from pixeltune.errors import UserError, suggestion
 from pixeltune.version import __version__
@@ -21,25 +23,6 @@ VERBS = {
     "use": ["serve", "mix", "export"],
 }
 """Verbs by what people come for. A training verb is in `train`, every other one in a file of its own name."""
-
-EXTRAS = {
-    "train": (
-        "torch",
-        "torchvision",
-        "transformers",
-        "trl",
-        "peft",
-        "accelerate",
-        "datasets",
-        "safetensors",
-        "yaml",
-    ),
-    "serve": ("aiohttp", "httptools", "prometheus_client", "starlette", "uvicorn", "uvloop"),
-    "eval": ("openai",),
-    "gallery": ("jinja2",),
-    "quantization": ("bitsandbytes",),
-}
-"""Extras of this package and what they bring, for the advice where something is missing."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,19 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["--version"]:
         print(f"pixeltune {__version__}")
         return 0
+    if argv[:1] == ["help"] and len(argv) > 1:
+        argv = [argv[1], "--help"]
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
         return 0 if argv else 2
     verb, rest = argv[0], argv[1:]
     known = [verb for verbs in VERBS.values() for verb in verbs]
     if verb not in known:
-        print(
-            f"pixeltune: there is no verb {verb!r}{suggestion(verb, known)}. Verbs: {', '.join(known)}",
-            file=sys.stderr,
-        )
+        near = suggestion(verb, [*known, "--help", "--version"])
+        print(f"pixeltune: there is no verb {verb!r}{near}. Verbs: {', '.join(known)}", file=sys.stderr)
         return 2
-    # PEFT imports it where it is installed, and on CPUs it asks for a faster 4-bit kernel, needed or not.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         return run(verb, rest)
     except UserError as error:
@@ -73,19 +54,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         if str(error.filename) not in " ".join(rest):
             raise
         return _say(verb, f"{error.filename}: {error.strerror}")
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
-        if extra is None:
+    except (ImportError, RuntimeError) as error:  # the latter are TRL's, around what it could not import
+        module = missing_module(error)
+        command = module and advice(module, verb)
+        if not command:
             raise
-        return _say(
-            verb, f"this needs {package}, which is not installed. Run: pip install 'pixeltune[{extra}]'"
-        )
+        return _say(verb, f"this needs {module}, which is not installed. Run: {command}")
     except KeyboardInterrupt:
         print(f"pixeltune {verb}: interrupted", file=sys.stderr)
         return 130
 
 
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Within this pixeltune's own warnings are a line each, without the place in its source."""
+    usual = warnings.formatwarning
+
+    def plain(message, category, *place, **line) -> str:
+        if category.__module__.startswith("pixeltune."):
+            return f"pixeltune: {message}\n"
+        return usual(message, category, *place, **line)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+@plain_warnings()
 def run(verb: str, argv: list[str]) -> int:
     """Parse a verb's options and do it."""
     if verb in train.HELP:

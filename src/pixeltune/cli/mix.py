@@ -22,6 +22,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from pixeltune.model.finding import find_model
+
+    if len(arguments.artwork) > 1:
+        find_model(arguments.model, arguments.revision)  # before the imports
     from pixeltune.evaluation.mixing import mix
 
     made = mix(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NoReturn
 
 from pixeltune.errors import suggestion
@@ -18,9 +19,13 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, description=description, formatter_class=formatter, allow_abbrev=False)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None):
-        given, unknown = self.parse_known_args(args, namespace)
+        known = [flag for action in self._actions for flag in action.option_strings]
+        words = takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args)
+        # Typos before what is missing: the one may be the other.
+        unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+        if not unknown:
+            given, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            known = [flag for action in self._actions for flag in action.option_strings]
             self.error(f"there is no {unknown[0]}{suggestion(unknown[0], known)}")
         return given
 

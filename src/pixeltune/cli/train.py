@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pixeltune.cli.flags import trl_flags
-from pixeltune.cli.parser import refuse
+from pixeltune.cli.parser import Parser, refuse
 from pixeltune.errors import UserError, suggestion
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ MOST_USED = (
     *("seed", "output_dir", "save_steps", "logging_steps", "report_to", "resume_from_checkpoint"),
 )
 """Of TRL's settings those that the first screen of help shows; the others are behind ``--help all``."""
+
+PLAINLY = {
+    "max_steps": "Steps of the optimiser.",
+    "output_dir": "Folder to write to.",
+    "resume_from_checkpoint": "true: go on from the newest checkpoint of output_dir; or a checkpoint's folder.",
+}
+"""What the first screen of help says where TRL's first sentence does not say what the setting is."""
 
 SCREEN = {
     "what and for whom": (
@@ -126,13 +133,13 @@ def _parser(verb: str) -> TrlParser:
     from pixeltune.training.arguments import find_objective
     from pixeltune.training.settings import PaintArguments
 
-    class Parser(TrlParser):
+    class Ours(TrlParser):
         """One line in place of a usage of hundreds."""
 
         def error(self, message: str) -> NoReturn:
             refuse(self, message)
 
-    parser = Parser(
+    parser = Ours(
         (PaintArguments, find_objective(verb).config),
         prog=f"pixeltune {verb}",
         description=HELP[verb].lstrip(". "),
@@ -160,21 +167,26 @@ def _check_flags(argv: Sequence[str], verb: str) -> None:
 
 
 def _check_files(argv: Sequence[str], verb: str) -> None:
-    """Refuse tasks, rows and pictures that cannot be used before TRL and torch are imported.
+    """Refuse tasks, rows, pictures and models that cannot be used before TRL and torch are imported.
 
     Raises:
         UserError: as training would, seconds later.
     """
     from pixeltune.data import rows
+    from pixeltune.model.finding import find_model
     from pixeltune.picture.files import STARTS, read_picture
     from pixeltune.tasks.base import find_task
     from pixeltune.training.defaults import COLUMNS
+    from pixeltune.training.settings import NO_ROWS
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("task", "data", "start", "backdrop"):
+    parser = Parser(f"pixeltune {verb}", HELP[verb])
+    for name in ("task", "data", "start", "backdrop", "model", "revision"):
         parser.add_argument(f"--{name}")
-    parser.set_defaults(backdrop="#808080")
+    parser.add_argument("--also", nargs="+")
+    parser.set_defaults(backdrop="#808080", model="tiny", also=[])
     given = parser.parse_known_args(argv)[0]
+    if given.task is None and given.data is None:
+        raise UserError(NO_ROWS)
     if given.task is not None:
         find_task(given.task)
     elif given.data is not None and (
@@ -185,6 +197,9 @@ def _check_files(argv: Sequence[str], verb: str) -> None:
             rows.read(given.data, COLUMNS[verb])
     if given.start is not None and given.start not in STARTS:
         read_picture(given.start, "start", given.backdrop)
+    find_model(given.model, given.revision)
+    for name in given.also:
+        find_model(name)
 
 
 def _ours() -> dict[str, Field]:
@@ -201,7 +216,7 @@ def _first_screen(verb: str) -> str:
     texts = {name: (one.metadata.get("help", ""), one.default) for name, one in _ours().items()}
     usual: dict[str, Any] = DEFAULTS[verb] | {"output_dir": f"runs/{verb}", "seed": 42}
     theirs = trl_flags(verb)
-    texts |= {name: (theirs[name], usual.get(name)) for name in MOST_USED if name in theirs}
+    texts |= {n: (PLAINLY.get(n, theirs[n]), usual.get(n)) for n in MOST_USED if n in theirs}
     texts |= {"preview": ("Print one row as it would be trained on, and end.", None)}
     out = [f"usage: pixeltune {verb} [options]", "", HELP[verb].lstrip(". ")]
     for title, names in SCREEN.items():

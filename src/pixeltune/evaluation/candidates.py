@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pixeltune.artwork.artwork import HUB_FILE, Artwork
-from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.artwork.png import OTHER_SUFFIXES, data_url, encode_png
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
 from pixeltune.data.placeholders import tokens_of
@@ -191,7 +191,9 @@ def _path(spec: str) -> str | None:
         return spec.removeprefix("artwork:")
     if (Path(spec) / HUB_FILE).is_file():
         return str(Path(spec) / HUB_FILE)
-    return spec if spec.lower().endswith(".png") and not spec.startswith("start:") else None
+    # Other pictures too: what is wrong with them is said where artworks are read.
+    is_picture = spec.lower().endswith((".png", *OTHER_SUFFIXES))
+    return spec if is_picture and not spec.startswith(("start:", "prompt:")) else None
 
 
 def start_of(artwork: Artwork | None, file: str) -> Any:

@@ -177,7 +177,7 @@ def _check_settings(
         UserError: settings that contradict each other.
     """
     if not tasks and data is None:
-        raise UserError("score what? Give a task, or data with rows of your own")
+        raise UserError("score what? Give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
     names = [name_of(one) for one in tasks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"the task {twice} is there twice: give every task once")

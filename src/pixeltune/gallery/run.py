@@ -92,8 +92,7 @@ def read_run(folder: str | Path) -> Run:
     folder = Path(folder)
     path = folder / "artwork.png"
     if not path.is_file():
-        hint = "is its training finished?" if folder.is_dir() else "there is no such folder"
-        raise UserError(f"{folder} has no artwork.png and is no run: {hint}")
+        raise UserError(no_run(folder))
     try:
         png = read_bytes(path, MAX_FILE_BYTES)
         run = Run(folder, Artwork.load(png), png)
@@ -113,6 +112,14 @@ def read_run(folder: str | Path) -> Run:
     if not run.evaluations:
         run.absent.setdefault("evaluation", "there is no report of pixeltune eval in the run's folder")
     return run
+
+
+def no_run(folder: Path) -> str:
+    """What to say of a folder without an ``artwork.png``."""
+    hint = "is its training finished?" if folder.is_dir() else "there is no such folder"
+    if checkpoint := next(folder.glob("checkpoint-*"), None):
+        hint += f" A PNG from a checkpoint: pixeltune export {checkpoint} --output {folder / 'artwork.png'}"
+    return f"{folder} has no artwork.png and is no run: {hint}"
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pixeltune.errors import UserError
 from pixeltune.gallery import page, pictures
-from pixeltune.gallery.evaluations import read_evaluation
+from pixeltune.gallery.evaluations import Evaluation, read_evaluation
 from pixeltune.gallery.maps import TokenMaps, read_maps, store_maps, token_maps
-from pixeltune.gallery.run import Frame, Run, evenly, read_run
+from pixeltune.gallery.run import Frame, Run, evenly, no_run, read_run
 from pixeltune.version import __version__
 
 MARK = "gallery.json"
@@ -37,7 +37,7 @@ def build_gallery(
     """Make static pages of runs, to be opened in a browser.
 
     Args:
-        runs: folders that training verbs wrote.
+        runs: folders that training verbs wrote. Evaluations may be among them, as in ``runs/*``.
         output_dir: folder to write; a gallery that is there is replaced.
         evaluations: folders that `pixeltune eval` wrote, for the index; those inside of a run are found.
         maps: find out which squares matter, on so many rows of each run's task; loads the model.
@@ -55,8 +55,7 @@ def build_gallery(
         raise UserError("maps is a number of rows, 1 or more")
     out = Path(output_dir)
     check_place(out)
-    read = [read_run(folder) for folder in dict.fromkeys(Path(f).resolve() for f in runs)]
-    scored = []
+    read, scored = read_folders(runs)
     for folder in evaluations:
         try:
             scored.append(read_evaluation(Path(folder)))
@@ -76,6 +75,28 @@ def build_gallery(
         content[name] = page.asset(name).encode()
     write_folder(out, content)
     return out / "index.html"
+
+
+def read_folders(folders: Sequence[str | Path]) -> tuple[list[Run], list[Evaluation]]:
+    """Runs and evaluations, told apart. Beside a run, a folder that is neither is left out, aloud.
+
+    Raises:
+        UserError: there is no run among them, one is not there, or one is broken.
+    """
+    runs, evaluations, neither = [], [], []
+    for folder in dict.fromkeys(Path(f).resolve() for f in folders):
+        if (folder / "artwork.png").is_file() or not folder.exists():
+            runs.append(read_run(folder))
+            continue
+        try:
+            evaluations.append(read_evaluation(folder))
+        except ValueError:
+            neither.append(folder)
+    if not runs:
+        raise UserError(no_run(Path(folders[0])))
+    for folder in neither:
+        print(f"left out: {no_run(folder)}", file=sys.stderr)
+    return runs, evaluations
 
 
 def check_place(out: Path) -> None:

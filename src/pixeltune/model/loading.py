@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from pixeltune.errors import UserError
+from pixeltune.model.finding import find_model
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"  # what the name "tiny" means
@@ -126,8 +127,14 @@ def context_length(name: str, revision: str | None = None) -> int | None:
 
 
 def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
+    options |= find_model(name, revision)
     try:
         return auto.from_pretrained(str(TINY) if name == "tiny" else name, revision=revision, **options)
+    except ImportError as error:
+        if "quantization_config" in options:
+            raise  # what quantising needs is said there
+        why = " ".join(str(error).split())
+        raise UserError(f"{name!r} needs a package that is not installed: {why:.200}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
 

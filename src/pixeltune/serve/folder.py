@@ -6,11 +6,14 @@ import os
 from collections import deque
 from pathlib import Path
 
+from pixeltune.artwork.png import OTHER_SUFFIXES
+
 Signature = tuple[int, ...]
 """Of a file: inode, size, times of its content and of its inode (a restored time does not hide a change),
 device."""
 
 GONE = "is gone"
+NO_PNG = "its name does not end in .png: an artwork is the file NAME.png that pixeltune wrote"
 MAX_LINKED = 4096  # folders found by way of links: folders that link each other have names without end
 
 
@@ -53,6 +56,8 @@ def look_through(folder: Path) -> tuple[dict[str, Signature], dict[str, str]]:
             try:
                 is_folder, is_link = item.is_dir(), item.is_symlink()
                 if not is_folder and not png:
+                    if item.name.lower().endswith((".png", *OTHER_SUFFIXES)):  # taken for artworks, perhaps
+                        left_out[path] = NO_PNG
                     continue
                 path.encode()
                 real = above[-1] / item.name if is_folder or is_link else root

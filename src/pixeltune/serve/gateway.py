@@ -17,7 +17,7 @@ from pixeltune.serve.keys import ANYBODY, ApiKeys, Caller
 from pixeltune.serve.reply import Limits, Note
 from pixeltune.serve.shelf import Picture, Shelf
 from pixeltune.serve.telemetry import Metrics
-from pixeltune.serve.upstreams import CONNECT_TIMEOUT, KEEP_ALIVE, Upstream, Upstreams
+from pixeltune.serve.upstreams import CONNECT_TIMEOUT, KEEP_ALIVE, Upstream, Upstreams, unavailable
 
 log = logging.getLogger("pixeltune.serve")
 
@@ -79,7 +79,7 @@ class Gateway:
 
         Raises:
             RequestError: 404, there is no such model for this caller; 400, it needs a chat, or another base
-                model; 503, its file is broken.
+                model; 503, its file is broken, or an engine that may serve it does not answer.
         """
         if not isinstance(model, str) or not model:
             raise RequestError(400, "`model` must be the name of a model: see /v1/models", param="model")
@@ -88,6 +88,8 @@ class Gateway:
         if self.upstreams.serving(model):
             return model, None
         if model not in self.shelf.entries:
+            if silent := self.upstreams.silent():
+                raise unavailable(f"{model[:200]!r} is no artwork, and perhaps an engine's model", silent)
             raise no_such_model(model)
         if path not in TAKES_ARTWORK:
             raise RequestError(
@@ -105,11 +107,14 @@ class Gateway:
             ) from None
         base = next((base for base in picture.bases if self.upstreams.serving(base)), None)
         if base is None:
-            served = ", ".join(sorted(self.upstreams.models())) or "nothing reachable"
             wanted = " and ".join(map(repr, picture.bases))
+            if silent := self.upstreams.silent():
+                raise unavailable(f"the artwork {model!r} needs an engine that serves {wanted}", silent)
+            served = ", ".join(sorted(self.upstreams.models()))
             raise RequestError(
                 400,
-                f"the artwork {model!r} was painted for {wanted}; the engines serve {served}",
+                f"the artwork {model!r} was painted for {wanted}; the engines serve {served}: start one that "
+                "serves it, or say what it is called there with --alias",
                 code="wrong_base_model",
                 param="model",
             )

@@ -133,7 +133,10 @@ class Proxy:
                     if attempt == 1:
                         continue  # nothing was answered yet, so nobody notices
                     raise RequestError(
-                        502, f"the engine is gone ({reason(error)})", code="upstream_gone"
+                        502,
+                        f"the engine at {upstream.address} hung up before it answered ({reason(error)}): see "
+                        "its log, and try again",
+                        code="upstream_gone",
                     ) from None
                 except TimeoutError:
                     upstream.answered(504)

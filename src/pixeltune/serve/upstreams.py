@@ -33,6 +33,10 @@ REMEMBERED = 4096  # pictures an engine is thought to hold in its cache
 RETRY_SECONDS = 1.0  # ... at one that did not answer
 NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 GONE = (aiohttp.ClientConnectionError, ConnectionError)  # or it hung up before it began to answer
+START_IT = "Start it, or correct --upstream."
+SEE_LOG = "Wait until it is, or see its log."
+GIVE_KEY = "Put its key into the environment variable of --upstream_key_env."
+CORRECT_IT = "Correct --upstream: it is an engine's address, such as http://host:8000/v1."
 
 
 class Upstream:
@@ -43,12 +47,14 @@ class Upstream:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"{url!r} is not an address: --upstream takes something like http://host:8000/v1")
-        # For logs and metrics: without user and password.
+        # For logs and metrics, and for people: without user and password.
         self.name = parts.hostname + (f":{parts.port}" if parts.port else "")
+        self.address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self.models: dict[str, dict] = {}  # name as served to its entry in /v1/models
         self.names: dict[str, str] = {}  # any name, the root that vLLM tells too, to name as served
         self.has_uuids = False
         self.reachable = False
+        self.problem, self.reason, self.remedy = "", "", START_IT  # why it is not
         self.in_flight = 0
         self._failures = 0
         self._rests_until = 0.0
@@ -80,11 +86,20 @@ class Upstream:
                 "upstream rests", extra={"upstream": self.name, "reason": f"{FAILURES} failures in a row"}
             )
 
-    def lost(self, reason: str) -> None:
-        """Take note that it cannot be reached: no more requests until a probe succeeds."""
-        if self.reachable:
-            log.warning("upstream lost", extra={"upstream": self.name, "reason": reason})
+    def lost(self, reason: str, problem: str = "does not answer", remedy: str = START_IT) -> None:
+        """Take note that it cannot be used: no more requests until a probe succeeds.
+
+        Args:
+            reason: what was seen.
+            problem: what it does, in words that go on from "the engine at ...".
+            remedy: a sentence.
+        """
+        if self.reachable or problem != self.problem:  # once, not at each look
+            event = "upstream lost" if self.reachable else f"the engine {problem}"
+            told = {"upstream": self.name, "address": self.address, "reason": reason, "advice": remedy}
+            log.warning(event, extra=told)
         self.reachable = False
+        self.problem, self.reason, self.remedy = problem, reason, remedy
         self._held.clear()  # who was away may have restarted, with an empty cache
 
     def holds(self, uuid: str) -> bool:
@@ -111,12 +126,21 @@ class Upstream:
                 asyncio.timeout(PROBE_TIMEOUT),
                 session.get(f"{self.url}/models", headers=asked, auto_decompress=True) as answer,
             ):
+                if answer.status in (401, 403):
+                    self.lost(f"/models answers {answer.status}", "wants an API key", GIVE_KEY)
+                    return
+                if answer.status >= 500:  # it, or a proxy in front of one that still starts
+                    self.lost(f"/models answers {answer.status}", "is not ready", SEE_LOG)
+                    return
                 if answer.status != 200:
-                    raise ValueError(f"/v1/models answers {answer.status}")
+                    raise ValueError(f"/models answers {answer.status}")
                 data = (await answer.json(content_type=None))["data"]
                 models = {str(entry["id"]): entry for entry in data}
-        except (*GONE, TimeoutError, ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
-            self.lost(one_line(error))
+        except (*GONE, TimeoutError) as error:
+            self.lost(one_line(error)[:200])
+            return
+        except (ValueError, KeyError, TypeError, aiohttp.ClientError) as error:
+            self.lost(one_line(error)[:200], "does not list its models", CORRECT_IT)
             return
         self.models = models
         self.names = {str(entry.get("root")): name for name, entry in models.items() if entry.get("root")}
@@ -180,6 +204,12 @@ class Upstreams:
             for name, entry in upstream.models.items()
         }
 
+    def silent(self) -> list[Upstream]:
+        """Engines that may serve anything for all we know: none has told yet, or nobody is there at all."""
+        if not any(upstream.reachable for upstream in self.all):
+            return self.all
+        return [upstream for upstream in self.all if not upstream.reachable and not upstream.names]
+
     def choose(self, base: str, affinity: str | None) -> Upstream:
         """Who gets the next request.
 
@@ -194,12 +224,7 @@ class Upstreams:
         there = [upstream for upstream in self.serving(base) if upstream.reachable]
         there = [upstream for upstream in there if upstream.well] or there  # better an ill one than none
         if not there:
-            raise RequestError(
-                503,
-                f"no engine that serves {base!r} is reachable: try again",
-                code="no_upstream",
-                retry_after=5,
-            )
+            raise unavailable(f"no engine that serves {base!r} is reachable", self.serving(base))
         free = [upstream for upstream in there if upstream.in_flight < self.capacity]
         if not free:
             raise RequestError(429, "the engines are busy: try again", code="busy", retry_after=1)
@@ -211,3 +236,25 @@ class Upstreams:
             free, key=lambda upstream: hashlib.sha256(f"{affinity} {upstream.url}".encode()).digest()
         )
         return next(upstream for upstream in ranked if upstream.in_flight < share)
+
+
+def unavailable(what: str, engines: Sequence[Upstream]) -> RequestError:
+    """The refusal of what would need engines that do not answer.
+
+    Args:
+        what: cannot be done, or be told.
+        engines: those, none of them reachable.
+    """
+    seen = [
+        f"the engine at {one.address} {one.problem or 'was not asked yet'}"
+        + (f" ({one.reason})" if one.reason else "")
+        for one in engines
+    ]
+    remedies = " ".join(dict.fromkeys(one.remedy for one in engines))
+    return RequestError(
+        503,
+        f"{what}: {'; '.join(seen)}. {remedies} The gateway looks again every {RETRY_SECONDS:g} s, and then "
+        "takes requests by itself.",
+        code="engine_unavailable",
+        retry_after=5,
+    )

@@ -18,7 +18,7 @@ from pixeltune.data.messages import text_of
 from pixeltune.errors import UserError
 from pixeltune.lookup import look_up
 
-SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles")
+SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles", "errands", "long_sums")
 BENCHMARKS = ("gsm8k", "svamp", "aqua_rat", "bbh", "bfcl", "seal_tools", "api_bank", "when2call")
 GROUP = "pixeltune.tasks"
 """The entry points that name installed tasks."""

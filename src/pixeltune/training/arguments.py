@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from math import inf
 from typing import Any, get_type_hints
 
 import torch
 from transformers import TrainingArguments
 
+from pixeltune.adapter.guard import RATES
 from pixeltune.errors import UserError, suggestion
 from pixeltune.training.defaults import DEFAULTS
 from pixeltune.training.objectives import OBJECTIVES, Objective
@@ -69,14 +71,17 @@ def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArg
     Raises:
         UserError: a name or a value that cannot be used.
     """
-    config = find_objective(objective).config
-    ours, theirs = ({one.name for one in fields(kind) if one.init} for kind in (PaintArguments, config))
+    kinds = PaintArguments, find_objective(objective).config
+    ours, theirs = ({one.name for one in fields(kind) if one.init} for kind in kinds)
     check_names(settings, ours | theirs, f"of pixeltune {objective}")
     given = {name: value for name, value in settings.items() if name in theirs}
     if str(given.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
         raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
     arguments = PaintArguments(**{name: value for name, value in settings.items() if name in ours})
-    return arguments, trainer_config(objective, **given)
+    config = trainer_config(objective, **given)
+    if not 0 < config.learning_rate < inf:
+        raise UserError(f"--learning_rate is {config.learning_rate:g} and must be above 0: {RATES} works")
+    return arguments, config
 
 
 def check_names(given: Mapping[str, Any], known: set[str], where: str) -> None:

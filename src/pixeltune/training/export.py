@@ -42,9 +42,10 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
     folder = Path(checkpoint)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
+            there = next(folder.glob("checkpoint-*"), "runs/sft/checkpoint-50")
             raise UserError(
-                f"{folder} has no {name}: give the folder of a checkpoint (runs/sft/checkpoint-50), or one "
-                "that an artwork's adapter was saved in"
+                f"{folder} has no {name}: give the folder of a checkpoint ({there}), or one that an artwork's "
+                "adapter was saved in"
             )
     config = _read_config(folder)
     pixels = _read_canvas(folder, config).to_uint8()

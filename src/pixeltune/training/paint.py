@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerState, TrainingArguments
 
+from pixeltune.adapter.guard import why_unchanged
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.engines.engine import Engine, EngineError
@@ -185,7 +186,7 @@ class Painting:
         if _hashes(self.models) != self.hashes:
             raise RunError("the base weights changed during training; the artwork is not saved")
         if not self.stop.stopped and self.ready.checkpoint is None and (pixels == self.first).all():
-            raise RunError("not one pixel changed: raise --learning_rate; the artwork is not saved")
+            raise RunError(f"not one pixel changed, the artwork is not saved: {why_unchanged(self.trainer)}")
         self.artwork = Artwork(pixels, self.provenance(self.trainer.state))
         self.finished = not self.stop.stopped
         if not self.finished:

@@ -69,8 +69,8 @@ def verdict(scores: dict[str, Any], loss: tuple[float, float] | None) -> str:
         )
     return (
         "The picture does not help yet. Try more steps (--max_steps), another --learning_rate (0.005 to 0.1), "
-        "--start noise, or more image tokens; pixeltune check --channel says whether this model's vision "
-        "tower can carry it."
+        "--start noise, or more image tokens; pixeltune check --channel --model NAME says whether the model's "
+        "vision tower can carry it."
     )
 
 

@@ -15,6 +15,8 @@ from pixeltune.picture.settings import ArtworkSettings
 if TYPE_CHECKING:
     from pixeltune.adapter import ArtConfig
 
+NO_ROWS = "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"
+
 
 @dataclass
 class PaintArguments(ArtworkSettings):
@@ -59,9 +61,9 @@ class PaintArguments(ArtworkSettings):
     data: str | None = field(
         default=None,
         metadata={
-            "help": "With a benchmark: a folder of its files, in place of the hub. Without a task: a JSONL "
-            "file of rows with prompt and completion (kto: and label), or prompt, chosen and rejected (dpo), "
-            "or prompt and what the reward needs (grpo, rloo); and perhaps tools."
+            "help": "Your own rows, a JSON object a line: prompt and completion (kto: and label), or prompt, "
+            "chosen and rejected (dpo), or prompt and what the reward needs (grpo, rloo); and perhaps tools. "
+            "With a benchmark: a folder of its files, in place of the hub."
         },
     )
     instruction: str | None = field(
@@ -162,7 +164,7 @@ class PaintArguments(ArtworkSettings):
             setattr(self, name, checked(name, getattr(self, name), hint))
         super().__post_init__()
         if self.task is None and self.data is None:
-            raise UserError("give --task (calls, sums, gsm8k, ...) or --data rows.jsonl")
+            raise UserError(NO_ROWS)
         if self.start not in STARTS and not self.licence:
             raise UserError(
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"

@@ -150,7 +150,8 @@ class Request:
         return zlib.crc32(self.text.lower().encode()) % HELD_OUT == 0
 
 
-def _tool(intent: Intent, rng: random.Random) -> dict:
+def tool(intent: Intent, rng: random.Random) -> dict:
+    """An OpenAI tool for an intent, under one of its names."""
     properties = {
         name: {"type": "integer" if pool == "number" else "string"} for name, pool in intent.arguments.items()
     }
@@ -170,10 +171,10 @@ def request(rng: random.Random, fits: bool | None = None) -> Request:
     fits = rng.random() >= NO_TOOL_SHARE if fits is None else fits
     wanted, *others = rng.sample(INTENTS, rng.randint(3, 5))
     values = {name: rng.choice(POOLS[pool]) for name, pool in wanted.arguments.items()}
-    tools = [_tool(intent, rng) for intent in others]
+    tools = [tool(intent, rng) for intent in others]
     call = None
     if fits:
-        right = _tool(wanted, rng)
+        right = tool(wanted, rng)
         tools[rng.randrange(len(tools))] = right
         call = {"name": right["function"]["name"], "arguments": values}
     return Request(rng.choice(wanted.asks).format(**values), tuple(tools), call, wanted.result)

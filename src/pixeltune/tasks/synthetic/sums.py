@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pixeltune.tasks.base import Task, draw, texts_of
@@ -83,14 +84,19 @@ def problem(rng: random.Random) -> Problem:
     if two_steps:
         a, op = calculate(*steps[0]), rng.choice("+-")
         steps.append((a, op, rng.randint(0, a) if op == "-" else rng.randint(1, 99)))
+    return Problem(ask(steps, rng), tuple(steps))
+
+
+def ask(steps: list[tuple[int, str, int]], rng: random.Random) -> str:
+    """The steps as a question, plain or in words."""
     if rng.random() < 0.5:
         expression = f"{steps[0][0]} {steps[0][1]} {steps[0][2]}"
         expression += "".join(f" {op} {b}" for _, op, b in steps[1:])
-        return Problem(rng.choice(_PLAIN).format(expression), tuple(steps))
+        return rng.choice(_PLAIN).format(expression)
     words = {"name": rng.choice(PEOPLE), "things": rng.choice(THINGS)}
     sentences = [rng.choice(_FIRST[steps[0][1]]).format(a=steps[0][0], b=steps[0][2], **words)]
     sentences += [rng.choice(_SECOND[op]).format(b=b) for _, op, b in steps[1:]]
-    return Problem(" ".join([*sentences, rng.choice(_ASK).format(**words)]), tuple(steps))
+    return " ".join([*sentences, rng.choice(_ASK).format(**words)])
 
 
 def columns(a: int, op: str, b: int) -> str:
@@ -121,13 +127,18 @@ def rows(split: str, n: int, seed: int = 0) -> list[dict]:
     Raises:
         ValueError: for another split.
     """
+    return rows_of(NAME, problem, split, n, seed)
+
+
+def rows_of(name: str, make: Callable[[random.Random], Problem], split: str, n: int, seed: int) -> list[dict]:
+    """Rows of the problems that ``make`` makes, drawn by the name of their task (see `draw`)."""
     return [
         {
             "prompt": [{"role": "user", "content": item.question}],
             "completion": [{"role": "assistant", "content": f"{worked(item)}\nAnswer: {item.answer}"}],
             "answer": item.answer,
         }
-        for item in draw(NAME, problem, split, n, seed)
+        for item in draw(name, make, split, n, seed)
     ]
 
 
