@@ -177,7 +177,11 @@ def test_other_ways_to_write_a_row(tmp_path, recwarn, columns, line, row):
             "prompt must be there; columns found: instruction, output",
         ),
         (SFT, {"prompt": "a", "text": "b"}, "found: prompt, text; expected: .*completion"),
-        (("prompt",), {"messages": [USER]}, "prompt must be there; columns found: messages"),
+        (
+            ("prompt",),
+            {"messages": [USER]},
+            "messages must be a conversation in which the assistant says something",
+        ),
         (SFT, {"prompt": "a", "completion": ""}, "completion must be .* empty"),
         (SFT, {"prompt": "a", "completion": [{**SAID, "content": ""}]}, "message 1 is empty"),
         (SFT, {"prompt": "a", "completion": [SAID, USER, {**SAID, "content": []}]}, "message 3 is empty"),

@@ -68,14 +68,14 @@ def test_names_give_the_tokens_of_pictures_sent_by_hand(by_name, by_hand, painte
 
 
 def test_the_base_name_is_the_base(by_name, by_hand):
-    for messages, options in requests(sums, 4):
+    for messages, options in requests(sums.TASK, 4):
         named, sent = ask(by_name, "tiny", messages, options), ask(by_hand, "tiny", messages, options)
         assert named.prompt_token_ids == sent.prompt_token_ids
         assert named.choices[0].token_ids == sent.choices[0].token_ids
 
 
 def test_streams_are_the_same(by_name, by_hand, painted):
-    messages, options = next(requests(sums, 1))
+    messages, options = next(requests(sums.TASK, 1))
     url = painted["sums"].data_url()
     streams = (
         ask(by_name, "sums", messages, options, stream=True),
@@ -87,7 +87,7 @@ def test_streams_are_the_same(by_name, by_hand, painted):
 
 
 def test_several_answers_and_structured_ones(by_name, by_hand, painted):
-    messages, options = next(requests(sums, 1))
+    messages, options = next(requests(sums.TASK, 1))
     url = painted["sums"].data_url()
     schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
@@ -102,7 +102,7 @@ def test_several_answers_and_structured_ones(by_name, by_hand, painted):
 def test_the_users_own_picture_beside_the_artwork(by_name, by_hand, painted):
     """The other artwork stands in for a user's picture: two images, the artwork first."""
     url, own = painted["sums"].data_url(), painted["calls"].data_url()
-    messages, options = next(requests(sums, 1))
+    messages, options = next(requests(sums.TASK, 1))
     messages = place_image(messages, own)
     sent = ask(by_hand, "tiny", place_image(messages, url), options).choices[0]
     assert ask(by_name, "sums", messages, options).choices[0].token_ids == sent.token_ids
@@ -111,7 +111,7 @@ def test_the_users_own_picture_beside_the_artwork(by_name, by_hand, painted):
 
 
 def test_the_responses_api(by_name, by_hand, painted):
-    messages, options = next(requests(sums, 1))
+    messages, options = next(requests(sums.TASK, 1))
     text, url = messages[-1]["content"], painted["sums"].data_url()
     asked = {"max_output_tokens": options["max_tokens"], "temperature": 0.0}
     named = by_name.responses.create(model="sums", input=text, **asked)
@@ -124,13 +124,13 @@ def test_the_responses_api(by_name, by_hand, painted):
 def test_the_client_without_a_gateway(vllm_url, by_hand, painted, tmp_path):
     png = painted["sums"].save(tmp_path / "sums.png")
     client = with_artwork(openai.OpenAI(base_url=vllm_url, api_key="x"), png)
-    for messages, options in requests(sums, 3):
+    for messages, options in requests(sums.TASK, 3):
         sent = ask(by_hand, "tiny", place_image(messages, painted["sums"].data_url()), options)
         assert ask(client, "tiny", messages, options).choices[0].token_ids == sent.choices[0].token_ids
 
 
 def test_async_and_curl(served, by_hand, painted):
-    messages, options = next(requests(sums, 1))
+    messages, options = next(requests(sums.TASK, 1))
     sent = ask(by_hand, "tiny", place_image(messages, painted["sums"].data_url()), options)
 
     async def many():
@@ -145,7 +145,7 @@ def test_async_and_curl(served, by_hand, painted):
 
 def test_a_tool_that_must_be_called(by_name, by_hand, painted):
     """Parsed by the engine: `tool_calls` come through, whole and in a stream."""
-    messages, options = next(requests(calls, 1))
+    messages, options = next(requests(calls.TASK, 1))
     name = options["tools"][0]["function"]["name"]
     asked = {**options, "tool_choice": {"type": "function", "function": {"name": name}}}
     named = ask(by_name, "calls", messages, asked).choices[0].message.tool_calls[0].function

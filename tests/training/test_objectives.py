@@ -81,7 +81,8 @@ def test_an_objective_lifts_the_held_out_score_with_one_model_in_memory(bundled,
 def test_what_cannot_work_is_refused_before_the_model_loads(verb, flags, message, tmp_path, monkeypatch):
     monkeypatch.setattr("pixeltune.training.paint.load_model", lambda *_: pytest.fail("the model was loaded"))
     rows = tmp_path / "rows.jsonl"
-    rows.write_text(json.dumps({"prompt": "Call Emma.", "completion": "No tool fits."}) + "\n")
+    free = "A text that nobody could be asked to say word for word, and that holds nothing to compare."
+    rows.write_text(json.dumps({"prompt": "Call Emma.", "completion": free}) + "\n")
     with pytest.raises(ValueError, match=message):
         train(verb, flags.format(rows=rows), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -94,7 +95,7 @@ def same_for_all(completions, **_):
 
 def test_a_training_that_trains_nothing_is_stopped(bundled, tmp_path):
     one = "--num_generations 2 --per_device_train_batch_size 2 --max_completion_length 4 --max_steps 20"
-    with pytest.raises(RuntimeError, match="every completion of a group got the same one"):
+    with pytest.raises(RuntimeError, match=r"every completion was rewarded alike \(0.5\)"):
         train("grpo", SHORT + one + " --train_rows 40 --reward test_objectives:same_for_all", tmp_path / "a")
     few = "--per_device_train_batch_size 2 --train_rows 40 --max_steps 20"
     with pytest.raises(RuntimeError, match="learning_rate is too small"):
