@@ -55,7 +55,7 @@ class PaintArguments(ArtworkSettings):
     task: str | None = field(
         default=None,
         metadata={
-            "help": "A task: calls, sums, turns, shop, tiles, gsm8k, bfcl and more, or package.module:TASK."
+            "help": "A task: calls, sums, turns, errands, long_sums, gsm8k, bfcl and more, or package.module:TASK."
         },
     )
     data: str | None = field(
@@ -117,7 +117,7 @@ class PaintArguments(ArtworkSettings):
         default=None,
         metadata={
             "help": "How answers to your own rows are scored against their completions: exact, number, letter, "
-            "calls or json; default: chosen from the rows where it is plain (sft, dpo)."
+            "calls or json; default: chosen from the rows where it is plain."
         },
     )
     score_steps: int = field(
