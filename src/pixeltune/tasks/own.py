@@ -14,7 +14,7 @@ from pixeltune.lookup import find_object
 from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing import answers, choices
-from pixeltune.tasks.parsing.tool_calls import parse, render, right_arguments, same
+from pixeltune.tasks.parsing.tool_calls import parse, render, same, same_calls
 
 LETTERS = "ABCDEFGHIJ"
 SHORT = 60
@@ -134,7 +134,8 @@ def _wanted(row: dict, score: str) -> Any:
     if score == "letter":
         return choices.letter(text, LETTERS)
     if score == "calls":  # to call none of the tools that are there may be right, too
-        return parse(text) or ([] if row.get("tools") and text and parse(text) == [] else None)
+        calls = parse(text)
+        return calls if calls or (text and calls == [] and row.get("tools")) else None
     return _object(text)
 
 
@@ -181,16 +182,7 @@ def _letter(row: dict, text: str) -> float:
 
 def _calls(row: dict, text: str) -> float:
     """The same calls with the same arguments, in any order; none where none is wanted."""
-    wanted, said = parse(reference(row)) or [], parse(text)
-    if said is None or len(wanted) != len(said):
-        return 0.0
-    for call in wanted:
-        fits = (call["name"] == other["name"] and right_arguments(other, call) == 1.0 for other in said)
-        match = next((i for i, fit in enumerate(fits) if fit), None)
-        if match is None:
-            return 0.0
-        del said[match]
-    return 1.0
+    return float(same_calls(parse(text), parse(reference(row)) or []))
 
 
 def _json(row: dict, text: str) -> float:

@@ -54,6 +54,25 @@ def readable(text: str) -> list[dict]:
     return [call for call in _calls(text) if call is not None]
 
 
+def same_calls(said: list[dict] | None, wanted: list[dict]) -> bool:
+    """Whether exactly the wanted calls were made, with the wanted arguments, in any order.
+
+    Args:
+        said: from :func:`parse`; None, a call that cannot be read, is never right.
+        wanted: names and arguments.
+    """
+    if said is None or len(said) != len(wanted):
+        return False
+    left = list(said)
+    for call in wanted:
+        fits = (one["name"] == call["name"] and right_arguments(one, call) == 1.0 for one in left)
+        match = next((i for i, fit in enumerate(fits) if fit), None)
+        if match is None:
+            return False
+        del left[match]
+    return True
+
+
 def render(calls: list[Any]) -> str:
     """Calls in JSON, as the chat templates of Qwen2.5 and Qwen3 write them; nothing for none.
 

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 from pixeltune.tasks.base import Task, draw, texts_of
-from pixeltune.tasks.parsing.tool_calls import parse, render, right_arguments
+from pixeltune.tasks.parsing.tool_calls import parse, render, same_calls
 from pixeltune.tasks.synthetic import calls
 
 NAME = "errands"
@@ -66,15 +66,7 @@ def rows(split: str, n: int, seed: int = 0) -> list[dict]:
 
 def score(row: dict, text: str) -> float:
     """1.0 for exactly the right calls, in any order; else 0.0."""
-    wanted, said = json.loads(row["calls"]), parse(text)
-    if said is None or len(said) != len(wanted):
-        return 0.0
-    for call in wanted:
-        fits = [one["name"] == call["name"] and right_arguments(one, call) == 1.0 for one in said]
-        if True not in fits:
-            return 0.0
-        del said[fits.index(True)]
-    return 1.0
+    return float(same_calls(parse(text), json.loads(row["calls"])))
 
 
 def reward(completions: list, calls: list[str], **_) -> list[float]:
