@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from pixeltune.model.channel import channel
-from pixeltune.model.loading import load_model, load_processor, public_name
+from pixeltune.model.finding import public_name
+from pixeltune.model.loading import load_model, load_processor
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "channel.json"

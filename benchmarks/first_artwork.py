@@ -1,4 +1,4 @@
-"""The table of the README: the demo's two artworks, over three seeds.
+"""A table of docs/results/accuracy.md: the demo's two artworks, over three seeds.
 
     python benchmarks/first_artwork.py [--seeds 42 43 44] [--rows 400]
 

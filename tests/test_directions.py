@@ -34,13 +34,19 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
     "tiny": {"picture", "artwork", "data", "tasks", "model", "evaluation", "training"},
 }
 ROOMS["cli"] = set(ROOMS)  # in the functions of its verbs, so that --help is fast
-SMALL = {"errors", "lookup", "writing", "version"}  # open to all, and they import nothing but each other
+SMALL = {
+    "errors",
+    "lookup",
+    "terminal",
+    "writing",
+    "version",
+}  # open to all, and they import nothing but each other
 LIGHT = ("artwork", "data", "engines", "tasks", "serve", "gallery")  # work where there is no torch
 LIBRARIES = {  # who may import what is heavy
     "torch": {"picture", "model", "adapter", "evaluation", "training", "gallery", "tiny"},
     "transformers": {"model", "adapter", "evaluation", "training", "tiny"},
     "peft": {"adapter", "evaluation", "training"},
-    "trl": {"training", "cli"},
+    "trl": {"training"},
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {}  # (file, what it imports): the reason
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from pixeltune.data.placement import place_dataset
     from pixeltune.engines.client import with_artwork
     from pixeltune.errors import UserError
+    from pixeltune.evaluation.check import check
     from pixeltune.evaluation.evaluate import evaluate
+    from pixeltune.evaluation.mixing import mix
+    from pixeltune.evaluation.robustness import robustness
     from pixeltune.model.loading import load_model, load_processor
     from pixeltune.model.preprocessing import Preprocessor
     from pixeltune.training.arguments import trainer_config
@@ -31,11 +34,14 @@ __all__ = [
     "Artwork",
     "Preprocessor",
     "UserError",
+    "check",
     "evaluate",
     "load_model",
     "load_processor",
+    "mix",
     "paint",
     "place_dataset",
+    "robustness",
     "trainer_config",
     "with_artwork",
 ]
@@ -45,11 +51,14 @@ _HOMES = {
     "Artwork": "pixeltune.artwork.artwork",
     "Preprocessor": "pixeltune.model.preprocessing",
     "UserError": "pixeltune.errors",
+    "check": "pixeltune.evaluation.check",
     "evaluate": "pixeltune.evaluation.evaluate",
     "load_model": "pixeltune.model.loading",
     "load_processor": "pixeltune.model.loading",
+    "mix": "pixeltune.evaluation.mixing",
     "paint": "pixeltune.training.paint",
     "place_dataset": "pixeltune.data.placement",
+    "robustness": "pixeltune.evaluation.robustness",
     "trainer_config": "pixeltune.training.arguments",
     "with_artwork": "pixeltune.engines.client",
 }

@@ -354,6 +354,7 @@ def test_contradicting_or_bad_settings_are_refused(checkpoint):
     for settings, message in [
         ({"height": 280, "width": 250}, "Nearest good sizes"),
         ({"height": 448, "width": 448, "image_tokens": 64}, "not 64"),
+        ({"image_tokens": 1 << 20}, "model's context holds"),
         ({"processor": "/nowhere/at/all"}, r"ArtConfig\(processor=...\)"),
     ]:
         with pytest.raises(ValueError, match=message):

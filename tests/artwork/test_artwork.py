@@ -467,9 +467,43 @@ def test_describe_and_card():
     assert artwork.sha256 in facts["pixels"]
     assert "created" not in facts, "unknown facts are left out"
     card = artwork.card()
-    assert card.startswith('---\nlibrary_name: "pixeltune"\nbase_model: "tiny"\n')
+    assert card.startswith('---\nlibrary_name: "pixeltune"\ntags: ')
     assert 'license: "cc0-1.0"' in card
     assert "calls\\|sums" in card
+
+
+@pytest.mark.parametrize(
+    ("bases", "header", "said"),
+    [
+        (["tiny"], None, "tiny is the model that comes with pixeltune."),
+        (["Qwen/Qwen3.5-0.8B"], '"Qwen/Qwen3.5-0.8B"', ""),
+        (["my-folder"], None, "my-folder is a folder's name, not one on the hub."),
+        (["tiny", "a/b"], '"a/b"', "tiny is the model"),
+        (["a/b", "c/d"], '["a/b", "c/d"]', "for a/b and c/d"),
+    ],
+)
+def test_the_card_s_header_names_models_that_are_on_the_hub(bases, header, said):
+    """Any other name the hub would take for a repository."""
+    first, *also = bases
+    made = replace(PROVENANCE, base_model=first, training={"also": dict.fromkeys(also, "0")})
+    card = replace(painted(), provenance=made).card()
+    head, text = card.split("\n---\n", 1)
+    assert [line for line in head.splitlines() if "base_model" in line] == (
+        [f"base_model: {header}"] if header else []
+    )
+    assert said in text
+    assert f"# An artwork for {first}" in text
+
+
+@pytest.mark.parametrize(
+    "scores", [{"held_out": {"score": 0.955, "n": 200}}, {"artwork": {"accuracy": 0.955}}]
+)
+def test_a_notebook_shows_the_picture_and_a_line(scores):
+    artwork = replace(painted(), provenance=replace(PROVENANCE, data="calls", scores=scores))
+    assert repr(artwork) == "Artwork(8x12, 64 image tokens, for tiny, on calls, held-out score 95.5%)"
+    assert artwork._repr_png_() == artwork.png()
+    bare = replace(artwork, provenance=replace(PROVENANCE, data=None, scores={}, base_model="a\x1bb"))
+    assert repr(bare) == "Artwork(8x12, 64 image tokens, for a\\x1bb)"
 
 
 def test_hub_round_trip(tmp_path, monkeypatch):

@@ -90,14 +90,6 @@ def test_a_silent_no_op_is_an_error(arguments, said):
         baselines.check(*arguments)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("lora16", 1, ["a"], 2, False), ("full", 2, ["tower"], 9, True), ("lora4", 0, ["a"], 1, False)],
-)
-def test_what_may_stand_still_is_none(arguments):
-    baselines.check(*arguments)
-
-
 def test_stock_prompt_tuning_cannot_generate(bundled, processor):
     """When this fails, PEFT and transformers get along and `soft_prompt.generate` can go."""
     model = baselines.adapt(load_model("tiny"), "prompt")

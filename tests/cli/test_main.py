@@ -10,12 +10,12 @@ from itertools import chain
 
 import pytest
 
-from pixeltune.cli import main as cli
 from pixeltune.cli import show
 from pixeltune.cli.main import VERBS, main
 from pixeltune.cli.parser import with_underscores
 from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.errors import RunError, UserError
+from pixeltune.training.defaults import GOALS
 
 
 def test_the_overview_names_every_verb_and_is_quick(capsys):
@@ -40,7 +40,7 @@ def test_an_unknown_verb_is_called_unknown(capsys):
     assert "there is no verb 'evla' (did you mean eval?)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [v for v in chain.from_iterable(VERBS.values()) if v not in cli.train.HELP])
+@pytest.mark.parametrize("verb", [v for v in chain.from_iterable(VERBS.values()) if v not in GOALS])
 def test_an_unknown_flag_is_told_which_one_is_near(verb, capsys):
     with pytest.raises(SystemExit) as end:
         main([verb, "--hepl"])
@@ -55,6 +55,23 @@ def test_a_typo_is_named_before_what_is_missing_because_of_it(capsys):
         main(["check", "a.png", "--modle", "tiny"])
     assert end.value.code == 2
     assert "there is no --modle (did you mean --model?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["demo", "row"], "'row' has no flag (did you mean --rows?)"),
+        (
+            ["serve", "--upstream", "u", "--artworks", "a", "prot"],
+            "'prot' has no flag (did you mean --port?)",
+        ),
+    ],
+)
+def test_a_word_that_no_flag_takes_is_told_which_may_be_meant(words, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_help_takes_a_verb(capsys):

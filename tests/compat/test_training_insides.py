@@ -141,10 +141,17 @@ def test_wrap_training_step(trainer):
     assert "self.current_gradient_accumulation_steps" in source(Trainer.training_step)
 
 
-def test_the_message_that_is_silenced_is_still_said(caplog):
-    """And only that one, and only within; bars are as before afterwards."""
-    assert "The tokenizer has new PAD/BOS/EOS tokens" in source(trainer_utils.align_special_tokens)
-    logger = logging.getLogger(trainer_utils.__name__)
+@pytest.mark.parametrize(
+    ("said_by", "prefix", "text"),
+    [
+        (trainer_utils.align_special_tokens, "", "The tokenizer has new PAD/BOS/EOS tokens"),
+        (KTOTrainer, "[RANK 0] ", "You have different amounts of desirable/positive"),
+    ],
+)
+def test_messages_that_are_silenced_are_still_said(said_by, prefix, text):
+    """And only those, and only within; bars are as before afterwards."""
+    assert text in source(said_by)
+    logger = logging.getLogger(said_by.__module__)
     heard: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: heard.append(record.getMessage())
@@ -153,10 +160,10 @@ def test_the_message_that_is_silenced_is_still_said(caplog):
     try:
         with library_warnings.quiet_libraries():
             assert datasets.are_progress_bars_disabled()
-            logger.warning("The tokenizer has new PAD/BOS/EOS tokens that differ ...")
+            logger.warning(f"{prefix}{text} and so on")
             logger.warning("something else")
-        logger.warning("The tokenizer has new PAD/BOS/EOS tokens that differ ...")
+        logger.warning(f"{text} once more")
     finally:
         logger.removeHandler(handler)
-    assert [text[:13] for text in heard] == ["something els", "The tokenizer"]
+    assert heard == ["something else", f"{text} once more"]
     assert datasets.are_progress_bars_disabled() == before

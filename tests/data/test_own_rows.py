@@ -154,6 +154,7 @@ SYSTEM, TOOL_SAID = {"role": "system", "content": "s"}, {"role": "tool", "conten
             {"messages": [USER, SAID, USER, OTHER], "label": False},
             {"prompt": [USER, SAID, USER], "completion": [OTHER], "label": False},
         ),
+        (("prompt",), {"messages": [SYSTEM, USER], "n": 3}, {"prompt": [SYSTEM, USER], "n": 3}),
         (DPO, {"chosen": [USER, SAID], "rejected": [USER, OTHER]}, None),
         (DPO, {"prompt": "a", "chosen": [USER, SAID], "rejected": [USER, OTHER]}, None),
         (DPO, {"prompt": [USER], "chosen": "b", "rejected": [OTHER]}, None),
@@ -168,9 +169,75 @@ def test_other_ways_to_write_a_row(tmp_path, recwarn, columns, line, row):
     assert not recwarn.list
 
 
+CALLED = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "g", "arguments": {}}}]}
+
+
+def test_functions_of_older_logs_become_tools(tmp_path, recwarn):
+    functions = [TOOL["function"]]
+    for form in (functions, json.dumps(functions)):
+        line = {"prompt": "a", "completion": "b", "functions": form}
+        (row,) = read(write(tmp_path / "r.jsonl", line))
+        assert json.loads(row["tools"]) == [TOOL]
+        assert row.keys() == {"prompt", "completion", "tools"}
+    (row,) = read(tmp_path / "r.jsonl", ("prompt",))
+    assert json.loads(row["tools"]) == [TOOL]
+    assert row["functions"] == json.dumps(functions)
+    assert not recwarn.list
+    with pytest.warns(UnusedDataWarning, match="the column 'functions' is not used"):
+        read(write(tmp_path / "r.jsonl", {"prompt": "a", "completion": "b", "functions": ["f"]}))
+
+
+def test_calls_of_tools_that_are_not_there_are_named_once(tmp_path):
+    path = write(
+        tmp_path / "r.jsonl",
+        {"prompt": "a", "completion": [CALLED]},
+        {"prompt": [USER, CALLED, {"role": "tool", "content": "4"}], "completion": "b"},
+        {"prompt": "a", "completion": [CALLED], "tools": [TOOL]},
+        {"prompt": "a", "completion": "b", "tools": [TOOL]},
+    )
+    with pytest.warns(UnusedDataWarning) as said:
+        read(path)
+    texts = [str(one.message).replace(str(path), "F") for one in said]
+    assert len(texts) == 2
+    assert texts[0].startswith("F, line 1: tools are called, and the row has no column tools")
+    assert texts[0].endswith("(here and 1 times more)")
+    assert texts[1] == "F, line 3: the tool 'g' is called, and the row's tools do not name it"
+
+
 @pytest.mark.parametrize(
     ("columns", "line", "message"),
     [
+        (SFT, {"prompt": "a", "completion": " \n"}, "completion must be .* white space alone"),
+        (SFT, {"prompt": "\u3000", "completion": "b"}, "prompt must be .* white space alone"),
+        (SFT, {"prompt": "a", "completion": [{**SAID, "content": " "}]}, "must say something"),
+        (SFT, {"prompt": "a", "completion": 12}, r"it is a number \(12\)"),
+        (SFT, {"prompt": "a", "completion": None}, "it is null"),
+        (SFT, {"prompt": [["a"]], "completion": "b"}, "message 1 is a list"),
+        (DPO, {"prompt": "a", "chosen": " ", "rejected": "b"}, "chosen must be .* white space alone"),
+        (DPO, {"prompt": "a", "chosen": "b", "rejected": " "}, "rejected must be .* white space alone"),
+        (
+            DPO,
+            {"prompt": "a", "chosen": "b", "rejected": [{**SAID, "content": " "}]},
+            "message 1 of rejected is white space alone",
+        ),
+        (KTO, {"prompt": "a", "completion": [{**SAID, "content": " "}], "label": False}, "white space alone"),
+        (DPO, {"prompt": "a", "chosen": "b", "rejected": [SAID]}, "chosen and rejected are the same"),
+        (DPO, {"chosen": [USER, SAID], "rejected": [USER, SAID]}, "chosen and rejected are the same"),
+        (
+            DPO,
+            {"chosen": [USER, SAID], "rejected": [{**USER, "content": "x"}, OTHER]},
+            "differ, in message 1",
+        ),
+        (
+            DPO,
+            {"chosen": [SYSTEM, USER, SAID], "rejected": [SYSTEM, {**USER, "content": "x"}, OTHER]},
+            "differ, in message 2",
+        ),
+        (
+            DPO,
+            {"prompt": "q", "chosen": [USER, SAID], "rejected": [USER, OTHER]},
+            "chosen begins with another prompt than the row's",
+        ),
         (
             SFT,
             {"instruction": "a", "output": "b"},
@@ -178,7 +245,7 @@ def test_other_ways_to_write_a_row(tmp_path, recwarn, columns, line, row):
         ),
         (SFT, {"prompt": "a", "text": "b"}, "found: prompt, text; expected: .*completion"),
         (
-            ("prompt",),
+            ("prompt", "completion"),
             {"messages": [USER]},
             "messages must be a conversation in which the assistant says something",
         ),

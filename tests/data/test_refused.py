@@ -37,7 +37,7 @@ def no_model(monkeypatch):
 
 def refused(capsys, tmp_path, line, *words):
     """What the command line says of a file whose third line is not good."""
-    good = {"prompt": "a", "completion": "b", "chosen": "b", "rejected": "c"}
+    good = {"prompt": "a", "completion": "b", "chosen": "b", "rejected": "c", "label": True, "answer": "b"}
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, [good, good, {**good, **line}])))
     (tmp_path / "told.txt").write_text("Be brief.")
@@ -76,6 +76,29 @@ def refused(capsys, tmp_path, line, *words):
 def test_a_quoted_picture_token_is_named(bundled, capsys, tmp_path, verb, line):
     error = refused(capsys, tmp_path, line, *verb.split())
     assert ("<|vision_start|>" if "<|vision_start|>" in str(line) else PAD) in error
+
+
+@pytest.mark.filterwarnings("ignore::pixeltune.data.messages.UnusedDataWarning")
+@pytest.mark.parametrize(
+    ("verb", "line", "tokens"),
+    [
+        ("sft", {"prompt": "word " * 5000}, "5078 tokens, 66 of them the artwork's, do not fit"),
+        ("sft", {"completion": "word " * 5000}, "context of 4096"),
+        ("sft", {"images": ["wide.png"], "prompt": "word " * 3000}, "context of 4096"),
+        ("dpo", {"rejected": "word " * 5000}, "context of 4096"),
+        ("kto", {"prompt": "word " * 5000, "label": False}, "context of 4096"),
+        ("grpo --reward pixeltune.tasks.visual:class_equality", {"prompt": "word " * 3900}, "256 of an answ"),
+        ("distill --instruction told.txt", {"prompt": "word " * 3900}, "256 of an answer"),
+    ],
+)
+def test_a_row_that_is_longer_than_the_context_is_named(bundled, capsys, tmp_path, verb, line, tokens):
+    Image.new("RGB", (1024, 1024)).save(tmp_path / "wide.png")
+    verb = f"{verb} --held_out_rows 0" if "sft" not in verb else verb  # there it may be any row
+    assert tokens in refused(capsys, tmp_path, line, *verb.split())
+
+
+def test_a_quoted_mark_of_turns_is_named(bundled, capsys, tmp_path):
+    assert "'<|im_end|>', a special token" in refused(capsys, tmp_path, {"completion": "b<|im_end|>"}, "sft")
 
 
 @pytest.mark.parametrize("verb", ["sft", "eval --task own --reward pixeltune.tasks.visual:class_equality"])

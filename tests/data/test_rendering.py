@@ -75,10 +75,27 @@ STRICT = "{% if messages[0].content == 'odd' %}{{ raise_exception('No') }}{% end
     ],
 )
 def test_what_would_be_lost_is_refused_with_its_line(tiny, template, prompt, columns, message):
-    rows = [row([USER], {name: [SAID] for name in columns}, "rows.jsonl, line 6"), row(prompt, columns)]
+    good = {name: [{**SAID, "content": name}] for name in columns}
+    rows = [row([USER], good, "rows.jsonl, line 6"), row(prompt, columns)]
     with pytest.raises(UserError, match=f"(?s){message}") as refusal:
         check_rendered(rows, templated(template) if template else tiny, tuple(columns))
     assert "line 7" in str(refusal.value)
+
+
+def test_pairs_that_the_template_writes_alike_are_refused(tiny):
+    pair = {"chosen": [SAID], "rejected": [{**SAID, "content": "b ", "name": "other"}]}
+    rows = [row([USER], {**pair, "rejected": [{**SAID, "content": "c"}]}), row([USER], pair)]
+    with pytest.raises(UserError, match=r"line 7: .* writes chosen and rejected alike"):
+        check_rendered(rows, templated(TRIMS), ("chosen", "rejected"))
+
+
+def test_what_was_rendered_is_handed_back_for_other_checks(tiny):
+    pair = {"chosen": [SAID], "rejected": [{**SAID, "content": "c"}]}
+    (texts, alone) = check_rendered([row([USER], pair), row([USER], {})], tiny, ("chosen", "rejected"))
+    assert [text.count("<|im_end|>") for text in (*texts, *alone)] == [2, 2, 1]
+    assert "b<|im_end|>" in texts[0]
+    assert "c<|im_end|>" in texts[1]
+    assert alone[0].endswith("<|im_start|>assistant\n")
 
 
 def test_an_answer_that_is_bad_may_be_empty():

@@ -37,7 +37,21 @@ def test_the_code_of_a_page_runs(page, bundled, tmp_path):
     type_in(page, Path(sys.executable), tmp_path, env)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "benchmarks/README.md", "CONTRIBUTING.md"])
+def test_the_readme_is_read_in_a_minute_and_hides_nothing():
+    text = README.read_text("utf-8")
+    assert len(text.splitlines()) <= 130
+    for said in (
+        "Not measured: released weights",
+        r"never taught: `\boxed{N}`, SFT | 0.0 % | **0.0 %**",
+        "make demo",
+        "make test",
+    ):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CHANGELOG.md", "benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md"]
+)
 def test_links_of_pages_outside_the_site_lead_to_files(page):
     """mkdocs holds those inside."""
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / page).read_text()):

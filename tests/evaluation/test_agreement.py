@@ -17,7 +17,7 @@ from pixeltune.cli.main import main
 from pixeltune.data.placement import place_image
 from pixeltune.engines.engine import Completion, EngineError
 from pixeltune.evaluation.agreement import Greedy, compare, greedy
-from pixeltune.evaluation.check import ask_engine, meet, verdict
+from pixeltune.evaluation.check import ask_engine, meet, told
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums
 from test_engine import Canned, choice
@@ -91,7 +91,7 @@ def server() -> Iterator[Canned]:
 def found(server: Canned, stock, stand: Stand) -> tuple[str, bool]:
     server.answer = stand
     engine, logprobs = meet(server.url, None)
-    lines, bad = verdict(ask_engine(ART, *stock, engine, logprobs, 2), 1e-3)
+    lines, bad = told(ask_engine(ART, *stock, engine, logprobs, 2), 1e-3)
     return "\n".join(lines), bad
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
-from pixeltune.evaluation.candidates import candidates
+from pixeltune.evaluation.candidates import candidates, reference
 
 ARTWORK = Artwork.load(Path(__file__).parents[2] / "docs/images/calls.png")
 
@@ -27,7 +27,8 @@ def names(folder: Path, *specs: str) -> list[str]:
 
 
 def test_a_run_s_folder_is_its_artwork(folder):
-    assert names(folder, "{}/runs/a", "{}/runs/b") == ["a/artwork.png", "b/artwork.png"]
+    assert names(folder, "{}/runs/a", "{}/runs/b/") == ["a", "b"]
+    assert names(folder, "{}/runs/a", "{}/other/a/artwork.png") == ["a", "artwork.png"]
     assert Artwork.load(folder / "runs/a") == ARTWORK
 
 
@@ -37,11 +38,17 @@ def test_files_of_one_name_are_told_apart_by_as_much_of_their_path_as_it_takes(f
         "a/artwork.png",
         "b/artwork.png",
     ]
-    assert names(folder, "{}/runs/a", "{}/other/a") == ["runs/a/artwork.png", "other/a/artwork.png"]
+    assert names(folder, "{}/runs/a", "{}/other/a") == ["runs/a", "other/a"]
     assert names(folder, "prompt:{}/runs/a/p.txt", "prompt:{}/runs/b/p.txt") == [
         "prompt:a/p.txt",
         "prompt:b/p.txt",
     ]
+
+
+def test_the_first_artwork_is_what_others_are_compared_with(folder):
+    field = candidates(["off", "start", f"{folder}/runs/a", f"{folder}/runs/b/artwork.png"], False)
+    assert reference(field) == "a"
+    assert reference(field[:2][::-1]) == "start"
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp", "a.gif"])

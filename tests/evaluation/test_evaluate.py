@@ -167,7 +167,7 @@ def test_rows_that_do_not_fit_are_named_before_the_model_loads(tmp_path, monkeyp
     long = [{"role": "user", "content": "word " * 40000}]
     rows = [{"prompt": sums.rows("test", 1)[0]["prompt"]}, {"id": "long", "prompt": long}]
     data = tmp_path / "mine.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data.write_text("".join(json.dumps(row | {"answer": "1"}) + "\n" for row in rows))
     monkeypatch.setattr("pixeltune.model.loading.load_model", None)
     flags = [
         "--data",

@@ -1,10 +1,17 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.cli.main import main
-from pixeltune.evaluation.mixing import average, dial, greedy
+from pixeltune.data.hashes import prompt_hash, write_trained
+from pixeltune.errors import UserError
+from pixeltune.evaluation.candidates import Candidate
+from pixeltune.evaluation.doubts import DoubtWarning
+from pixeltune.evaluation.mixing import average, dial, greedy, mix, plan_of
 from pixeltune.picture.canvas import start_picture
 
 
@@ -78,6 +85,46 @@ def test_a_soup_that_is_worse_than_its_best_member_is_refused():
         greedy([artwork(1), artwork(3), artwork(2)], score)
 
 
+def test_where_nothing_scores_nothing_is_no_worse():
+    with pytest.raises(UserError, match=r"no artwork scores above zero.*nothing can be compared.*--data"):
+        greedy([artwork(0), artwork(1)], lambda art: 0.0)
+
+
+def test_rows_of_your_own_are_scored_as_eval_scores_them(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    lines = [{"prompt": f"{i} + {i}?", "completion": f"Answer: {2 * i}"} for i in range(1, 6)]
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    art = artwork(0, data="rows.jsonl")
+    field = [Candidate("a.png", "picture", art.image, artwork=art, path=str(tmp_path / "a.png"))]
+    plan = plan_of(None, data, None, None, 3, field)
+    assert len(plan.rows) == 3
+    assert plan.task.score(plan.rows[1], "It is 4. Answer: 4") == 1
+    assert plan_of(None, data, "exact", None, 3, field).task.score(plan.rows[1], "Answer: 04") == 0
+    known = [replace(field[0], artwork=artwork(0, data="sums"))]
+    assert plan_of(None, data, None, None, 9, known).name == "rows"
+    assert plan_of(None, None, None, None, 9, known).name == "sums"
+    for given, of, message in (
+        ((None, None, None, None), field, r"painted on rows.jsonl.*--data .*--task"),
+        ((None, None, "exact", None), field, "give them with --data"),
+        (("sums", data, "exact", None), field, "without --task"),
+        ((None, data, "exact", "mine:reward"), field, "give one"),
+        ((None, tmp_path, None, None), field, "is a folder"),
+        ((None, tmp_path / "none", None, None), known, "there is no file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan_of(*given, 3, of)
+    write_trained(tmp_path, map(prompt_hash, plan.rows[:2]))
+    with pytest.warns(DoubtWarning, match="a.png was trained on 2 of these 3 rows"):
+        plan_of(None, data, None, None, 3, field)
+
+
+def test_settings_that_would_change_nothing_are_refused():
+    with pytest.raises(UserError, match="measures nothing"):
+        mix([artwork(0)], strength=1, task="sums")
+    with pytest.raises(UserError, match="--start is where"):
+        mix([artwork(0), artwork(1)], start="mine.png")
+
+
 def test_by_command(tmp_path, capsys):
     art = artwork(0)
     art.save(tmp_path / "a.png")
@@ -114,3 +161,10 @@ def test_a_real_average_is_scored_by_the_model(painted, painted_folder, tmp_path
     said = capsys.readouterr().out.splitlines()
     scores = [float(line.split()[0]) for line in said[-4:-1]]
     assert scores[0] == scores[1] == scores[2] >= 0.8
+    data = tmp_path / "rows.jsonl"  # whose answers no artwork gives
+    data.write_text(
+        "".join(json.dumps({"prompt": f"Say {i}.", "completion": "Blue."}) + "\n" for i in range(3))
+    )
+    assert main(["mix", file, file, "--data", str(data), "--output", str(tmp_path / "none.png")]) == 1
+    assert "no artwork scores above zero" in capsys.readouterr().err
+    assert not (tmp_path / "none.png").exists()

@@ -49,6 +49,12 @@ class User:
             ["bash", "-c", command], cwd=folder, env=self.env, capture_output=True, text=True, timeout=300
         )
 
+    def says(self, command: str, folder: Path) -> str:
+        """What a command that ends well and warns of nothing prints."""
+        done = self.types(command, folder)
+        assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stderr}"
+        return done.stdout
+
     def follows(self, page: Path, folder: Path) -> list[str]:
         """What the blocks of a page say, typed in one after the other; none may warn."""
         done = type_in(page, self.python, folder, self.env)

@@ -1,15 +1,14 @@
 """A new user's first hour: what README.md and the guide's first pages say is typed in, from the wheel.
 
-Not here: commands that a document marks as not run, with the reason; those of the README's table that need a
-model of the hub, an engine or rewards; `pixeltune demo` and `pixeltune mix`, which take longer than the rest
-together and have their own tests (`tests/cli/test_demo.py`, `tests/evaluation/test_mixing.py`).
+Not here: commands that a document marks as not run, with the reason, and verbs that need a model of the hub, an
+engine or rewards; `pixeltune demo` and `pixeltune mix`, which take longer than the rest together and have their
+own tests (`tests/cli/test_demo.py`, `tests/evaluation/test_mixing.py`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -32,11 +31,12 @@ def test_the_first_pages_have_next_to_nothing_that_is_not_run():
     for name in ("quickstart", "own-rows"):
         found = blocks(GUIDE / f"{name}.md")
         assert sum(map(runs, found)) >= len(found) - 1 >= 3, name
-    assert sum(map(runs, blocks(README))) == 2
+    found = blocks(README)
+    assert (len(found), sum(map(runs, found))) == (4, 2)
 
 
 def test_the_quickstart(user, tmp_path):
-    paint, show, check, score, look = user.follows(GUIDE / "quickstart.md", tmp_path)
+    paint, show, check, score, python = user.follows(GUIDE / "quickstart.md", tmp_path)
     assert "12 steps" in paint
     assert "runs/sums/artwork.png" in paint
     assert (tmp_path / "runs/sums/artwork.png").is_file()
@@ -45,17 +45,21 @@ def test_the_quickstart(user, tmp_path):
     assert re.search(r"points against off \((significant|could be chance)", score)
     assert "runs/eval/report.md" in score
     assert (tmp_path / "runs/eval/report.md").is_file()
-    assert look.split() == ["(256,", "256)", "tiny"]
+    assert "Painting(sft, tiny, calls" in python
+    assert re.search(r"points against off \((significant|could be chance)", python)
+    assert python.split()[-3:] == ["(256,", "256)", "tiny"]
 
 
 def test_the_readme_and_rows_of_ones_own(user, tmp_path):
     """One folder for both, as a reader has it, and then the verbs that look at what is there."""
     painted, trained = user.follows(README, tmp_path)
-    assert "Painting(sft, tiny, sums" in painted
-    assert re.search(r"points against off \((significant|could be chance)", painted)
-    assert (tmp_path / "runs/sums/artwork.png").is_file()
-    assert "0 + 5 = ?" in trained
-    assert (tmp_path / "own.png").is_file()
+    assert "held-out score 0.0 % (0 to 16) -> 100.0 % (84 to 100), n = 20" in painted
+    assert "0 of 20 before and 20 of 20 after" in README.read_text("utf-8")
+    assert re.search(r"^data +rows.jsonl$", painted, re.M)  # show
+    assert (tmp_path / "runs/first/artwork.png").is_file()
+    assert trained.strip()
+    for of_the_prompt in ("<|", "0 + 5 = ?"):
+        assert of_the_prompt not in trained  # the model's answer alone
 
     made, preview, paint, compare = user.follows(GUIDE / "own-rows.md", tmp_path)
     assert made == ""
@@ -63,33 +67,20 @@ def test_the_readme_and_rows_of_ones_own(user, tmp_path):
     assert re.search(r"held-out loss .+ -> .+; held-out score .+ -> .+, n = 20; runs/mine/artwork.png", paint)
     assert HELPS.search(paint)
     assert re.search(r"points against off \((significant|could be chance)", compare)
+    assert "held_out, 20 rows" in compare
     assert (tmp_path / "runs/mine-eval/report.md").is_file()
 
-    shutil.copy(tmp_path / "runs/mine/artwork.png", tmp_path / "a.png")
-    assert re.search(r"^data +rows.jsonl$", readme_says(user, tmp_path, "pixeltune show a.png"), re.M)
     (step,) = (tmp_path / "runs/mine").glob("checkpoint-*")
-    (tmp_path / "a.png").unlink()
-    command = "pixeltune export runs/mine/checkpoint-50 --output a.png"
-    assert readme_says(user, tmp_path, command, {"checkpoint-50": step.name}) == "a.png\n"
+    assert user.says(f"pixeltune export runs/mine/{step.name} --output a.png", tmp_path) == "a.png\n"
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "runs/mine/artwork.png").read_bytes()
     # Evaluations lie beside the runs, and the folder of the README's own trainer, which has no PNG.
     done = user.types("pixeltune gallery runs/* --output_dir site/", tmp_path)
-    assert "pixeltune gallery runs/* --output_dir site/" in README.read_text("utf-8")
+    assert "pixeltune gallery runs/* --output_dir site/" in (GUIDE / "gallery.md").read_text("utf-8")
     assert (done.returncode, done.stdout) == (0, "site/index.html\n"), done.stderr
     (left_out,) = done.stderr.splitlines()
     assert f"pixeltune export {tmp_path}/runs/own/checkpoint-3" in left_out
-    assert {path.name for path in (tmp_path / "site").iterdir() if path.is_dir()} == {"mine", "sums"}
+    assert {path.name for path in (tmp_path / "site").iterdir() if path.is_dir()} == {"mine", "first"}
     serve(user, tmp_path)
-
-
-def readme_says(user, folder: Path, command: str, mine: dict[str, str] | None = None) -> str:
-    """What a command of the README says, with names of one's own in place of those that stand there."""
-    assert f"`{command}`" in README.read_text("utf-8")
-    for theirs, own in (mine or {}).items():
-        command = command.replace(theirs, own)
-    done = user.types(command, folder)
-    assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stderr}"
-    return done.stdout
 
 
 def serve(user, folder: Path) -> None:

@@ -8,6 +8,9 @@ ROWS = {
     "none.jsonl": "",
     "answers.jsonl": '{"question": "a", "answer": "b"}\n',
     "sheet.csv": "question,answer\na,b\n",
+    "asked.jsonl": '{"prompt": "a"}\n{"prompt": "b"}\n',
+    "wrong.yaml": "task: sums\nmax_steps: abc\n",
+    "run/artwork.png": "",
 }
 
 
@@ -16,6 +19,7 @@ def desk(user, tmp_path_factory):
     """A folder with files that do not fit."""
     folder = tmp_path_factory.mktemp("desk")
     for name, text in ROWS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     (folder / "folder").mkdir()
     return folder
@@ -33,8 +37,17 @@ def desk(user, tmp_path_factory):
         ("pixeltune sft --data folder", "name the JSONL file in it"),
         ("pixeltune sft --data none.jsonl", "holds no rows"),
         ("pixeltune sft --data answers.jsonl", 'expected: {"prompt": "question", "completion": "answer"}'),
-        ("pixeltune sft --data sheet.csv", "makes JSONL of a table"),
+        ("pixeltune sft --data sheet.csv", "of a table with a line of column"),
         ("pixeltune sft --lerning_rate 1", "did you mean --learning_rate?"),
+        ("pixeltune sft taks", "did you mean --task?"),
+        ("pixeltune sft sheet.csv", "did you mean --data sheet.csv?"),
+        ("pixeltune demo row", "did you mean --rows?"),
+        ("pixeltune sft --task sums --max_steps abc", "--max_steps is 'abc': it must be int"),
+        ("pixeltune sft --task sums --height 100 --width 100", "Nearest good sizes: 256x256"),
+        ("pixeltune sft --task sums --output_dir run", "holds a run already"),
+        ("pixeltune sft --config wrong.yaml", "wrong.yaml: max_steps is 'abc'"),
+        ("pixeltune grpo --data asked.jsonl", "name one with --reward package.module:function"),
+        ("pixeltune distill --task sums --instruction none.txt", "there is no instruction file none.txt"),
         ("pixeltune sft --task sumz", "did you mean 'sums'?"),
         ("pixeltune eval", "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"),
         ("pixeltune eval --task sums --artwrok a.png", "did you mean --artwork?"),

@@ -41,7 +41,8 @@ def test_what_the_evaluation_itself_writes_is_read(tmp_path):
         ])  # fmt: skip
 
     rows = [{"group": "a"}, {"group": "b"}]
-    part = summary({"off": got([0.0, 1.0]), "lost": got([None, None]), "a.png": got([1.0, 0.5])}, rows, task)
+    results = {"off": got([0.0, 1.0]), "lost": got([None, None]), "a.png": got([1.0, 0.5])}
+    part = summary(results, rows, task, "a.png")
     report = {"model": "m", "tasks": {"t": part}, "refusals": {}, "about": "."}
     (tmp_path / "report.json").write_text(json.dumps(report))
     lines = read_evaluation(tmp_path).tables[0].lines

@@ -294,3 +294,12 @@ def test_help_and_a_gallery_need_no_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--maps ROWS" in done.stdout
+
+
+def test_what_is_left_out_is_said_without_control_characters(tmp_path, capsys):
+    (tmp_path / "x\x1b[2J").mkdir()
+    site.read_folders([make_run(tmp_path / "calls"), tmp_path / "x\x1b[2J"])
+    said = capsys.readouterr().err
+    assert "left out: " in said
+    assert "x\\x1b[2J" in said
+    assert "\x1b" not in said

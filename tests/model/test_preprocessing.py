@@ -342,3 +342,8 @@ def test_torchvision_imports_after_the_declaration():
 def test_importing_the_package_stays_cheap():
     code = "import sys, pixeltune; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_its_repr_says_whose_it_is_and_which_sizes_it_takes():
+    found = repr(Preprocessor(families.make_processor("qwen3_vl")))
+    assert found == "Preprocessor(Qwen3VLProcessor with Qwen2VLImageProcessor, sides in multiples of 32)"

@@ -197,6 +197,21 @@ def test_request_ids_are_passed_on_and_logged(client, engine, served):
     assert len(forged.headers["x-request-id"]) == 32
 
 
+def test_a_request_refused_before_its_model_is_known_is_not_the_base_model_s(served):
+    """Nor does a name that does not exist get into the metrics."""
+    data = json.dumps({"model": "nobody-at-all", "messages": USER}).encode()
+    status, _ = post(served, data, **{"X-Request-Id": "refused-1"})
+    assert status == 404
+    wait(lambda: any(line.get("request_id") == "refused-1" for line in served.lines()))
+    line = next(line for line in served.lines() if line.get("request_id") == "refused-1")
+    assert line["model"] == "-"
+    assert "'nobody-at-all' does not exist" in line["problem"]
+    text = served.get("/metrics")[1].decode()
+    assert 'pixeltune_requests_total{artwork="-",status="404",upstream=""}' in text
+    assert 'artwork="",status="404"' not in text
+    assert "nobody-at-all" not in text
+
+
 def test_metrics(client, served):
     chat(client)
     text = served.get("/metrics")[1].decode()

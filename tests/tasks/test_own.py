@@ -101,3 +101,43 @@ def test_a_completion_without_what_it_is_scored_by_is_refused_with_its_line(tmp_
 def test_an_unknown_score_says_which_there_are(tmp_path):
     with pytest.raises(UserError, match="did you mean number"):
         own.read(file_of(tmp_path, ["7"]), score="numbr")
+
+
+def reward(completions, reference, unit, **columns):
+    return [
+        float(said[0]["content"] == f"{wanted} {unit[0]}")
+        for said, wanted in zip(completions, reference, strict=True)
+    ]
+
+
+def good(completions, **columns):
+    return ["good"]
+
+
+def many(completions, **columns):
+    return [0.5, 0.5]
+
+
+def none(completions, **columns):
+    return None
+
+
+def test_a_reward_of_ones_own_gets_what_it_gets_in_training(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "completion": "7", "unit": "m"}\n')
+    task, (row,) = own.read(path, reward=f"{__name__}:reward")
+    assert (task.score(row, "7 m"), task.score(row, "7")) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("reward", r"raised TypeError\(.*'unit'.*\) for the row 1; .* it was given id, reference$"),
+        ("good", "gave 'good' for the row 1: scores are from 0 to 1"),
+        ("many", r"gave \[0.5, 0.5\] for the row 1"),
+        ("none", r"raised TypeError\(.*NoneType.* for the row 1"),
+    ],
+)
+def test_a_reward_that_cannot_score_is_refused_before_anything_is_asked(tmp_path, name, said):
+    with pytest.raises(UserError, match=rf"^{__name__}:{name} {said}"):
+        own.read(file_of(tmp_path, ["7"]), reward=f"{__name__}:{name}")

@@ -140,26 +140,31 @@ def test_bad_instructions_are_refused(tmp_path, name, content, message):
         read_instruction(tmp_path / name)
 
 
-@pytest.mark.parametrize("trainer_class", [DistillationTrainer, DistillationTrainer.__base__])
-def test_completions_come_from_the_base_model_told_in_words(processor, tmp_path, trainer_class):
-    """TRL alone generates with the adapter on, which refuses a text without the artwork.
-
-    When that part fails, TRL has mended it and `DistillationTrainer` can go.
-    """
-    art = ArtConfig()
-    rows = calls.rows("train", 4)
+def make_trainer(kind, processor, tmp_path, **settings):
+    """A trainer with our settings, and the rows it was given."""
+    art, rows = ArtConfig(), calls.rows("train", 4)
     placed = teacher_rows(rows, TOLD, art.block(Preprocessor(processor)), processor)
-    flags = "--task calls --instruction best --max_completion_length 64 --num_generations 1 --report_to none"
-    _, config = read_settings("distill", settings("distill", [*flags.split(), "--output_dir", str(tmp_path)]))
+    usual = {"task": "calls", "instruction": "best", "max_completion_length": 64, "report_to": "none"}
+    _, config = read_settings("distill", {**usual, "output_dir": tmp_path, **settings})
     config.generation_kwargs = {"do_sample": False}
     config.teacher_prompt_template = "{privileged_context}"
-    trainer = trainer_class(
+    trainer = kind(
         model=load_model("tiny"),
         args=config,
         train_dataset=Dataset.from_list(placed),
         processing_class=processor.tokenizer,
         peft_config=art,
     )
+    return trainer, rows, placed
+
+
+@pytest.mark.parametrize("trainer_class", [DistillationTrainer, DistillationTrainer.__base__])
+def test_completions_come_from_the_base_model_told_in_words(processor, tmp_path, trainer_class):
+    """TRL alone generates with the adapter on, which refuses a text without the artwork.
+
+    When that part fails, TRL has mended it and `DistillationTrainer` can go.
+    """
+    trainer, rows, placed = make_trainer(trainer_class, processor, tmp_path)
     asked = trainer._tokenize_prompts([row["privileged_context"] for row in placed])
     if trainer_class is not DistillationTrainer:
         with pytest.raises(ValueError, match="place_dataset"):
@@ -175,21 +180,42 @@ def test_completions_come_from_the_base_model_told_in_words(processor, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("alpha", "divergence"),
+    ("settings", "divergence"),
     [
-        (0.0, lambda s, t: (t * (t / s).log()).sum()),
-        (1.0, lambda s, t: (s * (s / t).log()).sum()),
-        (0.5, lambda s, t: sum((p * (2 * p / (s + t)).log()).sum() for p in (s, t)) / 2),
+        ({}, lambda s, t: (t * (t / s).log()).sum(-1)),
+        ({"distillation_alpha": 1}, lambda s, t: (s * (s / t).log()).sum(-1)),
+        (
+            {"distillation_alpha": 0.5},
+            lambda s, t: sum((p * (2 * p / (s + t)).log()).sum(-1) for p in (s, t)) / 2,
+        ),
     ],
-    ids=["forward KL", "reverse KL", "Jensen-Shannon"],
+    ids=["forward KL unless told otherwise", "reverse KL", "Jensen-Shannon"],
 )
-def test_alpha_is_named_as_the_documentation_says(alpha, divergence):
-    from trl.experimental.sdft.loss_utils import compute_divergence
-
-    student, teacher = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.1, 0.3, 0.6])
-    torch.testing.assert_close(
-        compute_divergence(student.log(), teacher.log(), alpha), divergence(student, teacher)
+def test_the_loss_is_between_the_picture_and_the_words(processor, tmp_path, settings, divergence):
+    """Token by token of an answer: the model looking at the artwork, and the base model told in words."""
+    trainer, rows, (texts, *_) = make_trainer(DistillationTrainer, processor, tmp_path, **settings)
+    asked, told, answer = (
+        processor.tokenizer(text, return_tensors="pt")["input_ids"]
+        for text in (texts["prompt"], texts["privileged_context"], rows[0]["completion"][0]["content"])
     )
+    shown, read = torch.cat([asked, answer], 1), torch.cat([told, answer], 1)
+    batch = {
+        "prompt_ids": asked,
+        "prompt_mask": torch.ones_like(asked),
+        "completion_ids": answer,
+        "completion_mask": torch.ones_like(answer),
+        "teacher_input_ids": read,
+        "teacher_attention_mask": torch.ones_like(read),
+    }
+    with torch.no_grad():
+        loss = trainer.compute_loss(trainer.model.eval(), batch)
+        student, teacher = (
+            model(input_ids=ids).logits[0, -answer.shape[1] - 1 : -1].softmax(-1)
+            for model, ids in ((trainer.model, shown), (load_model("tiny"), read))
+        )
+    wanted = divergence(student, teacher)[trainer.num_loss_tokens_to_skip :].mean()
+    assert wanted > 0.01
+    torch.testing.assert_close(loss, wanted, rtol=1e-3, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -181,7 +181,7 @@ def test_a_preview_shows_a_row_and_loads_no_model(bundled, tmp_path, monkeypatch
         assert main([verb, *words, *more]) == 0
         said = capsys.readouterr().out
         assert "[artwork: 64 tokens]" in said, verb
-        assert f"One of 3 rows, as {verb} trains on it" in said
+        assert f"sums, row 1, one of 3 rows that {verb} trains on" in said
     assert not (tmp_path / "out").exists()
 
 

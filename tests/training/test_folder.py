@@ -107,6 +107,7 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path):
     checkpoint(tmp_path, 9)
     newest = checkpoint(tmp_path, 10)
     write(tmp_path, "checkpoint-11/optimizer.pt", "checkpoint-last/trainer_state.json")
+    write(tmp_path, "checkpoint-12/trainer_state.json")  # of which half was written
     assert find_checkpoint("true", tmp_path) == find_checkpoint(True, tmp_path) == newest
     assert find_checkpoint(None, tmp_path) is None
     with pytest.raises(UserError, match="no checkpoint in"):

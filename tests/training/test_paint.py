@@ -11,16 +11,18 @@ import sys
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import TrainerState
 
 from pixeltune.adapter.guard import PixelWarning
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
-from pixeltune.errors import RunError
+from pixeltune.errors import RunError, UserError
 from pixeltune.evaluation.candidates import candidates
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
@@ -29,7 +31,9 @@ from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.base import find_task
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training.arguments import read_settings
-from pixeltune.training.paint import paint
+from pixeltune.training.callbacks import PixelProgress, StopSignal
+from pixeltune.training.export import export
+from pixeltune.training.paint import Painting, paint
 
 SHORT = "--task calls --score_steps 0 --snapshot_steps 0 --train_rows 24 --per_device_train_batch_size 4"
 
@@ -314,3 +318,34 @@ def test_steps_that_are_too_small_to_show_are_told_to_be_larger(tmp_path):
         pytest.raises(RunError, match=r"not one pixel changed.*raise learning_rate \(0.005 to 0.1 works\)"),
     ):
         paint("sft", quiet=True, **settings("sft", words))
+
+
+def test_a_picture_that_never_changed_is_no_artwork_either_after_a_resumption(tmp_path):
+    words = f"{SHORT} --learning_rate 1e-6 --save_steps 1 --output_dir {tmp_path} --max_steps".split()
+    for more in (["1"], ["2", "--resume_from_checkpoint", "true"]):
+        with pytest.warns(PixelWarning), pytest.raises(RunError, match="not one pixel changed"):
+            paint("sft", quiet=True, **settings("sft", [*words, *more]))
+    assert checkpoints(tmp_path) == [1, 2]
+    assert not (tmp_path / "artwork.png").exists()
+    with pytest.raises(UserError, match="not one pixel changed"):
+        export(tmp_path / "checkpoint-2")
+
+
+def test_a_training_that_ends_in_an_error_leaves_terminal_and_ctrl_c_as_they_were(capfd):
+    painting = Painting("sft", *read_settings("sft", {"task": "calls", "report_to": "none"}))
+    stop, bar, before = StopSignal(), PixelProgress(), signal.getsignal(signal.SIGINT)
+
+    def train(resume_from_checkpoint: str | None) -> None:
+        for one in (stop, bar):
+            one.on_train_begin(None, TrainerState(max_steps=2), None)
+        assert signal.getsignal(signal.SIGINT) != before
+        raise RunError("no pixel changed")
+
+    painting.ready = SimpleNamespace(checkpoint=None)
+    trainer = SimpleNamespace(train=train, callback_handler=SimpleNamespace(callbacks=[stop, bar]))
+    trainer.is_world_process_zero = lambda: False
+    painting.trainers = {"tiny": trainer}
+    with pytest.raises(RunError):
+        painting.train()
+    assert signal.getsignal(signal.SIGINT) == before
+    assert capfd.readouterr().err.endswith("\n")

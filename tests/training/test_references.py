@@ -120,7 +120,9 @@ def test_kto_holds_out_good_completions_only(bundled, tmp_path):
     found = ready("kto", write(tmp_path / "rows.jsonl", lines), tmp_path)
     assert len(found.held_out) == 20
     assert all(row["label"] for row in found.held_out)
-    assert sum(not row["label"] for row in found.train_rows) == 60
+    asked = {row["prompt"][0]["content"] for row in found.held_out}
+    kept = [row["prompt"] for row in lines if row["prompt"] not in asked]
+    assert [row["prompt"][0]["content"] for row in found.train_rows] == kept
     assert found.task.score is own.SCORES["number"]
 
 

@@ -138,7 +138,7 @@ def test_what_an_engine_cannot_serve_is_refused(oracles, tmp_path):
     server = oracles()
     with pytest.raises(ValueError, match=r"temperature=0\.7: an engine reports log-probs before"):
         run("grpo", tmp_path, server.url, flags="--temperature 0.7")
-    with pytest.raises(ValueError, match="go with grpo, rloo"):
+    with pytest.raises(ValueError, match="sft does not use --rollouts; grpo and rloo do"):
         paint("sft", task="calls", rollouts=[server.url])
     with pytest.raises(EngineError, match="nobody answers there"):
         run("grpo", tmp_path, "http://127.0.0.1:9")

@@ -62,6 +62,14 @@ def test_epochs_are_not_cut_off_by_the_usual_steps():
         ("sft", {"train_rows": "many"}, "train_rows is 'many': it must be int"),
         ("sft", {"bound": 8.5}, r"bound is 8.5: it must be int or null"),
         ("sft", {"overwrite": "yes"}, "overwrite is 'yes': it must be bool"),
+        ("sft", {"dtype": "float17"}, "dtype is 'float17' .did you mean float16"),
+        ("sft", {"device_map": "sideways"}, "device_map is 'sideways': it must be auto, balanced"),
+        ("sft", {"turn_budget_steps": 3}, "sft does not use --turn_budget_steps; grpo does"),
+        (
+            "sft",
+            {"data": [{"prompt": "a"}]},
+            "data is a list and must be the name of a file .*: write the rows",
+        ),
         ("sft", {"also": [1]}, "also is .1.: it must be list"),
         ("sft", {"max_steps": [1]}, "max_steps is .1.: it must be int"),
         ("sft", {"save_strategy": "sometimes"}, "SFTConfig does not take these settings"),
@@ -140,17 +148,3 @@ def test_flags_that_cannot_be_used_are_one_line(flags, message, capsys):
 
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert re.search(message, line)
-
-
-def test_the_first_screen_of_help_is_short_and_the_rest_is_behind_it(capsys):
-    lengths = []
-    for words in (["--help"], ["--help", "all"]):
-        with pytest.raises(SystemExit) as left:
-            settings("grpo", words)
-        assert left.value.code == 0
-        said = capsys.readouterr().out
-        assert "--image_tokens" in said
-        assert "--learning_rate" in said
-        assert "default: 0.02" in said
-        lengths.append(len(said.splitlines()))
-    assert lengths[0] < 200 < 400 < lengths[1]

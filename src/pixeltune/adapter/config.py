@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,9 +10,14 @@ from peft.config import PeftConfig
 
 from pixeltune.errors import UserError
 from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.model.sizes import none_of
 from pixeltune.picture.canvas import Canvas, cells_mask, paintable_mask, start_picture
 from pixeltune.picture.files import STARTS
-from pixeltune.picture.settings import ArtworkSettings
+from pixeltune.picture.settings import DEFAULT_TOKENS, ArtworkSettings
+
+
+class SizeWarning(UserWarning):
+    """The artwork takes another number of image tokens than the usual one."""
 
 
 @dataclass
@@ -21,6 +27,12 @@ class ArtConfig(ArtworkSettings, PeftConfig):
     Use it like a `LoraConfig`: `get_peft_model(model, ArtConfig())`, or `peft_config=ArtConfig()` in a TRL
     trainer, whose rows must contain the artwork's placeholder (`config.block(preprocessor)`,
     `pixeltune.data.placement`).
+
+    `image_tokens` is a budget that is kept: the squarest picture, at most 1:2, of exactly so many tokens that
+    the processor does not resize. Not every number has one: processors enlarge small pictures and reduce
+    large ones, a prime has no sides but a strip's, and some families have a single size. Such a number is
+    refused with the nearest ones that work. Only the default, 64, becomes the nearest, with a `SizeWarning`.
+    For another shape, a strip too, give `height` and `width`.
     """
 
     seed: int = field(
@@ -48,23 +60,36 @@ class ArtConfig(ArtworkSettings, PeftConfig):
         ArtworkSettings.__post_init__(self)
         self.peft_type = "ART"
 
-    def resolve_size(self, preprocessor: Preprocessor) -> tuple[int, int]:
+    def resolve_size(self, preprocessor: Preprocessor, limit: int | None = None) -> tuple[int, int]:
         """Height and width in pixels for this processor; also fills `height`, `width` and `image_tokens`.
 
+        Args:
+            preprocessor: of the model.
+            limit: tokens of the model's context, in which the picture must leave room; None: not known.
+
         Raises:
-            ValueError: the processor would resize that size, or size and image_tokens contradict each other.
+            UserError: the processor would resize that size, no size has just so many tokens, the picture does
+                not fit into the context, or size and image_tokens contradict each other.
         """
         if self.height is None:
-            self.height, self.width = preprocessor.size_for_tokens(
-                64 if self.image_tokens is None else self.image_tokens
-            )
-        elif self.image_tokens not in (None, preprocessor.tokens(self.height, self.width)):
-            raise UserError(
-                f"{self.height}x{self.width} pixels are {preprocessor.tokens(self.height, self.width)} image "
-                f"tokens, not {self.image_tokens}: give either the size or image_tokens"
-            )
-        self.image_tokens = preprocessor.tokens(self.height, self.width)
-        return self.height, self.width
+            asked = DEFAULT_TOKENS if self.image_tokens is None else self.image_tokens
+            _check_room(f"image_tokens is {asked}", asked, limit)
+            height, width = _size(preprocessor, asked)
+            tokens = preprocessor.tokens(height, width)
+        else:
+            height, width = self.height, self.width
+            if unit := preprocessor.sizes.unit:  # before a picture of that size is shown to the processor
+                about = (height // unit) * (width // unit) * preprocessor.sizes.each
+                _check_room(f"a picture of {height}x{width} takes {about} image tokens", about, limit)
+            tokens = preprocessor.tokens(height, width)
+            if self.image_tokens not in (None, tokens):
+                raise UserError(
+                    f"{height}x{width} pixels are {tokens} image tokens, not {self.image_tokens}: give either "
+                    "the size or image_tokens"
+                )
+        _check_room(f"a picture of {height}x{width} takes {tokens} image tokens", tokens, limit)
+        self.height, self.width, self.image_tokens = height, width, tokens
+        return height, width
 
     def block(self, preprocessor: Preprocessor) -> str:
         """The placeholder text that training rows must contain (`pixeltune.data.placement.place_dataset`)."""
@@ -105,3 +130,33 @@ class ArtConfig(ArtworkSettings, PeftConfig):
         """
         saved = replace(self, restored=True, inference_mode=False)
         super(ArtConfig, saved).save_pretrained(save_directory, **kwargs)
+
+
+def _size(preprocessor: Preprocessor, asked: int) -> tuple[int, int]:
+    """The size of a picture of so many image tokens; for the default number, the nearest that there is.
+
+    Raises:
+        UserError: no size has just so many; before a picture is shown to the processor, which may be huge.
+    """
+    preprocessor.sizes.check_count(asked)
+    size = preprocessor.size_for_tokens(asked)
+    tokens = preprocessor.tokens(*size)
+    if tokens != asked != DEFAULT_TOKENS:
+        raise UserError(none_of(asked, [tokens]))
+    if tokens != asked:
+        warnings.warn(
+            f"the model's processor has no picture of {asked} image tokens: the artwork takes {tokens}, "
+            f"{size[0]}x{size[1]} pixels",
+            SizeWarning,
+            stacklevel=4,
+        )
+    return size
+
+
+def _check_room(what: str, tokens: int, limit: int | None) -> None:
+    """
+    Raises:
+        UserError: a picture of so many image tokens leaves no room in the context.
+    """
+    if limit is not None and tokens >= limit:
+        raise UserError(f"{what}, and the model's context holds {limit} tokens, words included: take fewer")

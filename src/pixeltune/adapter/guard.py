@@ -16,14 +16,14 @@ from transformers import TrainerCallback
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.errors import RunError, UserError
 from pixeltune.model.loading import keep_differentiable
+from pixeltune.model.precision import UNSCALED_FLOAT16
+from pixeltune.picture.settings import RATES
 
-UNSCALED_FLOAT16 = (
-    "a float16 base loses pixel gradients: below 6e-8 they are zero, and most are not far above (see "
-    "docs/results/precision.md). Use bfloat16 (--dtype bfloat16), or let the loss be scaled (--fp16 true, on "
-    "a GPU)"
+_LOOK = "(log_completions shows it)"
+_WIDER = (
+    "Else sample wider (num_generations, temperature), ask easier rows, or paint by sft first and start from that "
+    "artwork (start)"
 )
-RATES = "0.005 to 0.1"
-"""Learning rates that paint; pixels lie between 0 and 1."""
 
 
 class PixelWarning(UserWarning):
@@ -130,6 +130,11 @@ def why_no_gradient(history: Sequence[dict[str, Any]]) -> str:
     each group were rewarded alike; then every advantage is 0, and so is the gradient.
     """
     rewarded = [entry for entry in history if entry.get("reward") is not None]
+    if not rewarded and any("reward" in entry for entry in history):
+        return (
+            "the reward gave None for every completion, which leaves all of them out, so nothing is being learned. "
+            f"Let it give a number wherever a completion can be judged {_LOOK}. {_WIDER}"
+        )
     if not rewarded or any(entry.get("frac_reward_zero_std", 1.0) < 1 for entry in rewarded):
         return (
             "nothing is being learned. Likely causes: max_length or max_completion_length cuts every answer off; "
@@ -154,10 +159,7 @@ def why_no_gradient(history: Sequence[dict[str, Any]]) -> str:
         )
     cut = sum(entry.get("completions/clipped_ratio", 0.0) for entry in rewarded) / len(rewarded)
     length = f"{cut:.0%} of completions were cut off: raise max_completion_length. " if cut > 0.5 else ""
-    return (
-        f"{what} (log_completions shows it). {length}Else sample wider (num_generations, temperature), ask "
-        "easier rows, or paint by sft first and start from that artwork (start)"
-    )
+    return f"{what} {_LOOK}. {length}{_WIDER}"
 
 
 def _problems(group: dict[str, Any]) -> list[str]:

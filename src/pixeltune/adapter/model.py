@@ -103,7 +103,8 @@ class ArtModel(BaseTuner):
         backbone, tower = vision_tower(self.model)
         name = next(name for name, module in self.model.named_modules() if module is backbone)
         peft_config.target_modules = rf"(.*\.)?{re.escape(f'{name}.{tower}' if name else tower)}"
-        peft_config.resolve_size(self._preprocessor(peft_config))
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        peft_config.resolve_size(self._preprocessor(peft_config), limit)
         return peft_config
 
     def _create_and_replace(

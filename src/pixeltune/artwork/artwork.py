@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixeltune.artwork.card import card
+from pixeltune.artwork.card import FILE_NAME, card, held_out
 from pixeltune.artwork.png import (
     MAX_FILE_BYTES,
     ORIGINAL,
@@ -30,9 +30,8 @@ from pixeltune.artwork.png import (
 )
 from pixeltune.artwork.provenance import FORMAT, KEYWORD, Provenance, read_record
 from pixeltune.picture.files import STARTS
+from pixeltune.terminal import escaped
 from pixeltune.writing import write_atomically
-
-HUB_FILE = "artwork.png"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class Artwork:
         if isinstance(source, bytes):
             return cls._parse(source)
         if os.path.isdir(source):
-            source = os.path.join(source, HUB_FILE)
+            source = os.path.join(source, FILE_NAME)
         try:
             with open(source, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)  # one too many: decode_png refuses it
@@ -150,6 +149,17 @@ class Artwork:
             return NotImplemented
         return self.provenance == other.provenance and np.array_equal(self.pixels, other.pixels)
 
+    def __repr__(self) -> str:
+        p, (height, width) = self.provenance, self.size
+        facts = [f"{height}x{width}", f"{p.image_tokens} image tokens", f"for {p.base_model}"]
+        facts += [f"on {p.data}"] if p.data else []
+        facts += [f"held-out score {score:.1%}"] if (score := held_out(p.scores)) is not None else []
+        return f"Artwork({', '.join(map(escaped, facts))})"
+
+    def _repr_png_(self) -> bytes:
+        """The picture, as notebooks show it."""
+        return self.png()
+
     def describe(self) -> list[tuple[str, str]]:
         """(label, value) pairs for people, facts that are not known left out."""
         p = self.provenance
@@ -186,7 +196,7 @@ class Artwork:
         from huggingface_hub.errors import HfHubHTTPError
 
         with tempfile.TemporaryDirectory() as folder:
-            self.save(Path(folder) / HUB_FILE)
+            self.save(Path(folder) / FILE_NAME)
             (Path(folder) / "README.md").write_text(self.card())
             api = HfApi(token=token)
             try:
@@ -205,7 +215,7 @@ class Artwork:
         from huggingface_hub.errors import HfHubHTTPError
 
         try:
-            path = hf_hub_download(repo_id, HUB_FILE, revision=revision, token=token)
+            path = hf_hub_download(repo_id, FILE_NAME, revision=revision, token=token)
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise ArtworkError(f"{repo_id}: cannot pull ({_line(error)}): check name, token") from error
         return cls.load(path)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from pixeltune.artwork.provenance import Provenance
 
-FILE = "artwork.png"
-"""Name of the picture beside the card."""
+FILE_NAME = "artwork.png"
+"""Of the picture, in a run's folder and on the hub: the card stands beside it."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 SEND = """\
 ```python
@@ -32,15 +35,15 @@ def card(p: Provenance, facts: Sequence[tuple[str, str]]) -> str:
     parts = [
         _header(p),
         f"# An artwork for {p.base_model}" + (f": {p.data}" if p.data else ""),
-        f"![the artwork]({FILE})",
+        f"![the artwork]({FILE_NAME})",
         "This picture fine-tunes a frozen model: send it with each request to an unmodified engine "
         f"(placement: {p.placement}) and the model behaves as it was painted to.",
         _painted(p),
         _scores(p.scores),
         "## How to send it",
-        f"Check it first: `pixeltune check {FILE} --model {p.base_model}`. Then with any engine that speaks "
+        f"Check it first: `pixeltune check {FILE_NAME} --model {p.base_model}`. Then with any engine that speaks "
         "OpenAI's protocol and serves the base model:",
-        SEND.format(file=FILE, model=json.dumps(p.base_model)),
+        SEND.format(file=FILE_NAME, model=json.dumps(p.base_model)),
         "Without this package: an `image_url` part with the picture, at the very front of the first user "
         "message.",
         "## Licence",
@@ -52,8 +55,10 @@ def card(p: Provenance, facts: Sequence[tuple[str, str]]) -> str:
 
 
 def _header(p: Provenance) -> str:
-    bases = p.bases if len(p.bases) > 1 else p.base_model
-    head = {"library_name": "pixeltune", "base_model": bases, "tags": ["pixeltune", p.objective]}
+    # The hub would take any other name for a repository, too.
+    on_hub = [base for base in p.bases if _HUB_ID.fullmatch(base)]
+    base: dict[str, Any] = {"base_model": on_hub[0] if len(on_hub) == 1 else on_hub} if on_hub else {}
+    head = {"library_name": "pixeltune", **base, "tags": ["pixeltune", p.objective]}
     if p.licence:
         head["license"] = p.licence.lower()
     # JSON strings and lists are valid YAML, whatever stands in the name.
@@ -69,7 +74,13 @@ def _painted(p: Provenance) -> str:
         + (f" of {p.data}" if p.data else "")
         + (f" in {steps} steps" if steps is not None else "")
         + f", and takes {p.image_tokens} image tokens of each prompt."
+        + "".join(f" {base} is {_whereabouts(base)}." for base in p.bases if not _HUB_ID.fullmatch(base))
     )
+
+
+def _whereabouts(base: str) -> str:
+    """What a model is whose name is not one on the hub."""
+    return "the model that comes with pixeltune" if base == "tiny" else "a folder's name, not one on the hub"
 
 
 def _scores(scores: dict[str, Any]) -> str:
@@ -84,10 +95,23 @@ def _scores(scores: dict[str, Any]) -> str:
     return "## Scores\n\n" + _table(("held-out rows", "score", "95 % interval", "n"), rows) if rows else ""
 
 
-def _row(name: str, reading: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def held_out(scores: dict[str, Any]) -> float | None:
+    """The artwork's own score on rows that were held out, from 0 to 1, where it is known."""
+    for name in ("held_out", "artwork"):
+        if isinstance(reading := scores.get(name), dict) and (score := _score(reading)) is not None:
+            return score
+    return None
+
+
+def _score(reading: dict[str, Any]) -> float | None:
     score = reading.get("score", reading.get("accuracy"))
+    return score if isinstance(score, int | float) else None
+
+
+def _row(name: str, reading: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    score = _score(reading)
     ends: Any = reading.get("ci95")
-    if not isinstance(score, int | float):
+    if score is None:
         return []
     pair = isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(x, int | float) for x in ends)
     between = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %" if pair else "not known"

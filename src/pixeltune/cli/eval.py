@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from argparse import ArgumentParser, Namespace
 
 from pixeltune.errors import UserError
@@ -62,12 +63,15 @@ def run(arguments: Namespace) -> int:
         raise ModuleNotFoundError("a model in this process needs torch", name="torch")
     if not told["engine"]:
         find_model(told["model"], told["revision"])
-    from rich.console import Console
-
     from pixeltune.evaluation.evaluate import evaluate
 
     told["rows"] = told["rows"] or None
     report = evaluate(compare=compare or [artwork or "off"], bits=8 if eight else 4 if four else None, **told)
-    report.print(Console())
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        report.print(Console())
+    else:
+        print(report)
     print(f"{report.folder}/report.md")
     return int(report.failed > 0)

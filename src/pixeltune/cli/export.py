@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 HELP = "a PNG from a checkpoint, or from a folder that an artwork's adapter was saved in"
 
@@ -14,6 +15,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from pixeltune.cli.output import check_output
+    from pixeltune.training.folder import read_adapter
+
+    check_output(arguments.output)  # both before torch and transformers are imported
+    read_adapter(Path(arguments.checkpoint))
     from pixeltune.training.export import export
 
     artwork = export(arguments.checkpoint, arguments.licence)

@@ -11,14 +11,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from pixeltune.cli import train
 from pixeltune.cli.extras import advice, missing_module
 from pixeltune.cli.parser import Parser, with_underscores
 from pixeltune.errors import UserError, suggestion
+from pixeltune.terminal import escaped
+from pixeltune.training.defaults import GOALS
 from pixeltune.version import __version__
 
 VERBS = {
-    "paint": [*train.HELP, "demo"],
+    "paint": [*GOALS, "demo"],
     "look": ["eval", "check", "show", "gallery"],
     "use": ["serve", "mix", "export"],
 }
@@ -72,7 +73,7 @@ def plain_warnings() -> Iterator[None]:
 
     def plain(message, category, *place, **line) -> str:
         if category.__module__.startswith("pixeltune."):
-            return f"pixeltune: {message}\n"
+            return f"pixeltune: {_one_line(message)}\n"
         return usual(message, category, *place, **line)
 
     warnings.formatwarning = plain
@@ -85,8 +86,8 @@ def plain_warnings() -> Iterator[None]:
 @plain_warnings()
 def run(verb: str, argv: list[str]) -> int:
     """Parse a verb's options and do it."""
-    if verb in train.HELP:
-        return train.run(verb, argv)
+    if verb in GOALS:
+        return import_module("pixeltune.cli.train").run(verb, argv)
     module = import_module(f"pixeltune.cli.{verb}")
     parser = Parser(f"pixeltune {verb}", module.HELP)
     module.add_arguments(parser)
@@ -99,7 +100,7 @@ def overview() -> str:
     for group, verbs in VERBS.items():
         lines += ["", f"{group}:"]
         for verb in verbs:
-            text = train.HELP.get(verb) or import_module(f"pixeltune.cli.{verb}").HELP
+            text = GOALS[verb].help if verb in GOALS else import_module(f"pixeltune.cli.{verb}").HELP
             lines.append(f"  {verb:8} {text}")
     lines += [
         "",
@@ -109,8 +110,12 @@ def overview() -> str:
 
 
 def _say(verb: str, what: object) -> int:
-    print(f"pixeltune {verb}: {' '.join(str(what).split())}", file=sys.stderr)
+    print(f"pixeltune {verb}: {_one_line(what)}", file=sys.stderr)
     return 1
+
+
+def _one_line(what: object) -> str:
+    return escaped(" ".join(str(what).split()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ HELP = "a weaker or stronger artwork, or the average of several, if it is no wor
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    from pixeltune.tasks.own import SCORES
+
     parser.add_argument("artwork", nargs="+", help="one for --strength, several for their average")
     parser.add_argument("--output", required=True, help="PNG to write")
     parser.add_argument(
@@ -15,15 +17,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--start", help="--strength: the start picture's file, if it was one of yours")
     parser.add_argument("--task", help="averages are kept if no worse on it (none: the artwork's own)")
-    parser.add_argument("--data", help="folder of a benchmark's files (none: the hub)")
+    parser.add_argument(
+        "--data", help="or on your own rows' file; with a benchmark a folder of its files (none: the hub)"
+    )
+    parser.add_argument("--score", choices=SCORES, help="of your own rows (none: chosen where it is plain)")
+    parser.add_argument("--reward", help="package.module:function that scores your own rows instead")
     parser.add_argument("--rows", type=int, default=100, help="held-out rows to score on")
     parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
 
 
 def run(arguments: Namespace) -> int:
+    from pixeltune.cli.output import check_output
     from pixeltune.model.finding import find_model
 
+    check_output(arguments.output, [*arguments.artwork, *([arguments.start] if arguments.start else [])])
     if len(arguments.artwork) > 1:
         find_model(arguments.model, arguments.revision)  # before the imports
     from pixeltune.evaluation.mixing import mix
@@ -34,6 +42,8 @@ def run(arguments: Namespace) -> int:
         start=arguments.start,
         task=arguments.task,
         data=arguments.data,
+        score=arguments.score,
+        reward=arguments.reward,
         rows=arguments.rows,
         model=arguments.model,
         revision=arguments.revision,

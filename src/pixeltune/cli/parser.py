@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NoReturn
 
@@ -26,11 +26,19 @@ class Parser(argparse.ArgumentParser):
         if not unknown:
             given, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            self.error(f"there is no {unknown[0]}{suggestion(unknown[0], known)}")
+            if unknown[0].startswith("-"):
+                self.error(f"there is no {unknown[0]}{suggestion(unknown[0], known)}")
+            self.error(f"{unknown[0]!r} has no flag{flag_for(unknown[0], known)}")
         return given
 
     def error(self, message: str) -> NoReturn:
         refuse(self, message)
+
+
+def flag_for(word: str, flags: Iterable[str]) -> str:
+    """As `suggestion`, of the flag that may be meant by a word without dashes."""
+    near = suggestion(word, [flag.lstrip("-") for flag in flags])
+    return near.replace("did you mean ", "did you mean --")
 
 
 def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:

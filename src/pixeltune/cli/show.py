@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
-HELP = "print what an artwork is"
+HELP = "print what artworks are"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("artwork", help="a PNG, or the folder of a run")
+    parser.add_argument("artwork", nargs="+", help="PNGs, or folders of runs")
 
 
 def run(arguments: Namespace) -> int:
     from pixeltune.artwork.artwork import Artwork
+    from pixeltune.artwork.png import ArtworkError
+    from pixeltune.terminal import escaped
 
-    for name, value in Artwork.load(arguments.artwork).describe():
-        print(f"{name:14}  {value}")
-    return 0
+    status = 0
+    for path in arguments.artwork:
+        try:
+            facts = Artwork.load(path).describe()
+        except ArtworkError as error:  # the others can be shown all the same
+            print(f"pixeltune show: {escaped(error)}", file=sys.stderr)
+            status = 1
+            continue
+        if len(arguments.artwork) > 1:
+            print(f"{escaped(path)}:")
+        for name, value in facts:
+            print(f"{name:14}  {escaped(value)}")
+    return status

@@ -129,23 +129,32 @@ def check(images: object, folder: Path, where: str) -> list[str]:
     return paths
 
 
-def check_pictures(rows: Iterable[dict], take: Callable[[Image.Image], object]) -> None:
+def check_pictures(
+    rows: Iterable[dict], take: Callable[[Image.Image], object]
+) -> list[list[tuple[int, int]]]:
     """Refuse rows with a picture that the model's processor cannot take.
 
     Args:
         rows: of a file or a task, whose ``images`` are PIL pictures or paths.
         take: called with every picture, RGB; raises a `UserError` for one that cannot be taken.
 
+    Returns:
+        By row, the size of each of its pictures, (height, width).
+
     Raises:
         UserError: naming the row and the picture.
     """
+    sizes: list[list[tuple[int, int]]] = []
     for number, row in enumerate(rows):
+        sizes.append([])
         for place, image in enumerate(row.get("images") or [], start=1):
             try:
-                take(opened(image))
+                take(picture := opened(image))
+                sizes[-1].append((picture.height, picture.width))
             except UserError as error:
                 name = f"picture {place}" if isinstance(image, Image.Image) else str(image)
                 raise UserError(f"{origin(row, number)}: {name}: {error}") from error
+    return sizes
 
 
 def _is_picture(part: Message) -> bool:

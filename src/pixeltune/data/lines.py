@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pixeltune.data import conversion
 from pixeltune.errors import UserError
 
 MAX_BYTES = 2 << 30
@@ -23,7 +24,9 @@ _OTHERS = {
 }
 """First bytes of files that are no JSONL, and what they are."""
 
-_TABLE = "datasets.Dataset.from_csv({name!r}{sep}).to_json('rows.jsonl') makes JSONL of a table"
+_COLUMNS = {"prompt", "completion", "question", "answer", "instruction", "input", "output", "text"}
+"""Names that a table's first line may have, by which it is known as a table whatever the file is called."""
+
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -52,8 +55,10 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             number += 1
             where = f"{path}, line {number}"
             if len(line) > MAX_LINE:
+                is_list = line.lstrip()[:1] == b"["
+                hint = f"; of a list this makes lines: {conversion.from_array(path)}" if is_list else ""
                 raise UserError(
-                    f"{where}: longer than 4 MiB. JSONL has one object, which is one row, per line"
+                    f"{where}: longer than 4 MiB. JSONL has one object, which is one row, per line{hint}"
                 )
             if line.strip():
                 yield where, _object(line, where, path)
@@ -86,14 +91,28 @@ def _object(line: bytes, where: str, path: Path) -> dict[str, Any]:
             f"{where}: not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8"
         ) from error
     except ValueError as error:
-        hint = "each line must be one whole object"
-        if path.suffix.lower() in (".csv", ".tsv"):
-            sep = ", sep='\\t'" if path.suffix.lower() == ".tsv" else ""
-            hint = _TABLE.format(name=str(path), sep=sep)
-        raise UserError(f"{where}: not JSON ({error}); {hint}") from error
+        raise UserError(f"{where}: not JSON ({error}); {_remedy(line, path)}") from error
     if not isinstance(row, dict):
-        raise UserError(f'{where}: not an object, {{"prompt": ...}}, but {kind(row)}; one object per line')
+        hint = f"; of a list this makes lines: {conversion.from_array(path)}" if isinstance(row, list) else ""
+        raise UserError(
+            f'{where}: not an object, {{"prompt": ...}}, but {kind(row)}; one object per line{hint}'
+        )
     return row
+
+
+def _remedy(line: bytes, path: Path) -> str:
+    """What to do with a line that is no JSON, by what it looks like."""
+    text, suffix = line.strip().decode(), path.suffix.lower()
+    each = "each line must be one whole object"
+    if text[:1] == "[":
+        return f"{each}; of a list this makes lines: {conversion.from_array(path)}"
+    if text in ("{", '{"') or (text[:1] == "{" and text[-1:] in "{[,"):
+        return f"{each}; of objects over several lines this makes them: {conversion.from_printed(path)}"
+    separator = "\t" if suffix == ".tsv" else max("\t;,", key=text.count)
+    names = {name.strip(' "').lower() for name in text.split(separator)}
+    if suffix in (".csv", ".tsv") or (separator in text and names & _COLUMNS):
+        return f"of a table with a line of column names this makes rows: {conversion.from_table(path, separator)}"
+    return each
 
 
 def kind(value: object) -> str:

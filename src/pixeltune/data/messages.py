@@ -77,11 +77,11 @@ def join(*messages: Message) -> str | list[dict[str, Any]]:
 
 
 def says_nothing(message: Message) -> bool:
-    """Whether a message has neither text nor calls nor anything else that a template could write."""
+    """Whether a message has neither text, beyond white space, nor calls nor anything else to be written."""
     rest = any(message.get(name) for name in message if name not in ("role", "content", "name"))
     parts = message.get("content")
     thought = isinstance(parts, list) and any(part.get("type") in THOUGHT_PARTS for part in parts)
-    return not (text_of(parts) or thought or rest)
+    return not (text_of(parts).strip() or thought or rest)
 
 
 def read_messages(value: object, role: str, where: str, unused: Unused) -> list[Message]:
@@ -102,6 +102,8 @@ def read_messages(value: object, role: str, where: str, unused: Unused) -> list[
         UserError: it is no conversation; naming the message and what to mend.
     """
     must = f'{where} must be a text or a list of {{"role": ..., "content": ...}} messages'
+    if isinstance(value, str) and value and not value.strip():
+        raise UserError(f"{must}, and it is white space alone")
     if not isinstance(value, str | list) or not value:
         raise UserError(f"{must}, and it is {kind(value)}")
     if isinstance(value, str):

@@ -98,15 +98,20 @@ def check_rows(rows: Iterable[dict], tokens: Iterable[str] | None = None) -> Non
     Raises:
         UserError: naming the row and the token.
     """
-    search = _search(KNOWN if tokens is None else tuple(tokens))
+    for where, name, token in quoted(rows, KNOWN if tokens is None else tuple(tokens)):
+        raise UserError(
+            f"{where}: {name} holds {token!r}, a token that stands for pictures: the artwork would be moved. "
+            "Write it otherwise, with a space in it, or leave the row out"
+        )
+
+
+def quoted(rows: Iterable[dict], tokens: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    """Where the words of rows quote a token: the row, the column, the token; the first of each column."""
+    search = _search(tokens)
     for number, row in enumerate(rows):
         for name in ("prompt", "completion", "chosen", "rejected", "messages", "tools"):
             if found := next(filter(None, map(search.search, _texts(row.get(name)))), None):
-                raise UserError(
-                    f"{origin(row, number)}: {name} holds {found.group()!r}, a token that stands for "
-                    "pictures: the artwork would be moved. Write it otherwise, with a space in it, or leave "
-                    "the row out"
-                )
+                yield origin(row, number), name, found.group()
 
 
 def _texts(value: object) -> Iterator[str]:

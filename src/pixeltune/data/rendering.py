@@ -24,8 +24,12 @@ _OTHER_NAMES = {
 }
 
 
-def check_rendered(rows: Sequence[dict], processor: Any, columns: Sequence[str] = ("completion",)) -> None:
+def check_rendered(
+    rows: Sequence[dict], processor: Any, columns: Sequence[str] = ("completion",)
+) -> list[list[str]]:
     """Refuse rows of which the chat template leaves out a message or a call, or whose answer is empty.
+
+    So are chosen and rejected answers that it writes alike.
 
     Whether a template writes something is seen by rendering without it. Other fields and tools that it does
     not write are named once each in an `UnusedDataWarning`: engines know ids that no template writes.
@@ -35,21 +39,33 @@ def check_rendered(rows: Sequence[dict], processor: Any, columns: Sequence[str] 
         processor: or tokenizer, whose `apply_chat_template` renders.
         columns: those behind the prompt that are trained on.
 
+    Returns:
+        By row, the text of the prompt with each answer that it has; of the prompt alone where it has none.
+
     Raises:
         UserError: naming the row.
     """
-    looks = _Looks(processor)
+    looks, out = _Looks(processor), []
     for number, row in enumerate(rows):
         where = origin(row, number)
         tools = tools_of(row)
         answers = [name for name in columns if name != "prompt" and isinstance(row.get(name), list)]
+        texts = []
         for name in answers or (None,):
             answer = row[name] if name else []
-            looks.check([*row["prompt"], *answer], tools, where)
+            texts.append(looks.check([*row["prompt"], *answer], tools, where))
             if name in ("completion", "chosen") and row.get("label", True):
                 for turn in range(len(answer)):
-                    looks.check_said([*row["prompt"], *answer[: turn + 1]], tools, f"{where}: {name}")
+                    text = texts[-1] if turn == len(answer) - 1 else None
+                    looks.check_said([*row["prompt"], *answer[: turn + 1]], tools, f"{where}: {name}", text)
+        if {"chosen", "rejected"} <= set(answers) and len(set(texts)) == 1:
+            raise UserError(
+                f"{where}: the model's chat template writes chosen and rejected alike, so there is nothing to "
+                "prefer: leave the row out"
+            )
+        out.append(texts)
     looks.unused.warn()
+    return out
 
 
 class _Looks:
@@ -87,7 +103,12 @@ class _Looks:
         except UserError:
             return True
 
-    def check(self, messages: list[Message], tools: list[dict] | None, where: str) -> None:
+    def check(self, messages: list[Message], tools: list[dict] | None, where: str) -> str:
+        """What the template makes of these messages.
+
+        Raises:
+            UserError: it leaves out a message or a call.
+        """
         text = self.render(messages, tools, where)
         if tools:
             self.note("tools", where, lambda: self.differs(text, messages, None))
@@ -125,12 +146,16 @@ class _Looks:
                         where,
                         partial(self.differs, text, changed, tools),
                     )
+        return text
 
-    def check_said(self, messages: list[Message], tools: list[dict] | None, where: str) -> None:
+    def check_said(
+        self, messages: list[Message], tools: list[dict] | None, where: str, text: str | None = None
+    ) -> None:
+        """Refuse an answer, the last message, of which there is nothing to learn; `text` if it is rendered."""
         *before, last = messages
         if last["role"] != "assistant":
             return
-        text = self.render(messages, tools, where)
+        text = self.render(messages, tools, where) if text is None else text
         said = text_of(last["content"]).strip()
         if (said and said in text) or (last.get("tool_calls") and "tool_calls" in self.written):
             return

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pixeltune.data import conversion
 from pixeltune.data.images import check
 from pixeltune.data.lines import kind, parse, read_lines
-from pixeltune.data.messages import Message, Unused, read_messages, says_nothing
+from pixeltune.data.messages import Message, Unused, read_messages, says_nothing, text_of
 from pixeltune.data.origin import Row
 from pixeltune.errors import UserError
 
 
 def read(
-    path: str | Path, columns: tuple[str, ...] = ("prompt", "completion"), keep: bool | None = None
+    path: str | Path,
+    columns: tuple[str, ...] = ("prompt", "completion"),
+    keep: bool | None = None,
+    ids: bool = False,
 ) -> list[dict]:
     """Read and check a JSONL file.
 
@@ -21,13 +25,15 @@ def read(
     tools, or that as a JSON string), perhaps ``images`` (picture files of its own, relative to the JSONL
     file; the model sees them behind the artwork), and what else an objective learns from: ``completion``,
     ``chosen`` and ``rejected`` (like prompt), ``label`` (true or false). ``messages``, a whole conversation,
-    stands for a prompt and a completion (with `keep` too); ``chosen`` and ``rejected`` may be whole conversations, too.
+    stands for a prompt and a completion (with `keep` too), or where nobody answers in it and only a prompt is
+    wanted for that; ``chosen`` and ``rejected`` may be whole conversations, too.
 
     Args:
         path: of the file.
         columns: what an objective learns from, the prompt first.
         keep: whether other columns stay as they are, for a reward; by default where `columns` is the prompt
             alone. Else they are named in an `UnusedDataWarning` and left out.
+        ids: whether a row's ``id`` stays as it is, whatever becomes of other columns.
 
     Returns:
         Each a `Row`, in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument
@@ -40,7 +46,8 @@ def read(
     keep = columns == ("prompt",) if keep is None else keep
     rows: list[dict] = []
     for where, line in read_lines(path):
-        row = Row(_row(line, columns, keep, where, unused))
+        given = {"id": line.pop("id")} if ids and "id" in line else {}
+        row = Row(_row(line, columns, keep, where, path, unused) | given)
         row.where = where
         if line.get("images"):
             row["images"] = check(line["images"], path.parent, where)
@@ -68,14 +75,14 @@ def each_turn(rows: list[dict]) -> list[dict]:
     ]
 
 
-def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: Unused) -> dict:
-    found, line = sorted(line), _split(line, columns, keep, where)
+def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, path: Path, unused: Unused) -> dict:
+    given, line = line, _split(_with_tools(line, keep), columns, keep, where)
     out = dict(line) if keep else {}
     for name in columns:
         if name not in line:
             raise UserError(
-                f"{where}: {name} must be there; columns found: {', '.join(found) or 'none'}; expected: "
-                f"{_example(columns)}"
+                f"{where}: {name} must be there; columns found: {', '.join(sorted(given)) or 'none'}; "
+                f"expected: {_example(columns)}{_remedy(given, columns, path)}"
             )
         if name == "label":
             if not isinstance(line[name], bool):
@@ -87,19 +94,24 @@ def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: U
             role = "user" if name == "prompt" else "assistant"
             out[name] = read_messages(line[name], role, f"{where}: {name}", unused)
     if "chosen" in columns:
-        _without_prompt(out)
+        _without_prompt(out, where)
     if not any(message["role"] == "user" for message in out["prompt"]):
         raise UserError(f"{where}: prompt has no user message, so there is no place for the artwork")
     for name in columns[1:]:
         if name != "label":
             several = name == "completion" and "label" not in columns
             _check_turns(out[name], several, name, where, unused)
-            if name != "rejected" and out.get("label", True):
-                _check_said(out[name], name, where)
+            _check_said(out[name], name, where, good=name != "rejected" and out.get("label", True))
+    if "chosen" in columns and out["chosen"] == out["rejected"]:
+        raise UserError(
+            f"{where}: chosen and rejected are the same, so there is nothing to prefer: leave the row out"
+        )
     if tools := _tools(line.get("tools"), where):
         out["tools"] = json.dumps(tools)
     else:
         out.pop("tools", None)
+    spoken = [message for name in columns if name != "label" for message in out[name]]
+    _note_calls(spoken, tools or [], where, unused)
     for name in [name for name in line if name not in (*columns, "tools", "images")]:
         if not keep and line[name] not in (None, "", [], {}):
             unused.add(
@@ -116,6 +128,9 @@ def _split(line: dict, columns: tuple[str, ...], keep: bool, where: str) -> dict
     if "prompt" not in line and wanted and "completion" not in line and whole is not None:
         turns = whole if isinstance(whole, list) else []
         roles = [turn.get("role") if isinstance(turn, dict) else None for turn in turns]
+        if columns == ("prompt",) and turns and "assistant" not in roles:
+            line["prompt"] = line.pop("messages")
+            return line
         if "assistant" not in roles:
             raise UserError(f"{where}: messages must be a conversation in which the assistant says something")
         first = roles.index("assistant")
@@ -125,22 +140,35 @@ def _split(line: dict, columns: tuple[str, ...], keep: bool, where: str) -> dict
         line |= {"prompt": whole[:first], "completion": whole[first:]}
     chosen, rejected = line.get("chosen"), line.get("rejected")
     if "prompt" not in line and isinstance(chosen, list) and isinstance(rejected, list):
-        alike = 0
-        for one, other in zip(chosen[:-1], rejected[:-1], strict=False):
-            if one != other:
-                break
-            alike += 1
-        if alike:
+        pairs = enumerate(zip(chosen[:-1], rejected[:-1], strict=False))
+        alike = next((i for i, (one, other) in pairs if one != other), min(len(chosen), len(rejected)) - 1)
+        if not all(_is_said(message) for message in (*chosen[alike:], *rejected[alike:])):
+            raise UserError(
+                f"{where}: the prompts of chosen and rejected differ, in message {alike + 1}: both must be the "
+                "same conversation up to the answer of the assistant"
+            )
+        if alike > 0:
             line |= {"prompt": chosen[:alike], "chosen": chosen[alike:], "rejected": rejected[alike:]}
     return line
 
 
-def _without_prompt(row: dict) -> None:
-    """Cut the prompt off chosen and rejected where they repeat it, as some public data sets do."""
+def _is_said(message: object) -> bool:
+    """Whether a message is the assistant's, or none at all, of which more is said later."""
+    return not isinstance(message, dict) or message.get("role", "assistant") == "assistant"
+
+
+def _without_prompt(row: dict, where: str) -> None:
+    """Cut the prompt off chosen and rejected where they repeat it, as some public data sets do.
+
+    Raises:
+        UserError: they begin with another one.
+    """
     length = len(row["prompt"])
     for name in ("chosen", "rejected"):
         if len(row[name]) > length and row[name][:length] == row["prompt"]:
             row[name] = row[name][length:]
+        elif row[name][0]["role"] == "user":
+            raise UserError(f"{where}: {name} begins with another prompt than the row's: repeat it, or none")
 
 
 def _check_turns(messages: list[Message], several: bool, name: str, where: str, unused: Unused) -> None:
@@ -160,13 +188,57 @@ def _check_turns(messages: list[Message], several: bool, name: str, where: str, 
         unused.add(f"what comes behind the assistant's last message in {name} is not trained on", where)
 
 
-def _check_said(messages: list[Message], name: str, where: str) -> None:
+def _check_said(messages: list[Message], name: str, where: str, good: bool) -> None:
+    """
+    Raises:
+        UserError: an answer is empty, which only a bad one may be, or has nothing but white space.
+    """
     for number, message in enumerate(messages, start=1):
         if message["role"] == "assistant" and says_nothing(message):
-            raise UserError(
-                f"{where}: {name} must say something, and message {number} is empty: the model would learn "
-                "to end its answer at once"
+            if good:
+                raise UserError(
+                    f"{where}: {name} must say something, and message {number} is empty: the model would "
+                    "learn to end its answer at once"
+                )
+            if text_of(message["content"]):
+                raise UserError(
+                    f'{where}: message {number} of {name} is white space alone: write "" for an empty answer'
+                )
+
+
+def _note_calls(messages: list[Message], tools: list[dict], where: str, unused: Unused) -> None:
+    """Note calls of tools that the model is not told of."""
+    known = {tool["function"]["name"] for tool in tools}
+    for call in (call for message in messages for call in message.get("tool_calls", [])):
+        name = call["function"]["name"]
+        if not tools:
+            unused.add(
+                "tools are called, and the row has no column tools: the model is not told which there are",
+                where,
             )
+        elif name not in known:
+            unused.add(f"the tool {name!r} is called, and the row's tools do not name it", where)
+
+
+def _with_tools(line: dict, keep: bool) -> dict:
+    """A line whose ``functions``, of OpenAI's older logs, became ``tools`` where it has none.
+
+    Args:
+        line: of a file.
+        keep: whether the column stays as well.
+    """
+    functions = line.get("functions")
+    if isinstance(functions, str) and functions.strip()[:1] == "[":
+        try:
+            functions = parse(functions)
+        except ValueError:
+            return line
+    if line.get("tools") or not isinstance(functions, list) or not functions:
+        return line
+    if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in functions):
+        return line
+    rest = {name: value for name, value in line.items() if keep or name != "functions"}
+    return rest | {"tools": [{"type": "function", "function": one} for one in functions]}
 
 
 def _tools(tools: object, where: str) -> list[dict] | None:
@@ -189,3 +261,18 @@ def _tools(tools: object, where: str) -> list[dict] | None:
 def _example(columns: tuple[str, ...]) -> str:
     values = {"prompt": "question", "completion": "answer", "chosen": "good", "rejected": "bad"}
     return json.dumps({name: values.get(name, True) for name in columns})
+
+
+def _remedy(line: dict, columns: tuple[str, ...], path: Path) -> str:
+    """What makes rows of a file in another form that is known, by the columns of one of its lines."""
+    name, rows = next(iter(line.items()), ("", None))
+    inside = rows[0] if len(line) == 1 and isinstance(rows, list) and rows else None
+    if isinstance(inside, dict) and name not in ("conversations", "messages"):
+        return f"; of a list inside of one object this makes rows: {conversion.from_array(path, name)}"
+    if "prompt" in line or "chosen" in columns:
+        return ""
+    if isinstance(line.get("conversations"), list):
+        return f"; of ShareGPT's form this makes rows: {conversion.from_sharegpt(path)}"
+    if {"instruction", "output"} <= line.keys():
+        return f"; of Alpaca's form this makes rows: {conversion.from_alpaca(path)}"
+    return ""

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pixeltune.artwork.artwork import HUB_FILE, Artwork
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.card import FILE_NAME
 from pixeltune.artwork.png import OTHER_SUFFIXES, data_url, encode_png
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
@@ -33,11 +34,14 @@ class Candidate:
     """One way of asking the same frozen model."""
 
     name: str
-    """As it was given, a path shortened to its last part, or to as many as tell it from the others."""
+    """As it was given, a path (of a run, its folder's) shortened to its last part, or to as many as tell it from
+    the others."""
     kind: str
     """off, picture, words, few-shot, adapter or model."""
     picture: Any = None
     """PIL picture in front of every request, None for none."""
+    artwork: Artwork | None = None
+    """Whose picture that is, if it is one's."""
     told: tuple[Message, ...] = ()
     """Messages in front of every request."""
     best: bool = False
@@ -128,11 +132,16 @@ def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
     artworks = {spec: Artwork.load(path) for spec in specs if (path := _path(spec))}
     field, seen = [_candidate(spec, artworks, engine) for spec in specs], set()
     for one, spec in zip(field, specs, strict=True):
-        it = one.label, os.path.realpath(one.path) if one.path else one.name
+        it = one.label, os.path.realpath(_path(spec) or one.path) if one.path else one.name
         if it in seen:
             raise UserError(f"{spec} is there twice: give every candidate once")
         seen.add(it)
     return _told_apart(field)
+
+
+def reference(field: Sequence[Candidate]) -> str:
+    """The name of the one that the others are compared with: the first artwork, else the first."""
+    return next((one.name for one in field if one.artwork is not None), field[0].name)
 
 
 def _told_apart(field: list[Candidate]) -> list[Candidate]:
@@ -156,11 +165,9 @@ def _named(label: str, path: str, parts: int = 1) -> str:
 def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candidate:
     kind, _, rest = spec.partition(":")
     if spec in artworks:
-        artwork = artworks[spec]
+        artwork, path = artworks[spec], spec.removeprefix("artwork:")
         tokens = tokens_of(artwork.provenance)
-        path = _path(spec) or spec
-        name = _named("{}", path, 2 if Path(spec).is_dir() else 1)
-        return Candidate(name, "picture", artwork.image, tokens=tokens, path=path)
+        return Candidate(_named("{}", path), "picture", artwork.image, artwork, tokens=tokens, path=path)
     if spec == "off":
         return Candidate(spec, "off")
     if spec == "best":
@@ -181,7 +188,7 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
             raise UserError(f"{spec!r} is a name on an engine: give its address with --engine")
         return Candidate(spec, "model", source=rest)
     if Path(spec).is_dir():
-        raise UserError(f"{spec} holds no {HUB_FILE}: is it a run's folder, and is the run finished?")
+        raise UserError(f"{spec} holds no {FILE_NAME}: is it a run's folder, and is the run finished?")
     raise UserError(f"{spec!r} is nothing to compare: give {SPECS}")
 
 
@@ -189,8 +196,8 @@ def _path(spec: str) -> str | None:
     """The file of an artwork's spec, a PNG or a run's folder; None if the spec is of something else."""
     if spec.startswith("artwork:"):
         return spec.removeprefix("artwork:")
-    if (Path(spec) / HUB_FILE).is_file():
-        return str(Path(spec) / HUB_FILE)
+    if (Path(spec) / FILE_NAME).is_file():
+        return str(Path(spec) / FILE_NAME)
     # Other pictures too: what is wrong with them is said where artworks are read.
     is_picture = spec.lower().endswith((".png", *OTHER_SUFFIXES))
     return spec if is_picture and not spec.startswith(("start:", "prompt:")) else None

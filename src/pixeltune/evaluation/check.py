@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,16 @@ from pixeltune.engines.engine import Engine, NoLogProbs, RequestRefused
 from pixeltune.errors import UserError
 from pixeltune.evaluation import robustness
 from pixeltune.evaluation.agreement import Comparison, after, compare, greedy
+from pixeltune.evaluation.bars import bars, titled
+from pixeltune.evaluation.bases import other_base, other_tokens, weights_as_painted
 from pixeltune.evaluation.robustness import Robustness
+from pixeltune.model.compat.bars import without_bars
+from pixeltune.model.finding import public_name
 from pixeltune.model.loading import load_model, load_processor, template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic import calls, sums
+from pixeltune.terminal import escaped
 
 MAX_TOKENS = 48  # of an answer that is compared
 
@@ -27,7 +34,8 @@ def differences(artwork: Artwork, preprocessor: Preprocessor) -> list[str]:
     """What stands between this artwork and this model's processor; empty if nothing does.
 
     The size must be one that the processor leaves alone, its constants those that the artwork was trained
-    with, the chat template the same, and the trained tensor equal to the PNG's bit for bit.
+    with, the chat template and the number of image tokens the same, and the trained tensor equal to the PNG's
+    bit for bit.
     """
     found, height, width = [], *artwork.pixels.shape[:2]
     try:
@@ -43,6 +51,7 @@ def differences(artwork: Artwork, preprocessor: Preprocessor) -> list[str]:
         found.append("the chat template is not the one the artwork was trained with")
     if provenance.placement != PLACEMENT:
         found.append(f"placement {provenance.placement!r}: this version only knows {PLACEMENT!r}")
+    found += other_tokens(artwork, preprocessor)
     parity = preprocessor.parity(artwork.pixels)
     if not parity.equal:
         found.append(f"the stock processor's pixel_values differ from the trained ones by {parity.max_abs:g}")
@@ -113,7 +122,7 @@ def ask_engine(
     return found
 
 
-def verdict(found: list[Comparison], tolerance: float) -> tuple[list[str], bool]:
+def told(found: list[Comparison], tolerance: float) -> tuple[list[str], bool]:
     """What the answers of an engine prove, what they cannot, and whether anything differs.
 
     A greedy answer may differ where two tokens tie: where the model here finds the engine's token less likely
@@ -190,6 +199,8 @@ def check(
 ) -> Check:
     """Prove that a PNG gives the model exactly the trained pixels; compare an engine, score it distorted.
 
+    The model is loaded in the precision that was painted in, and its weights are hashed.
+
     Args:
         artwork: a PNG, a run's folder, or one that was read.
         model: "tiny" (bundled), a hub name or a folder.
@@ -218,22 +229,44 @@ def check(
     asked = meet(engine, engine_model) if engine else None  # one that is not there is reported at once
     plan = robustness.plan(artwork, task, data, rows) if robust else None
     processor = load_processor(model, revision)
-    preprocessor = Preprocessor(processor)
-    if problems := differences(artwork, preprocessor):
-        return Check((*lines, *(f"DIFFERS     {problem}" for problem in problems)), passed=False)
+    preprocessor, made = Preprocessor(processor), artwork.provenance
+    with _loading(model, quiet):
+        weights = weights_as_painted(made, model, revision)
+    if problems := [*other_base(made, model, weights), *differences(artwork, preprocessor)]:
+        differs = (f"DIFFERS     {escaped(problem)}" for problem in problems)
+        return Check((*lines, *differs), passed=False)
     tokens = preprocessor.tokens(height, width)
     lines += [
+        f"model       {public_name(model)}, {_weighed(weights)}",
         f"size        left alone by {type(processor).__name__}, {tokens} image tokens",
         "processor   constants and chat template as in training",
         "parity      pixel_values of the PNG equal the trained ones bit for bit",
     ]
     if asked is None and plan is None:
         return Check(tuple(lines), passed=True)
-    loaded, scored, passed = load_model(model, revision), None, True
+    with _loading(model, quiet):
+        loaded = load_model(model, revision)
+    scored, passed = None, True
     if plan is not None:
         scored = robustness.measure_artwork(artwork, *plan, loaded, processor, quiet)
     if asked is not None:
         found = ask_engine(artwork, loaded, processor, *asked, prompts)
-        more, bad = verdict(found, tolerance)
+        more, bad = told(found, tolerance)
         lines, passed = [*lines, *more], not bad
     return Check(tuple(lines), passed, scored)
+
+
+@contextmanager
+def _loading(model: str, quiet: bool) -> Iterator[None]:
+    """A bar of ours while a model is loaded, in place of the libraries'."""
+    with without_bars(downloads=quiet), bars(quiet) as bar:
+        bar.add_task(titled(f"{model}, loading"), total=None)
+        yield
+
+
+def _weighed(weights: str | None) -> str:
+    return (
+        "whose weights were not compared"
+        if weights is None
+        else f"weights SHA-256 {weights[:16]}..., as recorded"
+    )

@@ -12,7 +12,9 @@ from typing import Any, Literal
 from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
 from pixeltune.evaluation import journal
-from pixeltune.evaluation.candidates import Candidate, candidates
+from pixeltune.evaluation.bars import bars, titled
+from pixeltune.evaluation.candidates import Candidate, candidates, reference
+from pixeltune.evaluation.doubts import doubt, trained_rows
 from pixeltune.evaluation.plans import Plan, check_plans, check_words, own_plan, task_plan
 from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
 from pixeltune.evaluation.report import Report, markdown, summary
@@ -73,7 +75,8 @@ def evaluate(
         quiet: no progress bar.
 
     Returns:
-        The report; also in ``output_dir`` as ``report.json`` and ``report.md``.
+        The report; also in ``output_dir`` as ``report.json`` and ``report.md``. A `DoubtWarning` says where a
+        score means less than it seems to.
 
     Raises:
         UserError: anything wrong with tasks, data, candidates or model, before the model loads.
@@ -94,6 +97,13 @@ def evaluate(
         plans = [own_plan(name, data, reward, score, max_new_tokens, rows, field)]
     else:
         plans = [task_plan(one, rows, data, field) for one in tasks]
+    doubts = (
+        [said for one in field for plan in plans if (said := trained_rows(one, plan.rows))]
+        if own_rows
+        else []
+    )
+    for said in doubts:
+        doubt(said)
     harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
     provider: Provider
     if engine:
@@ -109,7 +119,7 @@ def evaluate(
         processor = load_processor(model, revision)
         check_plans(plans, field, processor, model, revision)
         load = partial(load_model, model, revision, dtype or "auto", bits, device_map)
-        provider = ModelProvider(load, model, processor, batch_size)
+        provider = ModelProvider(load, model, processor, batch_size, quiet)
     asked = {
         "model": [engine, engine_model] if engine else [model],
         "revision": revision,
@@ -118,15 +128,17 @@ def evaluate(
     folder = Path(output_dir)
     results = _ask(field, [*plans, harmful], provider, lambda p, c: _journal(p, c, asked, folder), quiet)
     *scored, refused = results
+    against = reference(field)
     report = Report(
         model=engine_model or model,
         tasks={
-            plan.name: summary(got, plan.rows, plan.task) for plan, got in zip(plans, scored, strict=True)
+            plan.name: summary(got, plan.rows, plan.task, against)
+            for plan, got in zip(plans, scored, strict=True)
         },
         refusals={name: _refusals(got, harmful.rows) for name, got in refused.items()},
         about=f"pixeltune {__version__}, {f'engine {engine}' if engine else 'in process'}, "
-        f"{datetime.date.today()}, greedy, test split; Wilson intervals (bootstrap where rows earn part of a "
-        "point), Holm's p.",
+        f"{datetime.date.today()}, greedy, {plans[0].source}; Wilson intervals (bootstrap where rows earn part of "
+        f"a point), Holm's p.{''.join(f' {said}.' for said in doubts)}",
         folder=folder,
         failed=sum(got.failed for by_name in results for got in by_name.values()),
     )
@@ -143,14 +155,14 @@ def _ask(
     quiet: bool,
 ) -> list[dict[str, Result]]:
     """Every candidate on every plan: for each plan the results by candidate."""
-    from rich.progress import Progress
-
     results: list[dict[str, Result]] = [{} for _ in plans]
-    with Progress(transient=True, disable=quiet) as bar:
+    with bars(quiet) as bar:
         for one in field:
+            line = bar.add_task(titled(f"{one.name}, loading"), total=None)
             with provider.of(one) as backend:
+                bar.remove_task(line)
                 for plan, found in zip(plans, results, strict=True):
-                    line = bar.add_task(f"{plan.name}, {one.name}", total=len(plan.rows))
+                    line = bar.add_task(titled(f"{plan.name}, {one.name}"), total=len(plan.rows))
                     found[one.name] = score_rows(
                         plan.task,
                         plan.rows,

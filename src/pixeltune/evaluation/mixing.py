@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
-from pixeltune.evaluation.candidates import start_of
-from pixeltune.tasks.base import Task, find_task, held_out_rows, is_known
+from pixeltune.evaluation.candidates import Candidate, start_of
+from pixeltune.tasks.base import Task, find_task, held_out_rows, is_known, name_of
+
+if TYPE_CHECKING:
+    from pixeltune.evaluation.plans import Plan
 
 SEED = 1000  # of the rows that averages are chosen by
+MAX_NEW_TOKENS = 512  # of an answer to rows of the user's own
 OWN = ("data", "seed", "steps", "objective", "start", "bound", "licence")  # in which members may differ
 
 
@@ -69,9 +73,14 @@ def greedy(
         The average, the members' scores in the order given, its own score on the same rows.
 
     Raises:
-        ValueError: no average is as good as the best member.
+        ValueError: no average is as good as the best member, or no member scores anything.
     """
     scores = [score(artwork) for artwork in artworks]
+    if max(scores) <= 0:
+        raise UserError(
+            "no artwork scores above zero on these rows, so nothing can be compared and no average is known to "
+            "be no worse: give rows that they were painted for, with --data rows.jsonl or --task"
+        )
     order = sorted(range(len(artworks)), key=lambda i: -scores[i])
     kept, best, soup = [artworks[order[0]]], scores[order[0]], None
     for i in order[1:]:
@@ -109,6 +118,8 @@ def mix(
     start: str | None = None,
     task: str | Task | None = None,
     data: str | Path | None = None,
+    score: str | None = None,
+    reward: str | None = None,
     rows: int = 100,
     model: str = "tiny",
     revision: str | None = None,
@@ -120,51 +131,103 @@ def mix(
         strength: 0 is the start picture, 1 the artwork, 2 twice the change.
         start: the start picture's file, where it was one of yours.
         task: averages are kept if they are no worse on it; None: the artworks' own.
-        data: folder of a benchmark's files; None: the hub.
+        data: your own rows' file, in place of a task; with a benchmark a folder of its files, None: the hub.
+        score: how your own rows are scored against their completions, one of `pixeltune.tasks.own.SCORES`; None:
+            chosen from the rows where it is plain.
+        reward: ``package.module:function`` that scores them instead, in TRL's signature.
         rows: held-out rows to score on.
         model: "tiny" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
 
     Raises:
-        UserError: the artworks do not go together, or no average is as good as the best member.
+        UserError: the artworks do not go together, no average is as good as the best member, or all scores
+            are zero.
     """
     if rows < 1:
         raise UserError("--rows must be at least 1")
+    if strength is not None and (task or data or score or reward):
+        raise UserError(
+            "--strength makes one picture and measures nothing: leave out --task, --data, --score, --reward"
+        )
+    if strength is None and start:
+        raise UserError("--start is where a --strength begins: give one, or leave it out")
     read = [one if isinstance(one, Artwork) else Artwork.load(one) for one in artworks]
     if strength is not None:
         if len(read) > 1:
             raise UserError("--strength is a dial of one artwork")
         return Mixture(dial(read[0], np.asarray(start_of(read[0], start or "")), strength))
     average(read)  # what cannot be averaged is refused before a model is loaded
-    made, scores, reached = greedy(read, scorer(task, read[0].provenance.data, data, rows, model, revision))
+    paths = ["" if isinstance(one, Artwork) else str(one) for one in artworks]
+    field = [
+        Candidate(path or "an artwork", "picture", one.image, artwork=one, path=path)
+        for one, path in zip(read, paths, strict=True)
+    ]
+    plan = plan_of(task, data, score, reward, rows, field)
+    made, scores, reached = greedy(read, scorer(plan, field, model, revision))
     return Mixture(made, tuple(scores), reached)
 
 
-def scorer(
+def plan_of(
     task: str | Task | None,
-    painted_on: str | None,
     data: str | Path | None,
+    score: str | None,
+    reward: str | None,
     rows: int,
-    model: str,
-    revision: str | None,
-) -> Callable[[Artwork], float]:
-    """Mean score of an artwork on held-out rows of a task, by the model in this process."""
-    from pixeltune.evaluation.in_process import wearing
-    from pixeltune.evaluation.scoring import score_rows
-    from pixeltune.model.loading import load_model, load_processor
+    field: list[Candidate],
+) -> Plan:
+    """What averages are scored on: rows of a task, of the one that the first artwork was painted on, or a file.
 
+    Args:
+        task, data, score, reward, rows: see `mix`.
+        field: the artworks.
+
+    Raises:
+        UserError: they do not go together, or nothing says what to score on.
+    """
+    from pixeltune.evaluation.doubts import doubt, trained_rows
+    from pixeltune.evaluation.plans import Plan, own_plan
+
+    if score and reward:
+        raise UserError("--score and --reward both say how rows are scored: give one")
+    painted_on = field[0].artwork.provenance.data if field[0].artwork else None
+    scored = bool(score or reward)
+    of_benchmark = data is not None and is_known(painted_on) and Path(data).is_dir()
+    if task is None and data is not None and (scored or not of_benchmark):
+        plan = own_plan(None, data, reward, score, MAX_NEW_TOKENS, rows, field)
+        for said in filter(None, (trained_rows(one, plan.rows) for one in field)):
+            doubt(said)
+        return plan
+    if scored:
+        raise UserError(
+            "--score and --reward score rows of your own: give them with --data rows.jsonl, without --task"
+        )
     if task is None and not is_known(painted_on):
         raise UserError(
-            f"the artwork was painted on {painted_on or 'unknown data'}, no installed task: give --task"
+            f"the artwork was painted on {painted_on or 'unknown data'}, no installed task: give rows to score "
+            "on with --data (held_out.jsonl of its run, for example), or --task"
         )
     chosen = task or painted_on or ""
     # Something is chosen by these rows, so they are not those that `pixeltune eval` reports on.
-    judged, held_out = find_task(chosen), held_out_rows(chosen, rows, SEED, data)
-    loaded, processor = load_model(model, revision), load_processor(model, revision)
+    held_out = held_out_rows(chosen, rows, SEED, data)
+    return Plan(name_of(chosen), find_task(chosen), held_out, {one.name: [] for one in field})
+
+
+def scorer(
+    plan: Plan, field: list[Candidate], model: str, revision: str | None
+) -> Callable[[Artwork], float]:
+    """Mean score of an artwork on the rows of a plan, by the model in this process."""
+    from pixeltune.evaluation.in_process import wearing
+    from pixeltune.evaluation.plans import check_plans
+    from pixeltune.evaluation.scoring import score_rows
+    from pixeltune.model.loading import load_model, load_processor
+
+    processor = load_processor(model, revision)
+    check_plans([plan], field, processor, model, revision)
+    loaded = load_model(model, revision)
 
     def score(artwork: Artwork) -> float:
         with wearing(loaded, processor, artwork.image) as backend:
-            return score_rows(judged, held_out, backend).accuracy
+            return score_rows(plan.task, plan.rows, backend).accuracy
 
     return score
 

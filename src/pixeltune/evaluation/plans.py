@@ -31,6 +31,8 @@ class Plan:
     rows: list[dict]
     heads: dict[str, list[Message]]
     """By candidate, what stands in front of every request."""
+    source: str = "test split"
+    """Where the rows are from."""
 
 
 def task_plan(task: str | Task, n: int | None, data: str | Path | None, field: list[Candidate]) -> Plan:
@@ -77,11 +79,13 @@ def own_plan(
     if bad := next((one.name for one in field if one.best), None):
         raise UserError(f"{bad} needs a task that knows its best prompt: use prompt:FILE")
     shots = max((one.shots for one in field), default=0)
+    numbered = all(row["id"] == str(number) for number, row in enumerate(rows, start=1))
+    source = f"rows of {Path(data).name}, by their {'numbers' if numbered else 'ids'}"
     examples, rows = rows[:shots], rows[shots:][:n]
     if not rows:
         raise UserError(f"{data} has {shots} rows, all of them shown as examples: none is left to score on")
     heads = {one.name: one.examples(examples, name) if one.shots else list(one.told) for one in field}
-    return Plan(name, task, rows, heads)
+    return Plan(name, task, rows, heads, source)
 
 
 def check_plans(

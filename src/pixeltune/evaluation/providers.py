@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import Backend, OnEngine
 from pixeltune.evaluation.candidates import Candidate
+from pixeltune.evaluation.doubts import doubt, other_model
 from pixeltune.evaluation.in_process import InProcess, wearing
 
 
@@ -49,19 +50,41 @@ class ModelProvider:
         name: of the base model, for messages.
         processor: its processor.
         batch_size: rows at a time.
+        quiet: no bars, those of downloads neither.
     """
 
-    def __init__(self, load: Callable[[], Any], name: str, processor: Any, batch_size: int):
+    def __init__(
+        self, load: Callable[[], Any], name: str, processor: Any, batch_size: int, quiet: bool = False
+    ):
         self.load, self.name, self.processor, self.batch_size = load, name, processor, batch_size
-        self.base: Any = None
+        self.quiet, self.base = quiet, None
+        self.weights: str | None = None
 
     def of(self, one: Candidate) -> AbstractContextManager[Backend]:
         if one.kind == "adapter":
             return nullcontext(InProcess(self._adapted(one.source), self.processor, chunk=self.batch_size))
-        self.base = self.base or self.load()
+        self.base = self.base or self._loaded()
+        if said := other_model(one, self.name, self._weights(one), self.processor):
+            doubt(said)
         if one.picture is not None:
             return wearing(self.base, self.processor, one.picture, self.batch_size)
         return nullcontext(InProcess(self.base, self.processor, chunk=self.batch_size))
+
+    def _weights(self, one: Candidate) -> str | None:
+        """The hash of the base's weights, taken once, for an artwork that can be compared with it."""
+        from pixeltune.evaluation.bases import is_as_painted
+        from pixeltune.model.loading import weights_sha256
+
+        if one.artwork is None or not is_as_painted(one.artwork.provenance, self.base):
+            return None
+        self.weights = self.weights or weights_sha256(self.base)
+        return self.weights
+
+    def _loaded(self) -> Any:
+        from pixeltune.model.compat.bars import without_bars
+
+        with without_bars(downloads=self.quiet):
+            return self.load()
 
     def _adapted(self, folder: str) -> Any:
         """
@@ -72,7 +95,7 @@ class ModelProvider:
 
         from pixeltune.adapter import use_processor
 
-        base = self.load()
+        base = self._loaded()
         use_processor(base, self.processor)
         try:
             return PeftModel.from_pretrained(base, folder).eval()

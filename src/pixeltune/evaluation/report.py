@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,11 @@ from typing import Any
 from pixeltune.evaluation.scoring import Result, result
 from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
 from pixeltune.tasks.base import Task
+from pixeltune.terminal import escaped
 
 LEVEL = 0.05
+WIDE = 1000
+"""Columns of a page that nothing has to be cut for: tables are as wide as what is in them."""
 
 
 @dataclass(frozen=True)
@@ -49,33 +51,36 @@ class Report:
         from rich.console import Console
 
         text = io.StringIO()
-        console = Console(file=text, width=max(100, shutil.get_terminal_size().columns))
+        console = Console(file=text, width=WIDE)
         self.print(console)
         return text.getvalue().rstrip()
 
     def print(self, console: Any) -> None:
         """Tables and verdicts on a rich console."""
+        from rich import box
         from rich.table import Table
 
         for name, part in self.tasks.items():
             header, cells = lines(part)
-            table = Table(title=f"{name}, {part['rows']} rows")
-            for title in header:
-                table.add_column(title, justify="left" if title == header[0] else "right")
+            table = Table(title=_plain(f"{name}, {part['rows']} rows"), box=box.SIMPLE, padding=(0, 1, 0, 0))
+            table.add_column(header[0], overflow="fold")  # a name is never cut
+            for title in header[1:]:
+                table.add_column(title, justify="right", no_wrap=True)
             for line in cells:
-                table.add_row(*line)
+                table.add_row(*map(_plain, line))
             console.print(table)
-            console.print(part["verdict"], highlight=False, soft_wrap=True)
-        console.print(refusal_line(self.refusals), highlight=False, soft_wrap=True)
+            console.print(_plain(part["verdict"]), soft_wrap=True)
+        console.print(_plain(refusal_line(self.refusals)), soft_wrap=True)
 
 
-def summary(results: dict[str, Result], rows: list[dict], task: Task) -> dict:
+def summary(results: dict[str, Result], rows: list[dict], task: Task, against: str) -> dict:
     """One task's part of a report, as JSON.
 
     Args:
         results: by candidate, on the same rows.
         rows: those rows.
         task: whose ``metrics`` are added, where it has any.
+        against: the candidate that the others are compared with.
 
     Returns:
         ``rows`` (how many), ``candidates`` (per candidate accuracy, n, ci95, failed, mean prompt and
@@ -92,18 +97,13 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task) -> dict:
             scored[name]["groups"] = _groups(got, rows)
         if task.metrics:
             scored[name]["metrics"] = _metrics(got, rows, task)
-    compared = tests(results, reference(results))
+    compared = tests(results, against)
     return {
         "rows": len(rows),
         "candidates": scored,
         "tests": compared,
         "verdict": verdict(scored, compared),
     }
-
-
-def reference(results: dict[str, Result]) -> str:
-    """The candidate that the others are compared with: the first artwork, else the first."""
-    return next((name for name in results if name.endswith(".png")), next(iter(results)))
 
 
 def tests(results: dict[str, Result], against: str) -> list[dict]:
@@ -218,6 +218,13 @@ def _groups(got: Result, rows: list[dict]) -> dict[str, tuple[float, int]]:
         part = result([r for r in got.records if rows[r["row"]].get("group", "") == group])
         out[group] = (part.accuracy, part.n)
     return out
+
+
+def _plain(text: str) -> Any:
+    """A text that says nothing to a terminal, and nothing to rich, whose markup stands in brackets."""
+    from rich.text import Text
+
+    return Text(escaped(text))
 
 
 def _mean(records: list[dict], key: str) -> float | None:

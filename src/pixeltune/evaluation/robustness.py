@@ -18,6 +18,7 @@ from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
+from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.in_process import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
 from pixeltune.tasks.base import Task, find_rows, find_task, is_known, name_of, names
@@ -136,7 +137,7 @@ class Robustness:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(title=f"{self.task}, {self.rows} held-out rows")
+        table = Table(title=titled(f"{self.task}, {self.rows} held-out rows"))
         table.add_column("picture sent")
         for title in ("PSNR", "score", "95 %"):
             table.add_column(title, justify="right")
@@ -173,6 +174,7 @@ def robustness(
     Raises:
         UserError: the PNG, the task or the model cannot be used.
     """
+    from pixeltune.model.compat.bars import without_bars
     from pixeltune.model.loading import load_model, load_processor
 
     if rows < 1:
@@ -180,7 +182,9 @@ def robustness(
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
     chosen, held_out = plan(artwork, task, data, rows)
     processor = load_processor(model, revision)
-    return measure_artwork(artwork, chosen, held_out, load_model(model, revision), processor, quiet)
+    with without_bars(downloads=quiet):
+        loaded = load_model(model, revision)
+    return measure_artwork(artwork, chosen, held_out, loaded, processor, quiet)
 
 
 def plan(
@@ -205,11 +209,9 @@ def measure_artwork(
     artwork: Artwork, task: str | Task, rows: list[dict], model: Any, processor: Any, quiet: bool = False
 ) -> Robustness:
     """`measure` with a progress bar, on a task or one by its name."""
-    from rich.progress import Progress
-
     name = name_of(task)
-    with Progress(transient=True, disable=quiet) as bar:
-        line = bar.add_task(f"{name}, {len(rows)} rows", total=len(DISTORTIONS))
+    with bars(quiet) as bar:
+        line = bar.add_task(titled(f"{name}, {len(rows)} rows"), total=len(DISTORTIONS))
         progress = partial(_advance, bar, line)
         measured = measure(artwork.image, find_task(task), rows, model, processor, progress)
     return Robustness(artwork.sha256, name, len(rows), measured)

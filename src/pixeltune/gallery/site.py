@@ -15,6 +15,7 @@ from pixeltune.gallery import page, pictures
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
 from pixeltune.gallery.maps import TokenMaps, read_maps, store_maps, token_maps
 from pixeltune.gallery.run import Frame, Run, evenly, no_run, read_run
+from pixeltune.terminal import escaped
 from pixeltune.version import __version__
 
 MARK = "gallery.json"
@@ -95,7 +96,7 @@ def read_folders(folders: Sequence[str | Path]) -> tuple[list[Run], list[Evaluat
     if not runs:
         raise UserError(no_run(Path(folders[0])))
     for folder in neither:
-        print(f"left out: {no_run(folder)}", file=sys.stderr)
+        print(f"left out: {escaped(no_run(folder))}", file=sys.stderr)
     return runs, evaluations
 
 
@@ -195,5 +196,5 @@ def _maps(
         stored = (one.folder / "maps.json").exists()
         one.absent["maps"] = str(error) if rows or stored else "not computed (--maps 8 does)"
         if rows:
-            print(f"{one.name}: no token maps: {error}", file=sys.stderr)
+            print(f"{escaped(one.name)}: no token maps: {escaped(error)}", file=sys.stderr)
         return None

@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
 from pixeltune.errors import UserError
 from pixeltune.model import sizes
 from pixeltune.model.sizes import Sizes
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
     from transformers import PreTrainedModel, ProcessorMixin
 
 
@@ -45,7 +43,7 @@ class Family:
 
 
 _QWEN = "visual", "Qwen2VLImageProcessor", sizes.area
-_GLM4V = "visual", "Glm4vImageProcessor", sizes.area
+_GLM4V = "visual", "Glm4vImageProcessor", sizes.volume
 _IDEFICS = {"exact": ("LlamaModel",), "text": "text_model"}
 
 FAMILIES = {
@@ -57,7 +55,7 @@ FAMILIES = {
     "qwen3_5_moe": Family("Qwen3.5 MoE", *_QWEN, exact=("Qwen3_5MoeTextModel",)),
     "glm4v": Family("GLM-4.1V", *_GLM4V, exact=("Glm4vTextModel",)),
     "glm4v_moe": Family("GLM-4.5V", *_GLM4V, exact=("Glm4vMoeTextModel",)),
-    "glm46v": Family("GLM-4.6V", "visual", "Glm46VImageProcessor", sizes.area, exact=("Glm4vTextModel",)),
+    "glm46v": Family("GLM-4.6V", "visual", "Glm46VImageProcessor", sizes.volume, exact=("Glm4vTextModel",)),
     "gemma3": Family("Gemma 3", "vision_tower", "Gemma3ImageProcessor", sizes.square),
     "gemma4": Family("Gemma 4", "vision_tower", "Gemma4ImageProcessor", sizes.budget),
     "internvl": Family("InternVL", "vision_tower", "GotOcr2ImageProcessor", sizes.square, ("Qwen2Model",)),
@@ -129,7 +127,11 @@ def sizes_of(processor: ProcessorMixin) -> Sizes | None:
 
     Families with the same image processor have the same sizes.
     """
-    kind = type(getattr(processor, "image_processor", None)).__name__
+    return sizes_by(type(getattr(processor, "image_processor", None)).__name__, processor)
+
+
+def sizes_by(kind: str, processor: Any) -> Sizes | None:
+    """The same by the name of the image processor's class, of a processor or of what its file says."""
     found = (family for family in FAMILIES.values() if family.image_processor == kind)
     family = next(found, None)
     return None if family is None else family.sizes(processor)
@@ -157,8 +159,10 @@ def rearrange(sources: Sequence[Any], order: Sequence[tuple[int, int]]) -> Any:
             `(pictures, tokens, hidden)`.
         order: for each picture of the result, the index of its source and of the picture in that source.
     """
+    import torch  # here, because families are also looked up before torch is imported
+
     pooled = [sources[source].pooler_output[picture] for source, picture in order]
-    together = torch.stack if isinstance(sources[0].pooler_output, Tensor) else tuple
+    together = torch.stack if isinstance(sources[0].pooler_output, torch.Tensor) else tuple
     arranged = {"pooler_output": together(pooled)}
     if getattr(sources[0], "deepstack_features", None) is not None:  # Qwen3-VL: for early text layers
         arranged["deepstack_features"] = [

@@ -14,6 +14,7 @@ from typing import Any
 
 from pixeltune.errors import UserError, suggestion
 
+TINY = Path(__file__).parents[1] / "tiny" / "weights"  # what the name "tiny" means
 SECONDS = 6.0  # that the hub has to answer, looking up its address included
 FILES = ("config.json", "processor_config.json", "preprocessor_config.json")
 """One of which a model, or a processor that is kept apart, has."""
@@ -59,6 +60,11 @@ def find_model(name: str, revision: str | None = None) -> dict[str, Any]:
     if _cached(name, revision):
         return {"local_files_only": True}
     raise UserError(f"cannot load {name!r}: there is no such folder{near}; {problem}")
+
+
+def public_name(model: str) -> str:
+    """A model's name as strangers may know it: of a folder only its last part."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 def _near(path: Path) -> str:

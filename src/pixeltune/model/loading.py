@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,10 +15,9 @@ from transformers import (
 )
 
 from pixeltune.errors import UserError
-from pixeltune.model.finding import find_model
+from pixeltune.model.compat.bars import without_bars
+from pixeltune.model.finding import TINY, find_model
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES
-
-TINY = Path(__file__).parents[1] / "tiny" / "weights"  # what the name "tiny" means
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
@@ -129,7 +127,8 @@ def context_length(name: str, revision: str | None = None) -> int | None:
 def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
     options |= find_model(name, revision)
     try:
-        return auto.from_pretrained(str(TINY) if name == "tiny" else name, revision=revision, **options)
+        with without_bars():
+            return auto.from_pretrained(str(TINY) if name == "tiny" else name, revision=revision, **options)
     except ImportError as error:
         if "quantization_config" in options:
             raise  # what quantising needs is said there
@@ -137,11 +136,6 @@ def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
         raise UserError(f"{name!r} needs a package that is not installed: {why:.200}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
-
-
-def public_name(model: str) -> str:
-    """A model's name as strangers may know it: of a folder only its last part."""
-    return Path(model).name if Path(model).is_dir() else model
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

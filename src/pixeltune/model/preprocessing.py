@@ -74,6 +74,10 @@ class Preprocessor:
         self._counts: dict[tuple[int, int], Counter[int]] = {}
         self._refused: dict[tuple[int, int], str] = {}
 
+    def __repr__(self) -> str:
+        sides = f", sides in multiples of {self.sizes.unit}" if self.sizes.unit else ""
+        return f"Preprocessor({type(self.processor).__name__} with {type(self.images).__name__}{sides})"
+
     def pixel_values(self, image: Tensor) -> dict[str, Tensor]:
         """What the vision tower receives for `image`, with the graph to it.
 
@@ -106,6 +110,10 @@ class Preprocessor:
     def tokens(self, height: int, width: int) -> int:
         """How many image tokens a picture of this size takes."""
         self.check_size(height, width)
+        return self._expanded(height, width)[self.image_token_id]
+
+    def tokens_of_any(self, height: int, width: int) -> int:
+        """How many image tokens a picture of a user's own takes, which may be resized."""
         return self._expanded(height, width)[self.image_token_id]
 
     def grid(self, height: int, width: int) -> Tensor | None:
@@ -180,12 +188,7 @@ class Preprocessor:
         Raises:
             ValueError: `count` is not positive, or the processor, as it is set, leaves no picture as it is.
         """
-        if count < 1:
-            raise UserError(f"a picture needs at least one image token, not {count}")
-        for size in self.sizes.near(count):
-            if self.is_identity(*size):
-                return size
-        raise UserError(f"{type(self.processor).__name__} leaves no picture as it is: {self.sizes.remedy}")
+        return self.sizes.nearest(count, self.is_identity)
 
     def is_identity(self, height: int, width: int) -> bool:
         """Whether the processor leaves a picture of this size as it is.
@@ -202,19 +205,7 @@ class Preprocessor:
         Raises:
             ValueError: naming the nearest good sizes.
         """
-        if self.is_identity(height, width):
-            return
-        unit = self.sizes.unit
-        near = {self.size_for_tokens(max(1, round(height * width / unit**2)) if unit else 1)}
-        if unit:
-            around = ((h, w) for h in _around(height, unit) for w in _around(width, unit))
-            near |= {size for size in around if self.is_identity(*size)}
-        best = sorted(near, key=lambda size: abs(size[0] - height) + abs(size[1] - width))[:3]
-        raise UserError(
-            f"the processor would resize {'' if unit else 'or cut '}a {height}x{width} picture "
-            f"(height x width). Nearest good sizes: {', '.join(f'{h}x{w}' for h, w in best)}"
-            + (f"; sides must be multiples of {unit}" if unit else "")
-        )
+        self.sizes.check(height, width, self.is_identity)
 
     def check_picture(self, image: Image.Image) -> None:
         """Refuse a picture of a user's own, which may be resized, if the processor takes none of its size.
@@ -307,8 +298,3 @@ class Preprocessor:
             return False
         (gradient,) = torch.autograd.grad(total, noise)
         return bool(gradient.ne(0).all())
-
-
-def _around(length: int, unit: int) -> tuple[int, int]:
-    below = max(unit, length // unit * unit)
-    return below, below + unit

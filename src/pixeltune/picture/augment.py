@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-from pixeltune.errors import UserError
 from pixeltune.picture.jpeg import SUBSAMPLINGS, jpeg
+from pixeltune.picture.settings import read_robust
 
 
 class Transform(Protocol):
@@ -84,7 +84,7 @@ class Jpeg:
         return jpeg(picture, quality, list(SUBSAMPLINGS)[_whole(0, len(SUBSAMPLINGS) - 1, generator)])
 
 
-# In the order in which a picture meets them: taken, scaled, stored.
+# By the names, and in the order, of DISTORTIONS.
 LIGHT: dict[str, Transform] = {
     "shift": Shift(),
     "resize": Resize(0.75, 0.95),
@@ -144,16 +144,8 @@ def distortions(robust: str, seed: int) -> Distortions:
     Raises:
         ValueError: another name.
     """
-    whole = {"none": {}, "light": LIGHT, "heavy": HEAVY}
-    if robust in whole:
-        return Distortions(tuple(whole[robust].values()), seed)
-    names = [name.strip() for name in robust.split(",")]
-    if unknown := [name for name in names if name not in HEAVY]:
-        raise UserError(
-            f"robust={robust!r}: there is no transform {unknown[0]!r}; give none, light, heavy or some of "
-            f"{','.join(HEAVY)}"
-        )
-    return Distortions(tuple(transform for name, transform in HEAVY.items() if name in names), seed)
+    strength = LIGHT if robust == "light" else HEAVY
+    return Distortions(tuple(strength[name] for name in read_robust(robust)), seed)
 
 
 def resized(picture: Tensor, height: int, width: int, kernel: str) -> Tensor:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from pixeltune.errors import UserError
-from pixeltune.picture.drawings import NAMES, draw
-from pixeltune.picture.files import fit_picture, read_picture
+from pixeltune.picture.cells import choose_cells
+from pixeltune.picture.files import check_mask, read_mask, read_start
 from pixeltune.picture.parametrisations import Pixels, parametrise
 
 
@@ -67,8 +65,7 @@ class Canvas(nn.Module):
                     f"the mask must be bool of shape {tuple(start.shape[1:])}, not {mask.dtype} "
                     f"of shape {tuple(mask.shape)}"
                 )
-            if not mask.any():
-                raise UserError("the mask leaves no pixel to paint: mark paintable pixels as True (white)")
+            check_mask(mask)
         # Contiguous, whatever the strides of `start`: fused AdamW pairs pixels and their saved moments by
         # memory position, so that a resumed run with another layout would take other steps.
         levels = torch.round(start.detach().float() * 255).contiguous()
@@ -240,57 +237,18 @@ def start_picture(
     if start == "noise":
         generator = torch.Generator().manual_seed(seed)
         return _unit(torch.randint(0, 256, (3, height, width), generator=generator).float())
-    if start in NAMES:
-        levels = draw(start, height, width)
-    else:
-        picture = read_picture(start, "start", backdrop)
-        name = f"the start picture {start!r}"
-        levels = np.array(fit_picture(picture, height, width, fit, name, backdrop=backdrop))
+    levels = read_start(start, height, width, backdrop, fit)
     return _unit(torch.from_numpy(levels).permute(2, 0, 1).float())
 
 
 def paintable_mask(path: str, height: int, width: int, fit: str | None = "stretch") -> Tensor:
-    """Where a canvas may be painted, as `(height, width)` bool, from a picture file.
-
-    White (grey level 128 and above) is paintable; black, transparent and padded parts keep the start picture.
-    The file is brought to `height` x `width` without interpolation, as `fit` says.
-
-    Raises:
-        ValueError: the file cannot be used, or has another shape and `fit` is None.
-    """
-    picture = read_picture(path, "mask", "black").convert("L")
-    picture = fit_picture(picture, height, width, fit, f"the mask {path!r}", Image.Resampling.NEAREST)
-    return torch.from_numpy(np.array(picture) >= 128)
+    """`pixeltune.picture.files.read_mask` as a tensor."""
+    return torch.from_numpy(read_mask(path, height, width, fit))
 
 
 def cells_mask(count: int, tokens: int, height: int, width: int, seed: int = 0) -> Tensor:
-    """A mask that leaves only some token cells to paint, `(height, width)` bool.
-
-    A cell is the square of pixels that becomes one image token. Which cells is random; fewer cells are a part
-    of more cells from the same seed.
-
-    Args:
-        count: of cells to paint.
-        tokens: how many cells the picture has.
-        height: in pixels.
-        width: in pixels.
-        seed: of the draw.
-
-    Raises:
-        ValueError: there are not so many cells, or they are no squares.
-    """
-    if not 1 <= count <= tokens:
-        raise UserError(f"the picture has {tokens} token cells: paint 1 to {tokens} of them, not {count}")
-    side = max(1, math.isqrt(height * width // tokens))
-    if height % side or width % side or (height // side) * (width // side) != tokens:
-        raise UserError(
-            f"{tokens} image tokens of {height}x{width} pixels are no squares, so no cells can be chosen: "
-            "draw a mask instead"
-        )
-    cells = np.zeros(tokens, bool)
-    cells[np.random.default_rng(seed).permutation(tokens)[:count]] = True
-    squares = cells.reshape(height // side, width // side)
-    return torch.from_numpy(squares.repeat(side, axis=0).repeat(side, axis=1))
+    """`pixeltune.picture.cells.choose_cells` as a tensor."""
+    return torch.from_numpy(choose_cells(count, tokens, height, width, seed))
 
 
 def _project_first(canvas: Canvas, prefix: str, keep_vars: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageFile, ImageOps
 
 from pixeltune.errors import UserError
-from pixeltune.picture.drawings import NAMES
+from pixeltune.picture.drawings import NAMES, draw
 
 STARTS = ("grey", "noise", *NAMES)
 """Starts that need no file, and so nobody's licence."""
@@ -59,7 +59,7 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
 
     Args:
         path: PNG, JPEG, WebP, GIF, BMP, TIFF or PPM.
-        role: for messages: "start", "mask", or "row's".
+        role: for messages: "start", "mask", "style", or "row's".
         backdrop: the colour.
 
     Raises:
@@ -85,6 +85,55 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot read the {role} picture {path!r}: {reason}") from error
+
+
+def check_start(start: str, backdrop: str = "#808080", role: str = "start") -> None:
+    """
+    Raises:
+        ValueError: it is none of `STARTS`, and no file that can be read; whether it fits is another question.
+    """
+    if start not in STARTS:
+        read_picture(start, role, backdrop)
+
+
+def read_start(start: str, height: int, width: int, backdrop: str, fit: str | None) -> np.ndarray:
+    """A start that is a drawing or a file, at the size of the canvas, `(height, width, 3)` uint8.
+
+    Raises:
+        ValueError: the file cannot be used, or has another shape and `fit` is None.
+    """
+    if start in NAMES:
+        return draw(start, height, width)
+    picture = read_picture(start, "start", backdrop)
+    return np.array(
+        fit_picture(picture, height, width, fit, f"the start picture {start!r}", backdrop=backdrop)
+    )
+
+
+def read_mask(path: str, height: int, width: int, fit: str | None) -> np.ndarray:
+    """Where a canvas may be painted, `(height, width)` bool, from a picture file.
+
+    White (grey level 128 and above) is paintable; black, transparent and padded parts keep the start picture.
+    The file is brought to `height` x `width` without interpolation, as `fit` says.
+
+    Raises:
+        ValueError: the file cannot be used, or has another shape and `fit` is None.
+    """
+    picture = read_picture(path, "mask", "black").convert("L")
+    picture = fit_picture(picture, height, width, fit, f"the mask {path!r}", Image.Resampling.NEAREST)
+    return np.array(picture) >= 128
+
+
+def check_mask(mask: Any) -> None:
+    """
+    Args:
+        mask: bool, an array or a tensor.
+
+    Raises:
+        ValueError: it is False everywhere.
+    """
+    if not mask.any():
+        raise UserError("the mask leaves no pixel to paint: mark paintable pixels as True (white)")
 
 
 def fit_picture(

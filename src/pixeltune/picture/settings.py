@@ -11,6 +11,16 @@ SPECS = "pixels, fourier[:DECAY], low-rank[:RANK], grid[:CELL] or subspace:DIMEN
 """The parametrisations, as they are given; see `pixeltune.picture.parametrisations`."""
 
 
+DISTORTIONS = ("shift", "resize", "brightness", "noise", "jpeg")
+"""What may happen to a picture on its way, in the order in which it does: taken, scaled, stored."""
+
+RATES = "0.005 to 0.1"
+"""Learning rates that paint; pixels lie between 0 and 1."""
+
+DEFAULT_TOKENS = 64
+"""Image tokens of an artwork where nothing is said."""
+
+
 @dataclass
 class ArtworkSettings:
     """Size, start and freedom of an artwork.
@@ -23,8 +33,8 @@ class ArtworkSettings:
     image_tokens: int | None = field(
         default=None,
         metadata={
-            "help": "Budget: image tokens the artwork takes in each request. Default 64; the nearest size "
-            "that the processor does not resize is used."
+            "help": "Budget: image tokens the artwork takes in each request. Default 64, or the nearest number "
+            "that the processor has a size for; any other number is taken exactly or refused."
         },
     )
     height: int | None = field(default=None, metadata={"help": "Height in pixels, instead of image_tokens."})
@@ -84,11 +94,25 @@ class ArtworkSettings:
         read_colour(self.backdrop)
         if self.fit not in (None, *FITS):
             raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
-        # Here, so that help and checks of flags need no torch.
-        from pixeltune.picture.augment import distortions
-
         read_spec(self.parametrisation)
-        distortions(self.robust, 0)
+        read_robust(self.robust)
+
+
+def read_robust(robust: str) -> tuple[str, ...]:
+    """Which of `DISTORTIONS` are asked for: by "none", "light", "heavy", or names with commas between.
+
+    Raises:
+        ValueError: another name.
+    """
+    if robust in ("none", "light", "heavy"):
+        return () if robust == "none" else DISTORTIONS
+    names = [name.strip() for name in robust.split(",")]
+    if unknown := [name for name in names if name not in DISTORTIONS]:
+        raise UserError(
+            f"robust={robust!r}: there is no transform {unknown[0]!r}; give none, light, heavy or some of "
+            f"{','.join(DISTORTIONS)}"
+        )
+    return tuple(name for name in DISTORTIONS if name in names)
 
 
 def read_spec(spec: str) -> tuple[str, float | None]:

@@ -1,5 +1,8 @@
 """What an artwork should look like: small terms, smaller is better, that add with `+` and scale with `*`.
 
+A style is read before torch is imported, so that what is wrong with it is said at once: terms import torch
+when they look at a picture.
+
     style = 3 * L2() + 0.1 * TotalVariation() + 0.02 * Caption("red", "What colour is the picture?")
 
 Two more ways to keep a picture hold exactly and are settings of the canvas itself: `bound` and `mask`.
@@ -12,14 +15,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
 from PIL import Image, ImageColor
-from torch import Tensor
 
 from pixeltune.errors import UserError
-from pixeltune.picture.canvas import start_picture
+from pixeltune.picture.files import check_start
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONGEST = 2000  # characters of a style as text
 MOST_COLOURS = 64
@@ -77,6 +81,8 @@ class Style(Term):
     weighted: tuple[tuple[float, Term], ...]
 
     def __call__(self, view: View) -> Tensor:
+        import torch
+
         total = sum(weight * term(view) for weight, term in self.weighted)
         return torch.as_tensor(total)
 
@@ -134,6 +140,8 @@ class Palette(Term):
         return apart.min(0).values.mean() / 3
 
     def _of(self, start: Tensor) -> Tensor:
+        import torch
+
         if not self.count:
             return torch.tensor([ImageColor.getrgb(name)[:3] for name in self.colours]) / 255
         levels = (start * 255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -156,6 +164,8 @@ class Band(Term):
             raise UserError(f"band({self.low}, {self.high}): give 0 <= low < high, in cycles per pixel")
 
     def __call__(self, view: View) -> Tensor:
+        import torch
+
         height, width = view.image.shape[1:]
         rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None, :]
         frequency = torch.hypot(rows, columns).to(view.image.device)
@@ -282,7 +292,7 @@ def _check(style: Term) -> None:
         raise UserError("every weight of the style is 0: leave the style out")
     for term in parts:
         if isinstance(term, Content | Gram) and term.reference != "start":
-            start_picture(term.reference, 32, 32)
+            check_start(term.reference, role="style")
     for one, other in _pairs(parts):
         if isinstance(one, Caption) and isinstance(other, Caption) and one.prompt == other.prompt:
             raise UserError(f"style: {one.caption!r} and {other.caption!r} are two answers to one prompt")
@@ -299,6 +309,8 @@ def _pairs(terms: list[Term]) -> Iterator[tuple[Term, Term]]:
 
 def _apart(here: list[Tensor], there: list[Tensor]) -> Tensor:
     """Squared distance over squared length, mean of layers."""
+    import torch
+
     shares = [(a - b).square().sum() / b.square().sum() for a, b in zip(here, there, strict=True)]
     return torch.stack(shares).mean()
 

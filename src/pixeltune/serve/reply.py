@@ -15,7 +15,7 @@ from starlette.types import Message, Send
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.decoding import WINDOWS, Decoder
 from pixeltune.serve.events import Events
-from pixeltune.serve.telemetry import one_line, usage
+from pixeltune.serve.telemetry import NOT_KNOWN, one_line, usage
 
 UNREAD = (401, 408, 413, 415, 429)  # refused perhaps before the body was read: the rest of it is not wanted
 MAX_ANSWER = 64 * 2**20  # bytes of an answer that is not a stream, decompressed
@@ -47,8 +47,8 @@ class Note:
     id: str
     path: str
     caller: str = ""
-    model: str = ""
-    artwork: str = ""
+    model: str = NOT_KNOWN  # until it is known that there is such a name
+    artwork: str = NOT_KNOWN  # "": the base model is asked for
     upstream: str = ""
     size: int = 0  # bytes of the body
     status: int = 0

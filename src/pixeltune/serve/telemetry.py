@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 LABELLED = 1000  # artworks with a label of their own; the others are counted together
 OTHERS = "(others)"
+NOT_KNOWN = "-"
+"""For the model of a request that was refused before it was known; names that do not exist are no labels."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)  # seconds
 
 # Of a whole answer, or of the last event of a stream. A quote inside a JSON string has a backslash before it,
@@ -75,7 +77,7 @@ class Metrics:
         self._known: set[str] = set()
 
     def request(self, artwork: str, upstream: str, status: int, seconds: float, first: float | None) -> None:
-        """Count one finished request; `artwork` "" is the base model, `upstream` "" none."""
+        """Count one finished request; `artwork` "" is the base model, `NOT_KNOWN` none, `upstream` "" none."""
         labels = (self._label(artwork), upstream)
         self._requests.labels(*labels, status).inc()
         if upstream:

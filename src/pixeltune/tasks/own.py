@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.data import rows as row_files
+from pixeltune.data.lines import kind
 from pixeltune.data.messages import text_of
+from pixeltune.data.origin import origin
 from pixeltune.errors import UserError, suggestion
 from pixeltune.lookup import find_object
 from pixeltune.tasks.base import Task, texts_of
-from pixeltune.tasks.benchmarks import dataset
 from pixeltune.tasks.parsing import answers, choices
 from pixeltune.tasks.parsing.tool_calls import parse, render, same, same_calls
 
@@ -28,9 +29,10 @@ def read(
 
     Args:
         path: JSONL with ``prompt``, with ``completion`` or whatever columns the reward takes; perhaps ``id``
-            and ``tools``.
-        reward: ``package.module:function``, called with one completion and the row's columns as lists of one;
-            its values are scores in [0, 1].
+            (else a row is called by its number) and ``tools``.
+        reward: ``package.module:function``, called with one completion and the row's columns as lists of one, as
+            in training with the text of its completion, if it has one, in the column ``reference``; its values are
+            scores in [0, 1].
         score: one of `SCORES`, by which an answer is compared with the row's completion; None: see `guess`.
         max_new_tokens: of an answer.
 
@@ -39,13 +41,14 @@ def read(
     """
     if path is None:
         raise UserError("--reward and --score score rows of your own: give them with --data rows.jsonl")
+    name = Path(path).stem
     if reward:
-        function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",))
-        judge = _by_function(function, reward)
+        function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",), ids=True)
+        task = Task(name=name, max_new_tokens=max_new_tokens, score=_by_function(function, reward))
     else:
         if score is not None and score not in SCORES:
             raise UserError(f"there is no score {score!r}{suggestion(score, SCORES)}: {', '.join(SCORES)}")
-        rows = row_files.read(path, ("prompt", "completion"))
+        rows = row_files.read(path, ("prompt", "completion"), ids=True)
         score = score or guess(rows)
         if score is None:
             raise UserError(
@@ -53,19 +56,37 @@ def read(
                 f"package.module:function, or --score {' | '.join(SCORES)}"
             )
         check(rows, score)
-        judge = SCORES[score]
+        task = own_task(name, score, max_new_tokens)
+    _identify(rows)
+    if reward:
+        task.score(rows[0], "7")  # what is wrong with a function is said before the model loads
+    return task, rows
+
+
+def _identify(rows: list[dict]) -> None:
+    """Give every row its ``id`` as a text: its own, or its number where it has none.
+
+    Raises:
+        UserError: one is no text or whole number, or is there twice: answers could not be told apart.
+    """
+    first: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        row["id"] = str(row.get("id", number))
-    dataset.unique(rows, str(path))
-    return own_task(Path(path).stem, judge, max_new_tokens), rows
+        where, given = origin(row, number - 1), row.get("id")
+        given = number if given is None else given
+        if type(given) not in (str, int):
+            raise UserError(
+                f"{where}: id must be a text or a whole number, not {kind(given)}: or leave it out"
+            )
+        row["id"] = str(given)
+        if row["id"] in first:
+            raise UserError(
+                f"{where}: the id {row['id']!r} occurs twice, first in {first[row['id']]}; a score per row needs "
+                "one of each"
+            )
+        first[row["id"]] = where
 
 
-def own_task(name: str, judge: Callable[[dict, str], float], max_new_tokens: int = 512) -> Task:
-    """A task that only scores."""
-    return Task(name=name, max_new_tokens=max_new_tokens, score=judge)
-
-
-def scored_task(name: str, score: str, max_new_tokens: int) -> Task:
+def own_task(name: str, score: str, max_new_tokens: int) -> Task:
     """A task that scores against completions, and rewards against the column ``reference``, their texts.
 
     Args:
@@ -204,11 +225,20 @@ SCORES: dict[str, Callable[[dict, str], float]] = {
 
 def _by_function(function: Callable, name: str) -> Callable[[dict, str], float]:
     def score(row: dict, text: str) -> float:
-        columns = {column: [value] for column, value in row.items() if column != "prompt"}
+        columns = {column: [value] for column, value in row.items() if column not in ("prompt", "completion")}
+        if row.get("completion"):
+            columns.setdefault("reference", [reference(row)])
         said = [{"role": "assistant", "content": text}]
-        (value,) = function(prompts=[row["prompt"]], completions=[said], **columns)
+        try:
+            values = list(function(prompts=[row["prompt"]], completions=[said], **columns))
+        except Exception as error:
+            raise UserError(
+                f"{name} raised {error!r} for the row {row['id']}; besides prompts and completions it was given "
+                f"{', '.join(columns)}"
+            ) from error
+        value = values[0] if len(values) == 1 else values
         if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise UserError(f"{name} gave {value!r} for the row {row['id']}: scores are from 0 to 1")
+            raise UserError(f"{name} gave {value!r:.60} for the row {row['id']}: scores are from 0 to 1")
         return float(value)
 
     return score

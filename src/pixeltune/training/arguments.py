@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from math import inf
 from typing import Any, get_type_hints
 
 import torch
 from transformers import TrainingArguments
 
-from pixeltune.adapter.guard import RATES
 from pixeltune.errors import UserError, suggestion
-from pixeltune.training.defaults import DEFAULTS
+from pixeltune.training.defaults import check_theirs
 from pixeltune.training.objectives import OBJECTIVES, Objective
 from pixeltune.training.settings import PaintArguments, checked
 
@@ -34,7 +32,7 @@ def defaults(objective: str) -> dict[str, Any]:
     # bf16 autocast would round activations on machines that gain nothing from it.
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     machine = {"bf16": bf16, "dataloader_pin_memory": torch.accelerator.is_available()}
-    return {**DEFAULTS[objective], **machine, "output_dir": f"runs/{objective}"}
+    return {**OBJECTIVES[objective].defaults, **machine}
 
 
 def trainer_config(objective: str = "sft", **settings: Any) -> TrainingArguments:
@@ -75,12 +73,9 @@ def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArg
     ours, theirs = ({one.name for one in fields(kind) if one.init} for kind in kinds)
     check_names(settings, ours | theirs, f"of pixeltune {objective}")
     given = {name: value for name, value in settings.items() if name in theirs}
-    if str(given.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
-        raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
     arguments = PaintArguments(**{name: value for name, value in settings.items() if name in ours})
     config = trainer_config(objective, **given)
-    if not 0 < config.learning_rate < inf:
-        raise UserError(f"--learning_rate is {config.learning_rate:g} and must be above 0: {RATES} works")
+    check_theirs(vars(config))
     return arguments, config
 
 

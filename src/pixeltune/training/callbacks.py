@@ -239,6 +239,8 @@ class TurnBudget(TrainerCallback):
 class PixelProgress(TrainerCallback):
     """A progress bar with the newest loss, reward and held-out score."""
 
+    bar: tqdm | None = None
+
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         self.shown: dict[str, str] = {}
         shown = state.is_world_process_zero
@@ -253,8 +255,10 @@ class PixelProgress(TrainerCallback):
                 self.shown[name] = f"{float(logs[name]):.3f}"
         self.bar.set_postfix(self.shown)
 
-    def on_train_end(self, args, state, control, **kwargs) -> None:
-        self.bar.close()
+    def release(self) -> None:
+        """End the bar's line; also after a training that ended in an error, whose message would go on in it."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class StopSignal(TrainerCallback):
@@ -275,6 +279,7 @@ class StopSignal(TrainerCallback):
         if self.stopped:
             control.should_training_stop = control.should_save = True
 
-    def on_train_end(self, args, state, control, **kwargs) -> None:
+    def release(self) -> None:
+        """Set the handlers back that were there before; also for a training that ended in an error."""
         for known, handler in getattr(self, "_before", {}).items():
             signal.signal(known, handler)

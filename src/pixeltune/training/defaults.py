@@ -1,8 +1,13 @@
-"""What TRL's configs are set to where nothing is said. Needs no torch."""
+"""What can be optimised, as far as no torch is needed for it: help, rows, and defaults for TRL's configs."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
+
+from pixeltune.errors import UserError
 
 # TRL's defaults are made for weights. A pixel lives in [0, 1], its gradient is 1e-7 and smaller: Adam needs
 # a rate of a few grey levels a step and an epsilon far below the gradients. Weight decay would fade to black.
@@ -36,22 +41,84 @@ DISTILLED = {
     "distillation_mode": "full_logits",
     "max_prompt_length": None,
 }
-COLUMNS = {
-    "sft": ("prompt", "completion"),
-    "dpo": ("prompt", "chosen", "rejected"),
-    "kto": ("prompt", "completion", "label"),
-    "grpo": ("prompt",),
-    "rloo": ("prompt",),
-    "distill": ("prompt",),
-}
-"""What the rows of an objective hold."""
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "sft": PIXEL_DEFAULTS | OFFLINE,
-    "dpo": PIXEL_DEFAULTS | OFFLINE,
-    "kto": PIXEL_DEFAULTS | OFFLINE,
-    "grpo": PIXEL_DEFAULTS | ONLINE,
-    "rloo": PIXEL_DEFAULTS | ONLINE,
-    "distill": PIXEL_DEFAULTS | DISTILLED,
+
+@dataclass(frozen=True)
+class Goal:
+    """An objective without its trainer, which `pixeltune.training.objectives` adds."""
+
+    help: str
+    """A line for people."""
+    source: str
+    """The file that defines TRL's config of it."""
+    signal: Literal["completions", "contrast", "rewards", "teacher"]
+    """What it learns from: good completions, good and bad ones, rewards of its own, or a teacher."""
+    columns: tuple[str, ...]
+    """What its rows hold."""
+    defaults: Mapping[str, Any]
+    """What TRL's config is set to where nothing is said, whatever the machine."""
+
+
+GOALS = {
+    "sft": Goal(
+        "paint an artwork by supervised fine-tuning (TRL's SFTConfig flags plus the artwork's)",
+        "trl/trainer/sft_config.py",
+        "completions",
+        ("prompt", "completion"),
+        PIXEL_DEFAULTS | OFFLINE | {"output_dir": "runs/sft"},
+    ),
+    "dpo": Goal(
+        "... from pairs of a chosen and a rejected completion (DPOConfig)",
+        "trl/trainer/dpo_config.py",
+        "contrast",
+        ("prompt", "chosen", "rejected"),
+        PIXEL_DEFAULTS | OFFLINE | {"output_dir": "runs/dpo"},
+    ),
+    "kto": Goal(
+        "... from completions labelled good or bad (KTOConfig)",
+        "trl/trainer/kto_config.py",
+        "contrast",
+        ("prompt", "completion", "label"),
+        PIXEL_DEFAULTS | OFFLINE | {"output_dir": "runs/kto"},
+    ),
+    "grpo": Goal(
+        "... from rewards of the model's own completions (GRPOConfig)",
+        "trl/trainer/grpo_config.py",
+        "rewards",
+        ("prompt",),
+        PIXEL_DEFAULTS | ONLINE | {"output_dir": "runs/grpo"},
+    ),
+    "rloo": Goal(
+        "... the same with TRL's REINFORCE leave-one-out (RLOOConfig)",
+        "trl/trainer/rloo_config.py",
+        "rewards",
+        ("prompt",),
+        PIXEL_DEFAULTS | ONLINE | {"output_dir": "runs/rloo"},
+    ),
+    "distill": Goal(
+        "... that does what a prompt in words does (SDFTConfig)",
+        "trl/experimental/sdft/sdft_config.py",
+        "teacher",
+        ("prompt",),
+        PIXEL_DEFAULTS | DISTILLED | {"output_dir": "runs/distill"},
+    ),
 }
-"""By objective."""
+"""By the verb of the command line."""
+
+
+def check_theirs(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of TRL's that cannot work here, though TRL takes them.
+
+    Args:
+        settings: by name, of the right types; those that are missing are the defaults.
+
+    Raises:
+        UserError: one of them.
+    """
+    if str(settings.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
+        raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
+    rate = settings.get("learning_rate", PIXEL_DEFAULTS["learning_rate"])
+    if not 0 < rate < inf:
+        from pixeltune.picture.settings import RATES  # here, because an overview of verbs needs no Pillow
+
+        raise UserError(f"--learning_rate is {rate:g} and must be above 0: {RATES} works")

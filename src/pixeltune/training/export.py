@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -15,14 +13,12 @@ from pixeltune.adapter.checkpoint import canvas_parts
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import MAX_PIXELS
 from pixeltune.errors import UserError
-from pixeltune.model.loading import TINY, load_processor, public_name
+from pixeltune.model.finding import TINY, public_name
+from pixeltune.model.loading import load_processor
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas
 from pixeltune.training import provenance
-from pixeltune.training.folder import ARTWORK
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-MAX_JSON_BYTES = 16 << 20
+from pixeltune.training.folder import ARTWORK, CONFIG, STATE, WEIGHTS, read_adapter, read_json
 
 
 def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
@@ -37,18 +33,18 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
         licence: of the artwork, where it was painted from a picture file and nothing says so yet.
 
     Raises:
-        UserError: there is no artwork's adapter in the folder, or the processor of its base cannot be loaded.
+        UserError: there is no artwork's adapter in the folder, its picture is still the one it began with, or
+            the processor of its base cannot be loaded.
     """
     folder = Path(checkpoint)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            there = next(folder.glob("checkpoint-*"), "runs/sft/checkpoint-50")
-            raise UserError(
-                f"{folder} has no {name}: give the folder of a checkpoint ({there}), or one that an artwork's "
-                "adapter was saved in"
-            )
     config = _read_config(folder)
-    pixels = _read_canvas(folder, config).to_uint8()
+    canvas = _read_canvas(folder, config)
+    pixels = canvas.to_uint8()
+    if np.array_equal(pixels, canvas.start.permute(1, 2, 0).numpy()):
+        raise UserError(
+            f"{folder} holds the picture that its training began with, and not one pixel changed: there is no "
+            "artwork to export. The training said why; raise its --learning_rate, or see what it learns from"
+        )
     beside = folder / ARTWORK
     if beside.is_file():
         artwork = Artwork.load(beside)
@@ -75,9 +71,7 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
 
 
 def _read_config(folder: Path) -> ArtConfig:
-    said = _read_json(folder / CONFIG)
-    if said.get("peft_type") != "ART":
-        raise UserError(f"{folder} holds an adapter of type {said.get('peft_type')}, which is no artwork")
+    read_adapter(folder)
     try:
         config = ArtConfig.from_pretrained(str(folder))
     except (TypeError, ValueError) as error:
@@ -101,18 +95,6 @@ def _read_canvas(folder: Path, config: ArtConfig) -> Canvas:
 
 
 def _steps(folder: Path) -> int | None:
-    state = folder / "trainer_state.json"
-    step = _read_json(state).get("global_step") if state.is_file() else None
+    state = folder / STATE
+    step = read_json(state).get("global_step") if state.is_file() else None
     return step if type(step) is int else None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise UserError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MiB")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return found

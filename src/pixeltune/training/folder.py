@@ -7,23 +7,28 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from pixeltune.artwork.card import FILE_NAME as ARTWORK
+from pixeltune.data.hashes import HELD_OUT, TRAINED
 from pixeltune.errors import UserError
 
-ARTWORK = "artwork.png"
 HISTORY = "log_history.json"
 CARD = "README.md"
-WRITTEN_BY_TRL = "adapter_config.json", "adapter_model.safetensors", "training_args.bin"
+STATE = "trainer_state.json"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WRITTEN_BY_TRL = CONFIG, WEIGHTS, "training_args.bin"
 SNAPSHOTS = "snapshots"
 SAMPLES = "samples"
 _STEP_FILE = re.compile(r"step-(\d+)\.(?:png|json)")
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+MAX_JSON_BYTES = 16 << 20
 
 
 def find_checkpoint(wanted: str | bool | None, folder: Path) -> Path | None:
     """The checkpoint to resume from: a folder, or with "true" the newest whole one of a run.
 
-    A run that is killed while it saves leaves a folder without ``trainer_state.json``, which is written last.
+    A run that is killed while it saves leaves a folder without `STATE`, which is written last, or half of it.
 
     Raises:
         UserError: there is none.
@@ -74,6 +79,41 @@ def holds(folder: Path) -> list[str]:
     return found
 
 
+def read_adapter(folder: Path) -> dict[str, Any]:
+    """The settings of an artwork's adapter that was saved in a folder, as JSON.
+
+    Raises:
+        UserError: there is no adapter in it, or not an artwork's.
+    """
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            there = next(folder.glob("checkpoint-*"), "runs/sft/checkpoint-50")
+            raise UserError(
+                f"{folder} has no {name}: give the folder of a checkpoint ({there}), or one that an artwork's "
+                "adapter was saved in"
+            )
+    said = read_json(folder / CONFIG)
+    if said.get("peft_type") != "ART":
+        raise UserError(f"{folder} holds an adapter of type {said.get('peft_type')}, which is no artwork")
+    return said
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        UserError: the file is too large, or holds no JSON object.
+    """
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise UserError(f"{path} is larger than {MAX_JSON_BYTES >> 20} MiB")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a JSON object")
+    return found
+
+
 def clear(folder: Path, checkpoint: Path | None) -> None:
     """Remove what an earlier run left and this one would not write over; what is not a run's stays.
 
@@ -83,9 +123,9 @@ def clear(folder: Path, checkpoint: Path | None) -> None:
     """
     kept = -1
     if checkpoint is not None and _is_in(checkpoint, folder):
-        kept = json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]
+        kept = json.loads((checkpoint / STATE).read_text())["global_step"]
     else:
-        for name in (ARTWORK, HISTORY, *WRITTEN_BY_TRL):
+        for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, *WRITTEN_BY_TRL):
             (folder / name).unlink(missing_ok=True)
         if "pixeltune" in _head(folder / CARD):
             (folder / CARD).unlink()
@@ -109,7 +149,10 @@ def _is_in(checkpoint: Path, folder: Path) -> bool:
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    return (checkpoint / "trainer_state.json").is_file()
+    try:
+        return "global_step" in json.loads((checkpoint / STATE).read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def _step_files(folder: Path, inside: Iterable[str]) -> list[tuple[int, Path]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from trl import (
     DPOConfig,
@@ -22,31 +22,29 @@ from trl import (
 
 from pixeltune.data.tools import tools_of
 from pixeltune.errors import UserError
-from pixeltune.training.defaults import COLUMNS
+from pixeltune.training.defaults import GOALS, Goal
 from pixeltune.training.distillation import DistillationTrainer, SDFTConfig
 
 
 @dataclass(frozen=True)
-class Objective:
-    """A TRL trainer with its config class and what its rows hold.
-
-    `signal` is what it learns from: good "completions", good and bad ones in "contrast", "rewards" of its
-    own, or a "teacher".
-    """
+class Objective(Goal):
+    """A goal with the TRL trainer that gets there, and its config class."""
 
     trainer: type
     config: type
-    signal: Literal["completions", "contrast", "rewards", "teacher"]
-    columns: tuple[str, ...]
 
 
+_TRAINERS = {
+    "sft": (SFTTrainer, SFTConfig),
+    "dpo": (DPOTrainer, DPOConfig),
+    "kto": (KTOTrainer, KTOConfig),
+    "grpo": (GRPOTrainer, GRPOConfig),
+    "rloo": (RLOOTrainer, RLOOConfig),
+    "distill": (DistillationTrainer, SDFTConfig),
+}
 OBJECTIVES = {
-    "sft": Objective(SFTTrainer, SFTConfig, "completions", COLUMNS["sft"]),
-    "dpo": Objective(DPOTrainer, DPOConfig, "contrast", COLUMNS["dpo"]),
-    "kto": Objective(KTOTrainer, KTOConfig, "contrast", COLUMNS["kto"]),
-    "grpo": Objective(GRPOTrainer, GRPOConfig, "rewards", COLUMNS["grpo"]),
-    "rloo": Objective(RLOOTrainer, RLOOConfig, "rewards", COLUMNS["rloo"]),
-    "distill": Objective(DistillationTrainer, SDFTConfig, "teacher", COLUMNS["distill"]),
+    name: Objective(**vars(GOALS[name]), trainer=trainer, config=config)
+    for name, (trainer, config) in _TRAINERS.items()
 }
 
 

@@ -13,22 +13,26 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.engines.engine import Engine, EngineError
 from pixeltune.errors import RunError
-from pixeltune.model.loading import load_model, load_processor, public_name, weights_sha256
+from pixeltune.model.finding import public_name
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
-from pixeltune.training import provenance, report
+from pixeltune.training import own_rows, provenance, report
 from pixeltune.training.arguments import read_settings
-from pixeltune.training.callbacks import StopSignal
+from pixeltune.training.callbacks import PixelProgress, StopSignal
 from pixeltune.training.compat.trainer_insides import save_checkpoint
 from pixeltune.training.compat.warnings import quiet_libraries
 from pixeltune.training.ensemble import check_alike, check_weights, join
 from pixeltune.training.folder import ARTWORK, CARD, HISTORY, clear
+from pixeltune.training.lengths import context
 from pixeltune.training.memory import explained
 from pixeltune.training.preparation import prepare
+from pixeltune.training.resumption import RunRecord, check_resumed, record_of
 from pixeltune.training.rows import check, place_rows
 from pixeltune.training.scores import held_out_scores
 from pixeltune.training.settings import PaintArguments
 from pixeltune.training.table import as_dataset
 from pixeltune.training.trainers import add_callbacks, connect_engines, make_trainer, refill_groups
+from pixeltune.training.trial import try_reward
 from pixeltune.writing import write_atomically
 
 RETRIES = 5  # of a request for a rollout: about fifteen seconds of waiting in all
@@ -112,19 +116,29 @@ class Painting:
     def __repr__(self) -> str:
         return report.described(self)
 
-    def prepare(self) -> None:
-        """Look at everything that can be found wrong before the model loads."""
+    def prepare(self, writes: bool = True) -> None:
+        """Look at everything that can be found wrong before the model loads.
+
+        Args:
+            writes: whether the run is to write into its folder, which then must hold no other run.
+        """
         arguments = self.arguments
-        self.ready = prepare(self.objective, arguments, self.config)
+        self.ready = prepare(self.objective, arguments, self.config, writes)
         self.art = arguments.artwork(self.config.seed)
         self.engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
         self.processor = load_processor(arguments.model, arguments.revision)
         preprocessor = Preprocessor(self.processor)
         for name in arguments.also:
             check_alike(name, Preprocessor(load_processor(name)), arguments.model, preprocessor)
-        self.block = self.art.block(preprocessor)  # a size that would be resized is refused now
-        self.art.canvas()  # and so are pictures that cannot be used at this size
-        check(self.ready, self.processor, self.block)
+        limit = context(arguments)
+        self.art.resolve_size(preprocessor, limit)  # a size that would be resized is refused now
+        self.block = self.art.block(preprocessor)
+        self.first = self.art.canvas().to_uint8()  # and so are pictures that cannot be used at this size
+        check(self.ready, self.processor, self.block, self.config, limit)
+        try_reward(self.ready, arguments.reward, self.config, self.art, self.block, self.processor)
+        self.record = record_of(self.ready, arguments, self.config, self.art)
+        if self.ready.checkpoint is not None:
+            check_resumed(self.ready.checkpoint, self.record)
 
     def build(self) -> None:
         """Load the models and give each its trainer."""
@@ -149,6 +163,7 @@ class Painting:
             join(self.trainer, others)
         self.trainer.add_callback(stop := StopSignal())
         self.stop = stop
+        self.trainer.add_callback(RunRecord(self.record))
         connect_engines(self.trainer, self.ready, self.engines, placed)
         refill_groups(self.trainers, self.ready, placed, arguments.refill_rounds)
         add_callbacks(self.trainers, self.ready, arguments, self.processor, self.provenance, quiet=self.quiet)
@@ -161,8 +176,10 @@ class Painting:
         """
         if self.trainer.is_world_process_zero():
             clear(self.output_dir, self.ready.checkpoint)
+            if self.ready.own:
+                rows = self.ready.train_rows, self.ready.held_out
+                own_rows.keep(self.output_dir, self.objective, self.arguments.data, *rows)
             self.say(report.beginning(self))
-        self.first = self.model.get_artwork_image()
         checkpoint = self.ready.checkpoint
         try:
             self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -172,9 +189,13 @@ class Painting:
                 raise
             save_checkpoint(self.trainer)
             raise EngineError(
-                f"{error}. Step {step} is saved; go on with --resume_from_checkpoint true "
-                f"--output_dir {self.output_dir}"
+                f"{error}. Step {step} is saved; go on with the same settings and --resume_from_checkpoint "
+                f"true --output_dir {self.output_dir}"
             ) from error
+        finally:
+            for one in self.trainer.callback_handler.callbacks:
+                if isinstance(one, StopSignal | PixelProgress):
+                    one.release()
 
     def finish(self) -> None:
         """Make the artwork, and write it where training went to its end.
@@ -185,7 +206,7 @@ class Painting:
         pixels = self.model.get_artwork_image()
         if _hashes(self.models) != self.hashes:
             raise RunError("the base weights changed during training; the artwork is not saved")
-        if not self.stop.stopped and self.ready.checkpoint is None and (pixels == self.first).all():
+        if not self.stop.stopped and (pixels == self.first).all():
             raise RunError(f"not one pixel changed, the artwork is not saved: {why_unchanged(self.trainer)}")
         self.artwork = Artwork(pixels, self.provenance(self.trainer.state))
         self.finished = not self.stop.stopped

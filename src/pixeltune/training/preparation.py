@@ -5,29 +5,26 @@ Whatever is wrong with them is said here, before any long work starts.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import TrainingArguments
-
-from pixeltune.adapter.guard import UNSCALED_FLOAT16
-from pixeltune.data import rows as row_files
 from pixeltune.data.instruction import read_instruction
-from pixeltune.data.messages import Unused, read_messages
-from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
 from pixeltune.lookup import find_object
-from pixeltune.model.loading import public_name
-from pixeltune.picture.canvas import paintable_mask, start_picture
+from pixeltune.model.finding import public_name
+from pixeltune.model.precision import UNSCALED_FLOAT16
+from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term, read_style
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
+from pixeltune.training import own_rows
+from pixeltune.training.defaults import GOALS
 from pixeltune.training.folder import check_folder, find_checkpoint
-from pixeltune.training.objectives import OBJECTIVES
-from pixeltune.training.settings import PaintArguments
-from pixeltune.training.styling import check_weight
+from pixeltune.training.settings import PaintArguments, check_verb
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,37 @@ class Preparation:
     style: Term | None
     pictures: bool
     """Whether rows have pictures of their own."""
+    notes: tuple[str, ...]
+    """What the user should know of the rows, a line each."""
 
 
-def prepare(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Preparation:
-    """Read and look up what arguments name.
+def prepare(
+    verb: str, arguments: PaintArguments, config: TrainingArguments, writes: bool = True
+) -> Preparation:
+    """Read and look up what arguments name; where nothing is to be written, a run in the folder is no matter.
 
     Raises:
         ValueError: one of them cannot be used, or not with this objective.
     """
-    objective = OBJECTIVES[verb]
+    style, checkpoint = check(verb, arguments, config, writes)
+    task, train_rows, held_out, notes = read_rows(verb, arguments, config)
+    pictures = has_pictures(verb, train_rows, arguments)
+    rewards, instruction = look_up(verb, task, arguments)
+    is_own = arguments.task is None
+    return Preparation(
+        verb, task, is_own, train_rows, held_out, rewards, instruction, checkpoint, style, pictures, notes
+    )
+
+
+def check(
+    verb: str, arguments: PaintArguments, config: TrainingArguments, writes: bool = True
+) -> tuple[Term | None, Path | None]:
+    """What can be judged without rows: the style and the checkpoint to resume from.
+
+    Raises:
+        ValueError: an argument cannot be used, or not with this objective.
+    """
+    check_verb(verb, arguments)
     use_vllm = getattr(config, "use_vllm", False)
     if use_vllm and config.vllm_mode != "colocate":
         raise UserError(
@@ -68,10 +87,6 @@ def prepare(verb: str, arguments: PaintArguments, config: TrainingArguments) -> 
     if use_vllm and arguments.rollouts:
         raise UserError("give either use_vllm (an engine in this process) or --rollouts (running engines)")
     check_models(arguments, use_vllm)
-    if objective.signal != "rewards" and (arguments.rollouts or arguments.refill_rounds):
-        raise UserError(
-            f"{verb} generates nothing to be rewarded: --rollouts and --refill_rounds go with grpo, rloo"
-        )
     if arguments.device_map and config.world_size > 1:
         raise UserError(
             "--device_map shares a model out among the devices of one process: start a single one, without "
@@ -80,26 +95,27 @@ def prepare(verb: str, arguments: PaintArguments, config: TrainingArguments) -> 
     if arguments.dtype == "float16" and not config.fp16:
         raise UserError(UNSCALED_FLOAT16)
     # A file that cannot be read is reported now; whether it fits, when the size is known.
-    start_picture(arguments.start, 32, 32, backdrop=arguments.backdrop)
-    style = None
-    if arguments.style:
-        style = read_style(arguments.style)
-        check_weight(arguments.style_schedule, arguments.style_floor)
+    check_start(arguments.start, arguments.backdrop)
     if arguments.mask:
-        paintable_mask(arguments.mask, 32, 32)
+        read_picture(arguments.mask, "mask", "black")
+    style = read_style(arguments.style) if arguments.style else None
     folder = Path(config.output_dir)
     checkpoint = find_checkpoint(config.resume_from_checkpoint, folder)
-    check_folder(folder, arguments.overwrite, checkpoint)
-    task, train_rows, held_out = read_rows(verb, arguments, config)
-    own_rows = arguments.task is None
-    if objective.signal == "contrast" and task and task.next_turn:
+    if writes:
+        check_folder(folder, arguments.overwrite, checkpoint)
+    return style, checkpoint
+
+
+def look_up(verb: str, task: Task | None, arguments: PaintArguments) -> tuple[dict[str, Any], list[dict]]:
+    """What is learned from beside rows: `Preparation.rewards` and `Preparation.instruction`.
+
+    Raises:
+        ValueError: it is missing, cannot be used, or the task is not for this objective.
+    """
+    if GOALS[verb].signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
-    pictures = has_pictures(verb, train_rows, arguments)
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
-    instruction = find_instruction(verb, task, arguments)
-    return Preparation(
-        verb, task, own_rows, train_rows, held_out, rewards, instruction, checkpoint, style, pictures
-    )
+    return rewards, find_instruction(verb, task, arguments)
 
 
 def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
@@ -120,103 +136,23 @@ def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
 
 def read_rows(
     verb: str, arguments: PaintArguments, config: TrainingArguments
-) -> tuple[Task | None, list[dict], list[dict]]:
-    """The task (None for a file without a score) with training rows and held-out rows.
+) -> tuple[Task | None, list[dict], list[dict], tuple[str, ...]]:
+    """The task (None for a file without a score), training rows, held-out rows, and what to say of them.
 
     Raises:
         ValueError: the task is unknown, or the file cannot be used.
     """
     name, folder = arguments.task, arguments.data
     if name is None:
-        rows = row_files.read(folder, OBJECTIVES[verb].columns)
-        return own_rows(verb, rows, arguments, config)
+        found = own_rows.read(verb, arguments, config)
+        return found.task, found.train, found.held_out, found.notes
     train_rows = find_rows(name, "train", arguments.train_rows, config.seed, folder)
-    missing = [column for column in OBJECTIVES[verb].columns if column not in train_rows[0]]
-    if missing and OBJECTIVES[verb].signal == "completions":
+    missing = [column for column in GOALS[verb].columns if column not in train_rows[0]]
+    if missing and GOALS[verb].signal == "completions":
         raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
     n = 100 if arguments.held_out_rows is None else arguments.held_out_rows
     held_out = held_out_rows(name, n, 0, folder) if n else []
-    return find_task(name), train_rows, held_out
-
-
-def own_rows(
-    verb: str, rows: list[dict], arguments: PaintArguments, config: TrainingArguments
-) -> tuple[Task | None, list[dict], list[dict]]:
-    """Rows of the user's own, a share of them held out, with the score that their completions allow.
-
-    Where completions are not what is learned from (grpo, rloo, distill) they may stand in every row as what
-    answers are scored, and rewarded, against. Of kto's rows only good completions are held out.
-
-    Raises:
-        UserError: a score was asked for that the rows or the objective do not have, or too many are held out.
-    """
-    answered = [
-        row for row in rows if row.get("label", True) and (row.get("completion") or row.get("chosen"))
-    ]
-    references = OBJECTIVES[verb].signal in ("rewards", "teacher")
-    if references:
-        answered = _referenced(verb, rows, answered)
-    if not answered:
-        if arguments.score or arguments.held_out_rows:
-            raise UserError(
-                f"there is nothing to score held-out rows against: for that {verb} wants a completion in "
-                f"every row of {arguments.data}"
-            )
-        return None, rows, []
-    n = arguments.held_out_rows
-    if n is None:
-        n = max(20, len(answered) // 10) if len(answered) >= 60 else len(answered) // 3
-    if n and n >= len(answered):
-        raise UserError(f"--held_out_rows {n} leaves none of {len(answered)} rows with an answer to train on")
-    held = set(map(id, random.Random(f"held out {config.seed}").sample(answered, n)))
-    score = arguments.score or own.guess(answered)
-    if arguments.score:
-        own.check(answered, arguments.score)
-    task = None
-    if score:
-        longest = max(len(own.reference(row)) for row in answered)  # characters, so more than its tokens
-        limit = config.max_completion_length if references else min(512, max(32, longest))
-        task = own.scored_task(Path(arguments.data).stem, score, limit)
-    held_out = [row for row in rows if id(row) in held]
-    for row in held_out:
-        row.setdefault("completion", row.get("chosen"))
-    return task, [row for row in rows if id(row) not in held], held_out
-
-
-def _referenced(verb: str, rows: list[dict], answered: list[dict]) -> list[dict]:
-    """Rows whose completion is a reference, all or none; rewards get its text in the column ``reference``.
-
-    TRL hands every column on to a reward but ``completion``, which is its own word for what the model wrote.
-
-    Raises:
-        UserError: a completion is malformed, or the column is there already.
-    """
-    unused, rewarded = Unused(), OBJECTIVES[verb].signal == "rewards"
-    for number, row in enumerate(rows):
-        # A reward gets every column; a teacher reads none.
-        for name in () if rewarded else row.keys() - {"prompt", "completion", "tools", "images"}:
-            unused.add(f"the column {name!r} is not used by {verb}", origin(row, number))
-    if len(answered) < len(rows):
-        for row in answered[:1]:
-            unused.add(
-                "completion is not used: answers are scored against it only where every row has one, here "
-                f"{len(answered)} of {len(rows)}",
-                origin(row, 0),
-            )
-        unused.warn()
-        return []
-    for number, row in enumerate(rows):
-        where = origin(row, number)
-        row["completion"] = read_messages(row["completion"], "assistant", f"{where}: completion", unused)
-        if rewarded and "reference" in row:
-            raise UserError(
-                f"{where}: there is a column reference beside completion, whose text rewards get under that "
-                "name: rename one of them"
-            )
-        if rewarded:
-            row["reference"] = own.reference(row)
-    unused.warn()
-    return rows
+    return find_task(name), train_rows, held_out, ()
 
 
 def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool:
@@ -227,7 +163,7 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
     """
     if not any(row.get("images") for row in rows):
         return False
-    if OBJECTIVES[verb].signal == "teacher":
+    if GOALS[verb].signal == "teacher":
         raise UserError("distill takes rows of text, and these have images: use sft on good completions")
     if arguments.refill_rounds:
         raise UserError("--refill_rounds exchanges questions, not their images: leave it out")
@@ -247,9 +183,7 @@ def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dic
     Raises:
         ValueError: a reward is missing or not wanted.
     """
-    if OBJECTIVES[verb].signal != "rewards":
-        if arguments.reward:
-            raise UserError(f"{verb} does not use --reward; grpo and rloo do")
+    if GOALS[verb].signal != "rewards":
         return {}
     reward = task.reward if task else None
     if arguments.reward:
@@ -271,7 +205,7 @@ def find_environment(verb: str, task: Task | None, arguments: PaintArguments) ->
     Raises:
         ValueError: the verb has no use for it.
     """
-    environment = task.environment if task and OBJECTIVES[verb].signal == "rewards" else None
+    environment = task.environment if task and GOALS[verb].signal == "rewards" else None
     if arguments.environment:
         environment = find_object(arguments.environment, "environment")
     if environment is None:
@@ -289,9 +223,7 @@ def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) ->
     Raises:
         ValueError: an instruction is missing, cannot be read, or is not wanted.
     """
-    if OBJECTIVES[verb].signal != "teacher":
-        if arguments.instruction:
-            raise UserError(f"{verb} does not use --instruction; distill does")
+    if GOALS[verb].signal != "teacher":
         return []
     if not arguments.instruction:
         raise UserError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")

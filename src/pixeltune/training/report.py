@@ -13,7 +13,7 @@ from pixeltune.training.scores import best_step, losses, percent, verdict
 
 
 def beginning(painting: Any) -> str:
-    """Model, device, precision, image tokens, rows, and what is trained."""
+    """Model, device, precision, image tokens, rows, and what is trained; what there is to know of the rows."""
     art, model = painting.art, painting.model
     names = " and ".join(painting.models)
     precision = f"{painting.arguments.bits} bits" if painting.arguments.bits else _precision(painting)
@@ -25,7 +25,7 @@ def beginning(painting: Any) -> str:
         f"{painting.objective}: {names} on {model.device.type} in {precision}, frozen; trained are "
         f"{trained:,} numbers of one {art.height}x{art.width} picture ({art.image_tokens} image tokens, "
         f"{art.parametrisation}, from {Path(art.start).name}), on {len(painting.ready.train_rows):,} rows of "
-        f"{_source(painting)}, {length}{resumed}"
+        f"{_source(painting)}, {length}{resumed}" + "".join(f"\n{note}" for note in painting.ready.notes)
     )
 
 

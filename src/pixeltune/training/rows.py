@@ -6,33 +6,69 @@ from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
+from transformers import TrainingArguments
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.data.images import check_pictures, place_pictures
+from pixeltune.data.instruction import tell
+from pixeltune.data.marks import check_marks, turn_marks
+from pixeltune.data.messages import Message
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.data.placement import place_row
 from pixeltune.data.rendering import check_rendered
 from pixeltune.data.rows import each_turn
+from pixeltune.data.tools import tools_of
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.training.distillation import prompt_tokens, teacher_rows
+from pixeltune.training.lengths import check_lengths
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 from pixeltune.training.preparation import Preparation
 
 
-def check(ready: Preparation, processor: Any, block: str) -> None:
+def check(
+    ready: Preparation, processor: Any, block: str, config: TrainingArguments, limit: int | None
+) -> None:
     """Look at what the model's own processor and chat template make of the rows, before the model loads.
 
+    Args:
+        ready: with the rows.
+        processor: of the model.
+        block: the artwork's placeholder text.
+        config: TRL's, whose lengths of rows and answers count.
+        limit: tokens of the model's context, None where it is not known.
+
     Raises:
-        UserError: a row quotes a picture token or has a picture that the processor cannot take, or the
-            template leaves out what it says, or its answer.
+        UserError: a row quotes a picture token or a mark of turns, or has a picture that the processor cannot
+            take, or does not fit into the context, or the template leaves out what it says, or its answer.
     """
-    tokens, preprocessor = placeholder_tokens(processor, block), Preprocessor(processor)
-    for rows in (ready.train_rows, ready.held_out):
-        check_rows(rows, tokens)
-        check_pictures(rows, preprocessor.check_picture)
-    check_rendered(ready.train_rows, processor, OBJECTIVES[ready.objective].columns[1:])
+    rows, preprocessor = [*ready.train_rows, *ready.held_out], Preprocessor(processor)
+    check_rows(rows, placeholder_tokens(processor, block))
+    check_marks(rows, turn_marks(processor))
+    pictures = check_pictures(rows, preprocessor.check_picture)
+    objective = OBJECTIVES[ready.objective]
+    texts = check_rendered(rows, processor, objective.columns[1:])
+    if limit is None:
+        return
+    generates = objective.signal in ("rewards", "teacher")
+    lengths = {
+        "pictures": [sum(preprocessor.tokens_of_any(*size) for size in sizes) for sizes in pictures],
+        "tokenizer": processor.tokenizer,
+        "answer": config.max_completion_length if generates else 0,
+        "limit": limit,
+    }
+    artwork = len(processor.tokenizer(block, add_special_tokens=False)["input_ids"])
+    check_lengths(rows, texts, artwork=artwork, cut=getattr(config, "max_length", None), **lengths)
+    if ready.instruction:
+        told = [[_asked(tell(row["prompt"], ready.instruction), row, processor)] for row in rows]
+        check_lengths(rows, told, artwork=0, what="the teacher's prompt has ", **lengths)
+
+
+def _asked(messages: list[Message], row: dict, processor: Any) -> str:
+    return processor.apply_chat_template(
+        messages, tools=tools_of(row), tokenize=False, add_generation_prompt=True
+    )
 
 
 def place_rows(

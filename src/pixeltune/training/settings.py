@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, suggestion
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES
 from pixeltune.picture.files import STARTS
 from pixeltune.picture.settings import ArtworkSettings
 
 if TYPE_CHECKING:
     from pixeltune.adapter import ArtConfig
+
+REWARDED = ("grpo", "rloo")
+"""The verbs that learn from rewards."""
+
+STYLE_SCHEDULES = ("constant", "rise", "fade")
 
 NO_ROWS = "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"
 
@@ -70,47 +76,55 @@ class PaintArguments(ArtworkSettings):
         default=None,
         metadata={
             "help": "distill: a text file with a system message, a JSON file with messages, or best: the "
-            "task's own."
+            "task's own.",
+            "verbs": ("distill",),
         },
     )
     reward: str | None = field(
         default=None,
-        metadata={"help": "package.module:function, TRL's signature; default the task's own (grpo, rloo)."},
+        metadata={
+            "help": "package.module:function, TRL's signature; default the task's own.",
+            "verbs": REWARDED,
+        },
     )
     environment: str | None = field(
         default=None,
         metadata={
             "help": "package.module:Class whose methods are tools, as TRL's environment_factory wants it; "
-            "default the task's own, if it has one (grpo)."
+            "default the task's own, if it has one.",
+            "verbs": ("grpo",),
         },
     )
     turn_budget_steps: int = field(
         default=0,
         metadata={
             "help": "Over so many steps the calls a completion may make, one after another, grow from 1 to "
-            "max_tool_calling_iterations (grpo with an environment)."
+            "max_tool_calling_iterations.",
+            "verbs": ("grpo",),
         },
     )
     rollouts: list[str] = field(
         default_factory=list,
         metadata={
             "help": "Addresses of OpenAI-compatible engines serving the same model, which then write the "
-            "completions (grpo, rloo); none: this process does."
+            "completions; none: this process does.",
+            "verbs": REWARDED,
         },
     )
     refill_rounds: int = field(
         default=0,
         metadata={
             "help": "How often a step asks other questions in place of those whose completions are all "
-            "rewarded alike (grpo, rloo)."
+            "rewarded alike.",
+            "verbs": REWARDED,
         },
     )
     train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
     held_out_rows: int | None = field(
         default=None,
         metadata={
-            "help": "Rows that are not trained on, for the held-out score; default: 100 of a task, a tenth and "
-            "at least 20 of your own (a third of less than 60). 0: none."
+            "help": "Rows that are not trained on, for the held-out score; default: 100 of a task, of your own "
+            "with an answer a tenth and at least 20, of less than 60 a third. 0: none."
         },
     )
     score: str | None = field(
@@ -160,8 +174,16 @@ class PaintArguments(ArtworkSettings):
         return ArtConfig(**shared, seed=seed, revision=self.revision)
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            setattr(self, name, checked(name, getattr(self, name), hint))
+        if not isinstance(self.data, str | os.PathLike | None):
+            raise UserError(
+                f"data is a {type(self.data).__name__} and must be the name of a file with a JSON object a line: "
+                "write the rows there (pandas: to_json(name, orient='records', lines=True), datasets: to_json(name), "
+                "else json.dumps of each)"
+            )
+        hints = get_type_hints(type(self))
+        for one in fields(self):
+            value = checked(one.name, getattr(self, one.name), hints[one.name], one.metadata.get("choices"))
+            setattr(self, one.name, value)
         super().__post_init__()
         if self.task is None and self.data is None:
             raise UserError(NO_ROWS)
@@ -171,6 +193,7 @@ class PaintArguments(ArtworkSettings):
             )
         if self.load_in_8bit and self.load_in_4bit:
             raise UserError("give either --load_in_8bit or --load_in_4bit")
+        check_weight(self.style_schedule, self.style_floor)
         if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
             raise UserError("--style_schedule and --style_floor weigh a --style: give one")
         if self.style_floor is not None and not (self.task and self.held_out_rows != 0 and self.score_steps):
@@ -185,14 +208,53 @@ class PaintArguments(ArtworkSettings):
             raise UserError("--score_steps and --snapshot_steps are 0 (never) or more")
 
 
-def checked(name: str, value: Any, hint: Any) -> Any:
+def check_verb(verb: str, arguments: PaintArguments) -> None:
+    """
+    Raises:
+        UserError: something is asked for that only other verbs do.
+    """
+    for one in fields(arguments):
+        verbs, value = one.metadata.get("verbs", (verb,)), getattr(arguments, one.name)
+        if verb not in verbs and value:
+            do = "does" if len(verbs) == 1 else "do"
+            raise UserError(f"{verb} does not use --{one.name}; {' and '.join(verbs)} {do}")
+
+
+def check_weight(schedule: str, floor: float | None) -> None:
+    """
+    Raises:
+        UserError: there is no such schedule of a style, the floor is no score, or both are asked for.
+    """
+    if schedule not in STYLE_SCHEDULES:
+        raise UserError(f"there is no style schedule {schedule!r}; there are {', '.join(STYLE_SCHEDULES)}")
+    if floor is not None and not 0 <= floor <= 1:
+        raise UserError(f"the style floor is a held-out score from 0 to 1, not {floor}")
+    if floor is not None and schedule != "constant":
+        raise UserError("give a style schedule or a style floor: with a floor the score sets the weight")
+
+
+def checked(name: str, value: Any, hint: Any, choices: Collection[Any] | None = None) -> Any:
     """A value of the type that a field has; paths become texts and one text a list of one.
 
     Fields of TRL's that take more than plain values are left to TRL.
 
+    Args:
+        name: of the field.
+        value: that was given.
+        hint: its type.
+        choices: the values that there are, beside null where the type has it; None: no such list.
+
     Raises:
-        UserError: it is of another type.
+        UserError: it is of another type, or none of the choices.
     """
+    value = _typed(name, value, hint)
+    if choices is not None and value is not None and value not in choices:
+        near = suggestion(value, map(str, choices)) if isinstance(value, str) else ""
+        raise UserError(f"{name} is {value!r:.60}{near}: it must be {', '.join(map(str, choices))}")
+    return value
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     allowed = [get_origin(kind) or kind for kind in kinds]
     if isinstance(value, os.PathLike):

@@ -13,15 +13,14 @@ from transformers import TrainerCallback
 
 from pixeltune.adapter.guard import art_layer
 from pixeltune.data.placement import place
-from pixeltune.errors import UserError
 from pixeltune.model.families import encode_pictures, vision_tower
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import start_picture
 from pixeltune.picture.style import Term
 from pixeltune.training.callbacks import log_beside
 from pixeltune.training.scores import SCORE
+from pixeltune.training.settings import check_weight
 
-SCHEDULES = ("constant", "rise", "fade")
 HASTE = 20.0  # change of the weight's logarithm for a score of 1.0 too high
 
 
@@ -145,16 +144,3 @@ class Styling(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if state.logging_steps and state.global_step % state.logging_steps == 0:
             log_beside(self.log, control, {"style": self.value, "style_weight": self.used})
-
-
-def check_weight(schedule: str, floor: float | None) -> None:
-    """
-    Raises:
-        ValueError: there is no such schedule, the floor is no score, or both are asked for.
-    """
-    if schedule not in SCHEDULES:
-        raise UserError(f"there is no style schedule {schedule!r}; there are {', '.join(SCHEDULES)}")
-    if floor is not None and not 0 <= floor <= 1:
-        raise UserError(f"the style floor is a held-out score from 0 to 1, not {floor}")
-    if floor is not None and schedule != "constant":
-        raise UserError("give a style schedule or a style floor: with a floor the score sets the weight")

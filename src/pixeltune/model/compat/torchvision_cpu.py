@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 _DECLARED = []
 
@@ -22,7 +23,7 @@ def declare_operators() -> None:
     is not needed any more.
     """
     spec = PathFinder.find_spec("torchvision")
-    if _DECLARED or "torchvision" in sys.modules or spec is None or spec.origin is None:
+    if _DECLARED or spec is None or spec.origin is None:
         return
     import torch
 
@@ -40,13 +41,27 @@ def declare_operators() -> None:
     _DECLARED.append(library)  # the declarations live as long as this object
 
 
-class _BeforeTorchvision(MetaPathFinder):
-    """Finds nothing: it is asked before torchvision is imported, by whomever, and that is the moment."""
+class _Torchvision(MetaPathFinder):
+    """Finds torchvision as usual, and has the operators declared when it is run, not when it is looked for.
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "torchvision":
-            sys.meta_path.remove(self)
+    Libraries look whether it is there without importing it, and torch would take them two seconds. It stays
+    in place: an import that failed before pixeltune was imported may be tried again.
+    """
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != "torchvision":
+            return None
+        spec = PathFinder.find_spec(name)
+        if spec is None or spec.loader is None:
+            return None
+        run = spec.loader.exec_module
+
+        def declare_and_run(module: ModuleType) -> None:
             declare_operators()
+            run(module)
+
+        spec.loader.exec_module = declare_and_run  # type: ignore[method-assign]
+        return spec
 
 
 def declare_before_import() -> None:
@@ -54,5 +69,5 @@ def declare_before_import() -> None:
 
     Imports nothing itself; idempotent.
     """
-    if not any(type(finder).__name__ == _BeforeTorchvision.__name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, _BeforeTorchvision())
+    if not any(type(finder).__name__ == _Torchvision.__name__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Torchvision())

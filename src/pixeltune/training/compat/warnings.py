@@ -10,20 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import datasets
-import huggingface_hub.utils as hub
-from transformers.utils import logging as transformers_logging
+
+from pixeltune.model.compat.bars import without_bars
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Within this the libraries are as quiet as a run wants them; afterwards they are as before."""
-    logger, said = logging.getLogger("transformers.trainer_utils"), _AlignedTokens()
-    logger.addFilter(said)
+    filters = {"transformers.trainer_utils": _AlignedTokens(), "trl.trainer.kto_trainer": _UnevenLabels()}
+    for name, one in filters.items():
+        logging.getLogger(name).addFilter(one)
     with _without_small_bars():
         try:
             yield
         finally:
-            logger.removeFilter(said)
+            for name, one in filters.items():
+                logging.getLogger(name).removeFilter(one)
 
 
 class _AlignedTokens(logging.Filter):
@@ -39,23 +41,27 @@ class _AlignedTokens(logging.Filter):
         return not record.getMessage().startswith("The tokenizer has new PAD/BOS/EOS tokens")
 
 
+class _UnevenLabels(logging.Filter):
+    """ "You have different amounts of desirable/positive and undesirable/negative examples ..."
+
+    Said of rows of the user's own in words of ours, with the numbers and the flag (`own_rows.py`); a task's rows
+    are pairs (https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/kto_trainer.py).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "You have different amounts of desirable/positive" not in record.getMessage()
+
+
 @contextmanager
 def _without_small_bars() -> Iterator[None]:
     """No bars for loading weights and for each column of the rows: they take a second and bury the one that
     counts. Downloads keep theirs.
     """
-    rows, weights = datasets.are_progress_bars_disabled(), transformers_logging.is_progress_bar_enabled()
-    downloads = hub.are_progress_bars_disabled()
+    rows = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    transformers_logging.disable_progress_bar()  # which puts out the bars of downloads as well
-    if not downloads:
-        hub.enable_progress_bars()
     try:
-        yield
+        with without_bars():
+            yield
     finally:
         if not rows:
             datasets.enable_progress_bars()
-        if weights:
-            transformers_logging.enable_progress_bar()
-        if downloads:
-            hub.disable_progress_bars()

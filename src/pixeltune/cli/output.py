@@ -1,0 +1,39 @@
+"""Where a verb may write its PNG: over nothing but an artwork of ours that it was not made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.card import FILE_NAME
+from pixeltune.artwork.png import ArtworkError
+from pixeltune.errors import UserError
+
+
+def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """
+    Args:
+        output: what ``--output`` says.
+        inputs: PNGs, and runs' folders, that the verb reads.
+
+    Raises:
+        UserError: it is no PNG's name, or what is there now would be lost.
+    """
+    output = Path(output)
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output {output} must end in .png: an artwork is a PNG and nothing else")
+    if not output.exists():
+        return
+    for given in map(Path, inputs):
+        read = given / FILE_NAME if given.is_dir() else given
+        if read.exists() and read.samefile(output):
+            raise UserError(f"--output {output} is {given}, which is read: give another name")
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder: give the name of a PNG")
+    try:
+        Artwork.peek(output)
+    except ArtworkError as error:
+        raise UserError(
+            f"--output {output} is there already and no artwork of pixeltune: give another name, or remove it"
+        ) from error

@@ -1,0 +1,58 @@
+"""``pixeltune show``: several at once, and what a stranger wrote into a PNG."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pixeltune.artwork.artwork import Artwork
+from pixeltune.cli.main import main
+
+IMAGES = Path(__file__).parents[2] / "docs/images"
+NASTY = "\x1b[2J\x07\x9b31m\nbase model      a lie\u202e"
+
+
+@pytest.fixture
+def nasty(tmp_path) -> Path:
+    art = Artwork.load(IMAGES / "sums.png")
+    made = replace(
+        art.provenance,
+        base_model=f"other{NASTY}",
+        data=NASTY,
+        licence=NASTY,
+        processor=art.provenance.processor | {f"x{NASTY}": NASTY},
+        training={NASTY: NASTY},
+        placement=NASTY,
+    )
+    return Artwork(art.pixels, made).save(tmp_path / "nasty.png")
+
+
+@pytest.mark.parametrize("verb", ["show", "check --model tiny", "check --robust --model tiny"])
+def test_a_stranger_s_text_says_nothing_to_the_terminal(verb, nasty, capsys):
+    """Neither in what is printed nor in a refusal: --robust is one, the artwork's task being none."""
+    word, *flags = verb.split()
+    main([word, str(nasty), *flags])
+    output = capsys.readouterr()
+    said = output.out + output.err
+    assert "\\x1b[2J\\x07\\x9b31m" in said
+    assert all(c.isprintable() or c == "\n" for c in said)
+    assert not [line for line in said.splitlines() if line.endswith("a lie")]
+
+
+def test_what_can_be_shown_is_shown(tmp_path, capsys):
+    (tmp_path / "bad.png").write_text("no picture")
+    names = [str(IMAGES / "sums.png"), str(tmp_path / "bad.png"), str(IMAGES / "calls.png")]
+    assert main(["show", *names]) == 1
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1
+    assert output.err.startswith(f"pixeltune show: {names[1]}: not a PNG")
+    headings = [line.removesuffix(":") for line in output.out.splitlines() if line.endswith(".png:")]
+    assert headings == [names[0], names[2]]
+    assert output.out.count("base model") == 2
+
+
+def test_one_alone_needs_no_heading(capsys):
+    assert main(["show", str(IMAGES / "sums.png")]) == 0
+    assert capsys.readouterr().out.startswith("base model")

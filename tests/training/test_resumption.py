@@ -1,0 +1,174 @@
+"""A run is resumed as itself: another picture or other rows are refused, another rate is said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from pixeltune.adapter.guard import PixelWarning
+from pixeltune.errors import UserError
+from pixeltune.training.arguments import read_settings
+from pixeltune.training.paint import paint
+from pixeltune.training.resumption import RunRecord, check_resumed, record_of
+
+ROWS = [{"prompt": f"What is {i} + {i}?", "completion": f"{2 * i}"} for i in range(6)]
+
+
+def record(rows: list[dict] = ROWS, own: bool = False, held_out: int = 0, **settings: Any) -> dict:
+    """Of a run with these settings, as it would be kept."""
+    given = {"data": "rows.jsonl"} if own else {"task": "calls"}
+    arguments, config = read_settings("sft", given | {"report_to": "none"} | settings)
+    art = arguments.artwork(config.seed)
+    art.height, art.width, art.image_tokens = art.height or 256, art.width or 256, art.image_tokens or 64
+    ready = SimpleNamespace(
+        objective="sft",
+        own=own,
+        train_rows=rows[held_out:],
+        held_out=rows[:held_out],
+        style=None,
+        instruction=[],
+    )
+    return record_of(ready, arguments, config, art)
+
+
+def checkpoint(folder: Path, held: dict | None) -> Path:
+    """One that holds a record, as transformers writes it."""
+    state = {"RunRecord": RunRecord(held).state()} if held else {}
+    folder.mkdir(exist_ok=True)
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 2, "stateful_callbacks": state}))
+    return folder
+
+
+@pytest.fixture
+def before(tmp_path) -> Path:
+    return checkpoint(tmp_path / "checkpoint-2", record())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"start": "noise"}, "--start was grey and is now noise"),
+        ({"seed": 7}, "--seed was 42 and is now 7"),
+        ({"bound": 8}, "--bound was not given and is now 8"),
+        ({"image_tokens": 16}, "--image_tokens was 64 and is now 16"),
+        ({"parametrisation": "fourier"}, "--parametrisation was pixels and is now fourier"),
+        ({"cells": 4}, "--cells"),
+        ({"robust": "light"}, "--robust"),
+        ({"model": "other/model"}, "--model was tiny and is now other/model"),
+        ({"also": ["a", "b"]}, "--also was not given and is now a, b"),
+        ({"task": "sums"}, "--task was calls and is now sums"),
+        ({"reward": "mine:reward"}, "--reward"),
+    ],
+)
+def test_another_picture_or_task_is_refused_with_old_and_new_value(before, settings, message):
+    with pytest.raises(UserError, match=message) as caught:
+        check_resumed(before, record(**settings))
+    assert "--start" in str(caught.value).rpartition("Give those")[2]  # the remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_files_are_told_by_their_contents_wherever_they_lie(tmp_path):
+    for folder, level in (("a", 0), ("b", 0), ("c", 9)):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (8, 8), level).save(tmp_path / folder / "mine.png")
+    a, b, c = (
+        record(
+            start=str(tmp_path / folder / "mine.png"),
+            licence="CC0-1.0",
+            mask=str(tmp_path / folder / "mine.png"),
+        )
+        for folder in "abc"
+    )
+    assert a == b
+    with pytest.raises(
+        UserError, match=r"--start was mine.png \(sha256 .*\) and is now mine.png.*; --mask was"
+    ):
+        check_resumed(checkpoint(tmp_path / "checkpoint-2", a), c)
+
+
+def test_other_rows_are_refused(before, tmp_path):
+    other = [*ROWS[:-1], {**ROWS[-1], "completion": "11"}]
+    with pytest.raises(UserError, match=r"hash of the 6 rows to train on was .* and is now"):
+        check_resumed(before, record(other))
+    own = checkpoint(tmp_path / "own", record(own=True))
+    for rows in (other, ROWS[1:], [*ROWS, ROWS[0]]):
+        with pytest.raises(UserError, match="rows to train on"):
+            check_resumed(own, record(rows, own=True))
+    with pytest.raises(UserError, match="--held_out_rows was 0 and is now 2"):  # they were trained on
+        check_resumed(own, record(own=True, held_out=2))
+    with pytest.raises(UserError, match=r"--data was rows.jsonl and is now other.jsonl"):
+        check_resumed(own, record(own=True, data="other.jsonl"))
+    with pytest.raises(UserError, match="--task was calls and is now not given"):
+        check_resumed(before, record(own=True))
+
+
+def test_pictures_of_rows_count_and_their_places_do_not(tmp_path):
+    for name, level in (("a.png", 0), ("b.png", 0), ("c.png", 9)):
+        Image.new("L", (8, 8), level).save(tmp_path / name)
+    a, b, c, d = (
+        record([{**ROWS[0], "images": [image], "reader": object()}])
+        for image in (
+            *(str(tmp_path / name) for name in ("a.png", "b.png", "c.png")),
+            Image.new("L", (8, 8), 9),
+        )
+    )
+    assert a == b
+    assert c not in (a, d)
+
+
+def test_what_may_change_is_said_in_a_line(before):
+    with pytest.warns(PixelWarning) as said:
+        check_resumed(before, record(ROWS[1:], learning_rate=0.5, per_device_train_batch_size=2))
+    (line,) = (str(one.message) for one in said)
+    assert "--learning_rate was 0.02 and is now 0.5" in line
+    assert "the batch size was 32 and is now 2" in line
+    assert "rows to train on was 6 and is now 5" in line
+
+
+def test_a_longer_run_is_the_same_one(before):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_resumed(before, record(max_steps=500, save_steps=7, output_dir="elsewhere"))
+
+
+def test_checkpoints_that_say_nothing_are_resumed_with_a_word(tmp_path):
+    with pytest.warns(PixelWarning, match="does not say what it was painted with"):
+        check_resumed(checkpoint(tmp_path / "checkpoint-2", None), record())
+
+
+def test_by_command(bundled, tmp_path, monkeypatch):
+    """A real run keeps it; whoever resumes from a checkpoint without it keeps it from then on."""
+    small = {
+        "task": "calls",
+        "train_rows": 8,
+        "held_out_rows": 0,
+        "per_device_train_batch_size": 4,
+        "save_steps": 1,
+        "snapshot_steps": 0,
+        "learning_rate": 0.06,
+        "report_to": "none",
+        "quiet": True,
+        "output_dir": tmp_path / "run",
+    }
+    paint("sft", max_steps=1, **small)
+    first = tmp_path / "run" / "checkpoint-1"
+    state = json.loads((first / "trainer_state.json").read_text())
+    old = shutil.copytree(first, tmp_path / "checkpoint-1") / "trainer_state.json"
+    del state["stateful_callbacks"]["RunRecord"]
+    old.write_text(json.dumps(state))
+    with pytest.warns(PixelWarning, match="does not say what it was painted with"):
+        paint(
+            "sft", max_steps=2, resume_from_checkpoint=old.parent, **small | {"output_dir": tmp_path / "on"}
+        )
+    monkeypatch.setattr("pixeltune.training.paint.load_model", lambda *_: pytest.fail("the model was loaded"))
+    small["output_dir"] = tmp_path / "new"
+    for checkpoint in (first, tmp_path / "on" / "checkpoint-2"):
+        with pytest.raises(UserError, match="--seed was 42 and is now 3; --start was grey and is now noise"):
+            paint("sft", max_steps=3, seed=3, start="noise", resume_from_checkpoint=checkpoint, **small)
