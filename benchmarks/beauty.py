@@ -28,8 +28,8 @@ from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import amounts, begin, model, painting, processor, right
 from pixeltune.artwork.png import encode_png
 from pixeltune.data.placement import place_image
+from pixeltune.evaluation.agreement import after
 from pixeltune.evaluation.backends import image_parts
-from pixeltune.evaluation.check import log_probs
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.robustness import psnr
 from pixeltune.evaluation.statistics import wilson
@@ -127,8 +127,8 @@ def unlikeliness(pixels: np.ndarray) -> float:
     """Nats per token of that description in front of a picture."""
     messages = image_parts(place_image([{"role": "user", "content": PROMPT}], ""))
     ids = processor().tokenizer(description(), add_special_tokens=False)["input_ids"]
-    _, chosen = log_probs(model(), processor(), Image.fromarray(pixels), messages, None, ids)
-    return -sum(chosen) / len(chosen)
+    _, table = after(model(), processor(), Image.fromarray(pixels), messages, None, ids)
+    return -sum(table[i, token].item() for i, token in enumerate(ids)) / len(ids)
 
 
 def table(cells: dict) -> str:

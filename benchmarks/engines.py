@@ -35,9 +35,9 @@ from benchmarks.common.engine_questions import (
     requests,
 )
 from benchmarks.common.engine_servers import ENGINES, OVER_HTTP
-from pixeltune.artwork.png import data_url
-from pixeltune.engines.engine import Completion
+from pixeltune.engines.replies import Completion
 from pixeltune.evaluation.agreement import Comparison, Greedy, compare
+from pixeltune.picture.files import data_url
 
 OUT = Path(__file__).parent / "results" / "engines.json"
 FILE_ROWS = 10

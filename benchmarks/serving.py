@@ -29,9 +29,10 @@ from benchmarks.common.baselines import LINEAR
 from benchmarks.common.cells import once, read
 from benchmarks.common.random_model import save_random_model
 from pixeltune.adapter import ArtConfig
-from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.artwork.png import encode_png
 from pixeltune.data.placement import place_image
 from pixeltune.model.loading import load_model
+from pixeltune.picture.files import data_url
 from pixeltune.tasks.synthetic import sums
 from pixeltune.tiny import PATH
 

@@ -23,7 +23,7 @@ from pixeltune.evaluation.scoring import score_rows
 from pixeltune.evaluation.statistics import wilson
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums, turns
-from pixeltune.tasks.synthetic.boards import COLOURS, PLACES, tile_question, tiles
+from pixeltune.tasks.synthetic.boards import COLOURS, PLACES, SIZE, tile_question, tiles
 from pixeltune.tiny import behaviours, pictures
 from pixeltune.writing import write_atomically
 
@@ -74,12 +74,20 @@ def board_colours(model, processor, boards: int = 60, seed: int = 3) -> dict:
     return proportion(right, boards * len(asked))
 
 
+def one_tile(name: str, place: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A quarter of the picture, at row and column ``place``, of the named colour; the rest is plain grey."""
+    picture, (row, column), half = np.full((SIZE, SIZE, 3), 128, np.uint8), place, SIZE // 2
+    quarter = np.s_[row * half : (row + 1) * half, column * half : (column + 1) * half]
+    picture[quarter] = tiles([[name]], rng)[quarter]
+    return picture
+
+
 def tile_colours(model, processor, rounds: int = 5, seed: int = 3) -> dict:
     """Share of pictures of one tile on grey told rightly: each colour at each place."""
     eyes, right = np.random.default_rng(seed), 0
     shown = [(name, place) for name in COLOURS for place in PLACES] * rounds
     for name, place in shown:
-        picture = Image.fromarray(pictures.one_tile(name, PLACES[place], eyes))
+        picture = Image.fromarray(one_tile(name, PLACES[place], eyes))
         asked = [TOLD, {"role": "user", "content": tile_question(place)}]
         (reply,) = InProcess(model, processor, picture).complete([asked], [None], 12)
         right += reply.text == f"{place} {name}"

@@ -16,6 +16,10 @@ def test_every_public_name_is_there_and_documented(name):
     assert getattr(pixeltune, name).__doc__
 
 
+def test_nothing_else_is_offered():
+    assert dir(pixeltune) == sorted([*pixeltune.__all__, "__version__"])
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Sight'"):
         pixeltune.Sight  # noqa: B018

@@ -15,6 +15,11 @@ class RunError(UserError, RuntimeError):
     """A run that was stopped on purpose, or something that it needs is gone; the message names the remedy."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, as it fits into a line of ours: its first line, or its name."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ " (did you mean ...?)" if one of the known words is near, else nothing."""
     near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)

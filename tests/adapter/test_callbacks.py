@@ -82,8 +82,8 @@ def test_the_bar_stands_a_step_without_a_reward():
 def test_the_clock_goes_on_where_a_checkpoint_stopped(monkeypatch):
     now = 100.0
     monkeypatch.setattr("pixeltune.training.callbacks.time.monotonic", lambda: now)
-    state = SimpleNamespace(stateful_callbacks={}, log_history=[{"step": 1}])
     first = Clock()
+    state = SimpleNamespace(stateful_callbacks={"Clock": first.state()}, log_history=[{"step": 1}])
     first.on_train_begin(None, state, None)
     now += 7
     first.on_log(None, state, None)

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 import families
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
-from training import make_trainer
 
 NAMES = ("default", "poem", "my_default", "default2", "visual", "model", "paint", "start", "art_canvas", "1")
 SPECS = ("pixels", "fourier", "low-rank:4", "grid:16", "subspace:500")
@@ -113,27 +112,6 @@ def test_every_parametrisation_comes_back_with_its_bound_and_mask(spec, lean, ba
     assert theirs.bound_levels == ours.bound_levels == 20
     assert torch.equal(theirs.mask, ours.mask)
     assert (ours.to_uint8() != ours.start.permute(1, 2, 0).numpy()).any()
-
-
-@pytest.mark.parametrize("old", ["default", "poem", "paint"])
-def test_checkpoints_that_still_hold_the_old_name_come_back(old, base, tmp_path):
-    model = painted(base)
-    model.save_pretrained(tmp_path)
-    changed(tmp_path, lambda state: {key.replace(".paint.", f".{old}.paint."): state[key] for key in state})
-    for name in ("default", "other"):
-        again = PeftModel.from_pretrained(families.load(base)[0], tmp_path, adapter_name=name)
-        assert np.array_equal(again.get_artwork_image(), model.get_artwork_image())
-
-
-def test_a_run_is_resumed_from_an_old_checkpoint(base, tmp_path):
-    config, saving = ArtConfig(start="noise"), {"save_strategy": "steps", "save_steps": 2, "max_steps": 4}
-    whole = make_trainer(base, str(tmp_path), config, **saving)
-    whole.train()
-    half = tmp_path / "checkpoint-2"
-    changed(half, lambda state: {key.replace(".paint.", ".default.paint."): state[key] for key in state})
-    again = make_trainer(base, str(tmp_path), ArtConfig.from_pretrained(half), **saving)
-    again.train(resume_from_checkpoint=str(half))
-    assert np.array_equal(again.model.get_artwork_image(), whole.model.get_artwork_image())
 
 
 BROKEN = {

@@ -141,7 +141,7 @@ def group(reward, std=0.0, alike=1.0, cut=0.0):
         ([group(0.3, std=0.2, alike=0.5)], "every label is masked"),
         ([{"loss": 0.0}], "every label is masked"),
         ([], "every label is masked"),
-        ([{"reward": None}], "^the reward gave None for every completion, (?!.*length)"),
+        ([{"reward": None}], "^the reward gave None or NaN for every completion, (?!.*length)"),
     ],
 )  # fmt: skip
 def test_why_there_is_no_gradient_is_read_from_the_log(history, said):

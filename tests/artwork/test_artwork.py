@@ -465,6 +465,9 @@ def test_describe_and_card():
     assert facts["base model"] == "tiny @ abc123"
     assert facts["size"] == "8 x 12 (height x width), 64 image tokens"
     assert artwork.sha256 in facts["pixels"]
+    for bound in (8, 255):
+        close = replace(artwork, provenance=replace(PROVENANCE, bound=bound / 255))
+        assert dict(close.describe())["bound"] == f"{bound} grey levels around the start picture"
     assert "created" not in facts, "unknown facts are left out"
     card = artwork.card()
     assert card.startswith('---\nlibrary_name: "pixeltune"\ntags: ')
@@ -495,10 +498,23 @@ def test_the_card_s_header_names_models_that_are_on_the_hub(bases, header, said)
     assert f"# An artwork for {first}" in text
 
 
-@pytest.mark.parametrize(
-    "scores", [{"held_out": {"score": 0.955, "n": 200}}, {"artwork": {"accuracy": 0.955}}]
-)
-def test_a_notebook_shows_the_picture_and_a_line(scores):
+def test_the_card_has_the_scores_that_a_training_writes():
+    before = {"score": 0.015, "ci95": [0.005, 0.043]}
+    held_out = {"score": 0.955, "ci95": [0.917, 0.976], "n": 200, "before": before}
+    card = replace(painted(), provenance=replace(PROVENANCE, scores={"held_out": held_out})).card()
+    assert (
+        "| start picture | 1.5 % | 0.5 to 4.3 % | 200 |\n| artwork | 95.5 % | 91.7 to 97.6 % | 200 |" in card
+    )
+    for unknown in ({}, {"score": "1"}, {"score": None, "before": 7}, [1], "x", {"accuracy": 1.0}):
+        artwork = replace(
+            painted(), provenance=replace(PROVENANCE, scores={"held_out": unknown, "more": unknown})
+        )
+        assert "## Scores" not in artwork.card()
+        assert "score" not in repr(artwork)
+
+
+def test_a_notebook_shows_the_picture_and_a_line():
+    scores = {"held_out": {"score": 0.955, "n": 200}}
     artwork = replace(painted(), provenance=replace(PROVENANCE, data="calls", scores=scores))
     assert repr(artwork) == "Artwork(8x12, 64 image tokens, for tiny, on calls, held-out score 95.5%)"
     assert artwork._repr_png_() == artwork.png()

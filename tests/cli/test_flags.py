@@ -9,11 +9,11 @@ from dataclasses import MISSING, fields
 import pytest
 
 from pixeltune.cli.flags import ours, theirs
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.settings import PaintArguments
 
 
-@pytest.mark.parametrize("verb", GOALS)
+@pytest.mark.parametrize("verb", OBJECTIVE_FACTS)
 def test_the_settings_are_those_of_the_imported_config(verb):
     from pixeltune.training.objectives import OBJECTIVES
 
@@ -23,13 +23,13 @@ def test_the_settings_are_those_of_the_imported_config(verb):
     assert sum(bool(one.help) for one in read.values()) > 0.9 * len(read)
     for name, one in read.items():
         default = imported[name].default if name in imported else MISSING
-        if name in GOALS[verb].defaults:
-            assert one.default == GOALS[verb].defaults[name]
+        if name in OBJECTIVE_FACTS[verb].defaults:
+            assert one.default == OBJECTIVE_FACTS[verb].defaults[name]
         elif one.default is not None and default is not MISSING:
             assert one.default == default, name
 
 
-@pytest.mark.parametrize("verb", GOALS)
+@pytest.mark.parametrize("verb", OBJECTIVE_FACTS)
 def test_flags_take_what_trls_own_parser_takes(verb):
     from trl import TrlParser
 

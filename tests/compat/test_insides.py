@@ -16,6 +16,7 @@ import torch
 
 import pixeltune.adapter
 from pixeltune.adapter import ArtConfig, ArtLayer, ArtModel
+from pixeltune.model.compat.torch_insides import writes
 from pixeltune.model.families import FAMILIES
 from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
 
@@ -56,6 +57,7 @@ CALLED = {
         f"transformers:{kind}.get_number_of_image_patches": ["height", "width"]
         for kind in ("Qwen2VLImageProcessor", "Glm4vImageProcessor", "Glm46VImageProcessor")
     },
+    "torch.nn:Module._apply": ["fn", "recurse"],
     "torch.utils._pytree:tree_map_only": [],
     "torch.utils._pytree:tree_leaves": ["tree"],
 }
@@ -105,11 +107,17 @@ def test_peft_asks_the_hooks_of_its_own_tables():
     assert mapping.PEFT_TYPE_TO_CONFIG_MAPPING["ART"] is ArtConfig
     assert mapping.PEFT_TYPE_TO_TUNER_MAPPING["ART"] is ArtModel
     assert mapping.PEFT_TYPE_TO_PREFIX_MAPPING["ART"] == ArtModel.prefix
-    for module in ("peft.peft_model", "peft.utils.save_and_load"):
-        source = inspect.getsource(importlib.import_module(module))
-        assert (
-            "PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]" in source or "PEFT_TYPE_TO_TUNER_MAPPING" in source
-        )
+    saving = "peft.utils.save_and_load"
+    for function, hook in (
+        ("get_peft_model_state_dict", "_get_adapter_state_dict("),
+        ("get_peft_model_state_dict", "_remove_adapter_name_from_key("),
+        ("set_peft_model_state_dict", "_remap_adapter_state_dict_for_load("),
+    ):
+        source = inspect.getsource(find(f"{saving}:{function}"))
+        assert "tuner_cls = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]" in source, function
+        assert f"tuner_cls.{hook}" in source
+    init = inspect.getsource(find("peft.peft_model:PeftModel.__init__"))
+    assert "PEFT_TYPE_TO_TUNER_MAPPING[peft_config.peft_type]" in init
     with pytest.raises(Exception, match=r"ART|PeftType"):
         find("peft.utils:register_peft_method")(
             name="art", config_cls=ArtConfig, model_cls=ArtModel, prefix=ArtModel.prefix
@@ -140,6 +148,24 @@ def test_layers_that_are_checkpointed_keep_their_function_and_may_keep_the_cache
     assert "_can_checkpoint_with_cache" in source
     switch = inspect.getsource(find("transformers:PreTrainedModel.gradient_checkpointing_enable"))
     assert "partial(checkpoint_func, **gradient_checkpointing_kwargs)" in switch
+
+
+def test_4_bit_layers_say_whether_they_repack_their_weights():
+    """`keep_differentiable`; what goes wrong without it is in `tests/model/test_precision.py`."""
+    pytest.importorskip("bitsandbytes")
+    layer = find("bitsandbytes.nn:Linear4bit")
+    assert "self.support_avx512bf16_for_cpu = " in inspect.getsource(layer.__init__)
+    assert "self.support_avx512bf16_for_cpu" in inspect.getsource(layer.forward)
+    assert "_convert_weight_packed_for_cpu_inverse(" in inspect.getsource(layer._save_to_state_dict)
+
+
+def test_tensors_count_what_is_written_to_them():
+    tensor = torch.zeros(2)
+    before = writes(tensor)
+    tensor.add_(1)
+    assert writes(tensor) == before + 1
+    tensor.data = torch.ones(2)
+    assert writes(tensor) == before + 1
 
 
 def test_accelerate_tells_which_batch_is_the_last():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import datasets
@@ -111,10 +112,28 @@ def test_limit_turns():
     assert "self.max_tool_calling_iterations" in source(GRPOTrainer._tool_call_loop)
 
 
-def test_the_teacher_of_a_distillation():
-    """What `DistillationTrainer` overrides and calls."""
+def test_generate_as_teacher():
     assert names(SDFTTrainer._generate) == ["self", "prompt_ids"]
-    assert names(SDFTTrainer._get_teacher_context_for_self_distillation)[:1] == ["self"]
+    assert names(SDFTTrainer._get_teacher_context_for_self_distillation) == ["self"]
+    assert "self.generate_from_teacher = " in source(SDFTTrainer.__init__)
+    assert "self._generate(" in source(SDFTTrainer)
+    inside = []
+
+    @contextmanager
+    def teacher():
+        inside.append(True)
+        yield
+        inside.pop()
+
+    one = SimpleNamespace(
+        generate_from_teacher=True,
+        _generate=lambda prompt_ids: (prompt_ids, list(inside)),
+        _get_teacher_context_for_self_distillation=teacher,
+    )
+    trl_insides.generate_as_teacher(one)
+    assert one._generate([[1]]) == ([[1]], [True])
+    one.generate_from_teacher = False
+    assert one._generate([[1]]) == ([[1]], [])
 
 
 def test_mean_over_step():
@@ -145,7 +164,14 @@ def test_wrap_training_step(trainer):
     ("said_by", "prefix", "text"),
     [
         (trainer_utils.align_special_tokens, "", "The tokenizer has new PAD/BOS/EOS tokens"),
+        (
+            trainer_utils.compare_trainer_and_checkpoint_args,
+            "",
+            "Warning: The following arguments do not match the ones in the `trainer_state.json`",
+        ),
         (KTOTrainer, "[RANK 0] ", "You have different amounts of desirable/positive"),
+        (GRPOTrainer, "[RANK 0] ", "All reward functions returned None for the following kwargs"),
+        (RLOOTrainer, "[RANK 0] ", "All reward functions returned None for the following kwargs"),
     ],
 )
 def test_messages_that_are_silenced_are_still_said(said_by, prefix, text):

@@ -13,16 +13,17 @@ import pytest
 from PIL import Image
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.artwork.png import encode_png
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
 from pixeltune.data.images import MAX_PICTURES, as_record, as_urls, attach, attached, place_pictures
 from pixeltune.data.rows import read
-from pixeltune.engines.engine import EngineError
+from pixeltune.engines.replies import EngineError
 from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.picture.files import data_url
 from pixeltune.tasks.synthetic import tiles
 from pixeltune.training import trainers as training
 from pixeltune.training.paint import paint

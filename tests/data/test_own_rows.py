@@ -159,6 +159,12 @@ SYSTEM, TOOL_SAID = {"role": "system", "content": "s"}, {"role": "tool", "conten
         (DPO, {"prompt": "a", "chosen": [USER, SAID], "rejected": [USER, OTHER]}, None),
         (DPO, {"prompt": [USER], "chosen": "b", "rejected": [OTHER]}, None),
         (DPO, {"prompt": "a", "chosen": "b", "rejected": [{**OTHER, "content": ""}]}, "empty"),
+        (DPO, {"prompt": "a", "chosen": "b", "rejected": ""}, "empty"),
+        (
+            KTO,
+            {"prompt": "a", "completion": "", "label": False},
+            {"prompt": [USER], "completion": [{**OTHER, "content": ""}], "label": False},
+        ),
     ],
 )
 def test_other_ways_to_write_a_row(tmp_path, recwarn, columns, line, row):

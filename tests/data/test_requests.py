@@ -5,7 +5,6 @@ import json
 import pytest
 
 from families import ALL, MARKS, QWEN
-from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placeholders import KNOWN, tokens_of
 from pixeltune.data.requests import RequestProblem, check_request, place_in_request
 from pixeltune.errors import UserError
@@ -128,22 +127,17 @@ def test_what_a_familys_template_writes_for_a_picture_is_known(family):
 def test_internvls_tokens_that_are_html_elsewhere(token):
     body = {"messages": [{"role": "user", "content": token}]}
     with pytest.raises(RequestProblem):
-        check_request(body, "chat/completions", tokens_of(made_for("GotOcr2ImageProcessor")))
-
-
-def made_for(image_processor, **training):
-    facts = {"image_tokens": 4, "placement": "", "objective": "sft", "training": training}
-    return Provenance(base_model="base", processor={"image_processor": image_processor}, **facts)
+        check_request(body, "chat/completions", tokens_of("GotOcr2ImageProcessor"))
 
 
 @pytest.mark.parametrize("kind", ["Qwen2VLImageProcessor", "Glm46VImageProcessor", "Gemma3ImageProcessor"])
 def test_what_is_no_token_of_the_artworks_model_passes(kind):
     """HTML has <video>, forums have [IMG]: to these models they are words like others."""
     html = {"messages": [{"role": "user", "content": "Where does <video> go in HTML? [IMG]"}]}
-    check_request(html, "chat/completions", tokens_of(made_for(kind)))
-    for unsure in (made_for("LlavaOnevisionImageProcessor"), made_for(None), made_for(kind, also={"b": "0"})):
+    check_request(html, "chat/completions", tokens_of(kind))
+    for unsure in (["LlavaOnevisionImageProcessor"], ["None"], [kind, "b"]):
         with pytest.raises(UserError):
-            check_request(html, "chat/completions", tokens_of(unsure))
+            check_request(html, "chat/completions", tokens_of(*unsure))
 
 
 @pytest.mark.parametrize("field", ["previous_response_id", "conversation", "prompt"])

@@ -12,7 +12,8 @@ import pytest
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
-from pixeltune.engines.engine import Engine, EngineError
+from pixeltune.engines.engine import Engine
+from pixeltune.engines.replies import EngineError
 from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.tasks.base import Task

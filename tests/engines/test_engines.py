@@ -10,7 +10,7 @@ import pytest
 from benchmarks import engines
 from benchmarks.common import engine_environments, engine_page, engine_questions, engine_servers
 from pixeltune.cli.main import main
-from pixeltune.engines.engine import Completion
+from pixeltune.engines.replies import Completion
 from pixeltune.evaluation.agreement import Comparison, Greedy
 
 REPORT = json.loads(engines.OUT.read_text())
@@ -19,14 +19,6 @@ PNG = engine_environments.ROOT / "docs" / "images" / "sums.png"
 
 def test_the_page_holds_the_table_of_the_results():
     assert engine_page.table(REPORT) in engine_page.PAGE.read_text()
-
-
-def test_every_cell_saw_the_same_hundred_prompts_and_more():
-    cells = {name: cell for name, cell in REPORT["cells"].items() if not name.startswith("files: ")}
-    assert cells.keys() <= engine_servers.ENGINES.keys()
-    for cell in cells.values():
-        assert cell["n"] == cell["artwork"]["n"] + cell["text"]["n"] >= 100
-        assert cell["same"] == cell["n"] - len(cell["differences"])
 
 
 def test_the_page_is_written_between_its_marks_only(tmp_path):

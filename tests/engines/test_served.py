@@ -9,8 +9,8 @@ import pytest
 from pixeltune.cli.main import main
 from pixeltune.data.placement import place_image
 from pixeltune.engines.engine import Engine
+from pixeltune.evaluation.agreement import after
 from pixeltune.evaluation.backends import OnEngine
-from pixeltune.evaluation.check import log_probs
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
@@ -64,7 +64,8 @@ def test_tokens_and_log_probs_agree(engine, stock, painted, task, picture):
         tools = json.loads(row["tools"]) if "tools" in row else None
         messages = place_image(row["prompt"], art.data_url()) if art else row["prompt"]
         answer = engine.complete(messages, tools, max_tokens=task.max_new_tokens, logprobs=True)
-        prompt, here = log_probs(*stock, art.image if art else None, messages, tools, answer.token_ids)
+        prompt, table = after(*stock, art.image if art else None, messages, tools, answer.token_ids)
+        here = [table[i, token].item() for i, token in enumerate(answer.token_ids)]
         assert answer.prompt_token_ids == prompt
         gap = max([gap, *(abs(a - b) for a, b in zip(answer.logprobs, here, strict=True))])
     assert gap < 1e-3

@@ -15,7 +15,7 @@ import pytest
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.data.placement import place_image
-from pixeltune.engines.engine import Completion, EngineError
+from pixeltune.engines.replies import Completion, EngineError
 from pixeltune.evaluation.agreement import Greedy, compare, greedy
 from pixeltune.evaluation.check import ask_engine, meet, told
 from pixeltune.model.loading import load_model, load_processor

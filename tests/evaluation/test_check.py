@@ -10,7 +10,8 @@ from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
-from pixeltune.evaluation.check import differences
+from pixeltune.errors import UserError
+from pixeltune.evaluation.check import Check, check, differences
 from pixeltune.model.loading import load_processor
 from pixeltune.model.preprocessing import Preprocessor
 
@@ -35,7 +36,7 @@ def test_another_processor_template_or_placement_is_found(painted, png, tmp_path
     found = " | ".join(differences(other, Preprocessor(processor)))
     assert "mean" in found
     assert "chat template" in found
-    assert "at the end" in found
+    assert "placement 'at the end' is unknown here" in found
     other.save(tmp_path / "other.png")
     assert main(["check", str(tmp_path / "other.png"), "--model", "tiny"]) == 1
     assert "DIFFERS" in capsys.readouterr().out
@@ -45,6 +46,12 @@ def test_a_size_that_would_be_resized_is_named(painted):
     art = Artwork(np.zeros((250, 256, 3), np.uint8), painted["calls"].provenance)
     (problem,) = differences(art, Preprocessor(load_processor("tiny")))
     assert "256x256" in problem
+
+
+@pytest.mark.parametrize("name", ["prompts", "rows"])
+def test_numbers_below_one_are_named_as_python_has_them(name, painted):
+    with pytest.raises(UserError, match=f"^{name} must be at least 1"):
+        check(painted["calls"], model="tiny", **{name: 0})
 
 
 @pytest.mark.parametrize("verb", [["show"], ["check", "--model", "tiny"]])
@@ -89,3 +96,9 @@ def test_an_unreachable_engine_is_one_line(png, capsys):
     assert main(["check", str(png), "--model", "tiny", *flags]) == 1
     assert main(["eval", "--task", "calls", *flags]) == 1
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_a_notebook_shows_a_check_in_a_line():
+    found = Check(("pixels      8 x 8", "DIFFERS     image_tokens: 1"), passed=False)
+    assert repr(found) == "Check(passed=False: pixels 8 x 8; DIFFERS image_tokens: 1)"
+    assert str(found) == "pixels      8 x 8\nDIFFERS     image_tokens: 1"

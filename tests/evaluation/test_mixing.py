@@ -125,6 +125,20 @@ def test_settings_that_would_change_nothing_are_refused():
         mix([artwork(0), artwork(1)], start="mine.png")
 
 
+def test_noise_of_a_seed_that_nobody_wrote_down_is_no_start():
+    def unsaid(art: Artwork) -> Artwork:
+        return Artwork(art.pixels, replace(art.provenance, seed=None))
+
+    with pytest.raises(UserError, match=r"does not say of which seed.*start:FILE"):
+        mix([unsaid(artwork(0, start="noise"))], strength=0.5)
+    assert (mix([unsaid(artwork(0))], strength=0).artwork.pixels == 128).all()  # grey has none
+
+
+def test_one_artwork_has_no_average_but_a_strength():
+    with pytest.raises(UserError, match="at least two artworks: give more of them, or --strength"):
+        mix([artwork(0)])
+
+
 def test_by_command(tmp_path, capsys):
     art = artwork(0)
     art.save(tmp_path / "a.png")
@@ -140,7 +154,7 @@ def test_by_command(tmp_path, capsys):
         ([], "at least two"),
         ([str(tmp_path / "b.png")], "same model"),
         ([str(tmp_path / "b.png"), "--strength", "1"], "of one artwork"),
-        (["--rows", "0"], "--rows"),
+        (["--rows", "0"], "rows must be at least 1"),
     ):
         assert (
             main(

@@ -93,7 +93,7 @@ def test_the_task_is_named_or_known(painted, tmp_path, capsys, monkeypatch):
     for flags, message in (
         (["--robust"], "say with --task"),
         (["--robust", "--task", "chess"], "no task 'chess'"),
-        (["--robust", "--task", "calls", "--rows", "0"], "--rows must be at least 1"),
+        (["--robust", "--task", "calls", "--rows", "0"], "rows must be at least 1"),
         (["--task", "calls"], "go with --robust"),
     ):
         assert main(["check", png, "--model", "tiny", *flags]) == 1

@@ -48,7 +48,7 @@ def desk(user, tmp_path_factory):
         ("pixeltune sft --config wrong.yaml", "wrong.yaml: max_steps is 'abc'"),
         ("pixeltune grpo --data asked.jsonl", "name one with --reward package.module:function"),
         ("pixeltune distill --task sums --instruction none.txt", "there is no instruction file none.txt"),
-        ("pixeltune sft --task sumz", "did you mean 'sums'?"),
+        ("pixeltune sft --task sumz", "did you mean sums?"),
         ("pixeltune eval", "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"),
         ("pixeltune eval --task sums --artwrok a.png", "did you mean --artwork?"),
         ("pixeltune eval --task sums --compare off nowhere.png", "nowhere.png: cannot read it"),

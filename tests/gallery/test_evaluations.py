@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
+from pixeltune.evaluation import journal
 from pixeltune.evaluation.report import summary
 from pixeltune.evaluation.scoring import result
 from pixeltune.gallery.evaluations import ROWS_SHOWN, read_evaluation
 from pixeltune.tasks.base import Task
-from runs import make_evaluation
+from runs import make_evaluation, sample
 
 
 def test_tables_intervals_and_answers(tmp_path):
@@ -81,6 +83,19 @@ def test_an_interval_that_is_none_is_not_drawn(tmp_path):
     path.write_text(json.dumps(report))
     lines = read_evaluation(tmp_path).tables[0].lines
     assert [span is None for _, span in lines] == [True, False]
+
+
+def test_the_newest_journal_of_a_candidate_is_read_by_the_name_that_evaluations_give_it(tmp_path):
+    make_evaluation(tmp_path)
+    path = tmp_path / "report.json"
+    path.write_text(path.read_text().replace("a.png", "few shot:2"))
+    for settings, said in (({"seed": 1}, "old"), ({"seed": 2}, "new")):
+        file = journal.file(tmp_path / "rows", "calls-few shot:2", settings)
+        journal.append(file, [{"row": 1, "error": None, **sample("1", "Question 1", said, 1.0)}])
+        os.utime(file, (settings["seed"], settings["seed"]))
+    (answers,) = read_evaluation(tmp_path).tables[0].answers
+    assert answers.answers == [("off", "Good question!", 1.0), ("few shot:2", "new", 1.0)]
+    assert journal.newest(tmp_path / "rows", "calls-few") is None
 
 
 def test_damaged_records_are_skipped(tmp_path):

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.folder import MAPS
 from pixeltune.cli.main import main
 from pixeltune.data.placement import place_image
+from pixeltune.errors import UserError
+from pixeltune.evaluation.agreement import after
 from pixeltune.evaluation.backends import image_parts
-from pixeltune.evaluation.check import log_probs
+from pixeltune.evaluation.doubts import DoubtWarning
 from pixeltune.evaluation.in_process import InProcess
-from pixeltune.gallery.maps import FILE, TokenMaps, log_likelihood, read_maps, store_maps, token_maps
-from pixeltune.model.loading import load_model, load_processor
+from pixeltune.gallery.maps import (
+    TokenMaps,
+    check_base,
+    log_likelihood,
+    read_maps,
+    store_maps,
+    token_maps,
+)
+from pixeltune.model.finding import TINY
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.tasks.synthetic import sums
 from runs import provenance
@@ -48,7 +60,8 @@ def asked(artwork):
     messages = image_parts(place_image(row["prompt"], ""))
 
     def likelihood(pixels: np.ndarray) -> float:
-        return sum(log_probs(model, processor, Image.fromarray(pixels), messages, None, said)[1])
+        _, table = after(model, processor, Image.fromarray(pixels), messages, None, said)
+        return sum(table[i, token].item() for i, token in enumerate(said))
 
     likelihood.parts = model, processor, messages, said
     return likelihood
@@ -102,7 +115,7 @@ def test_maps_are_stored_and_belong_to_their_artwork(maps, artwork, tmp_path):
     other = Artwork(START, provenance(image_tokens=64))
     with pytest.raises(ValueError, match="of another artwork"):
         read_maps(tmp_path, other)
-    record = json.loads((tmp_path / FILE).read_text())
+    record = json.loads((tmp_path / MAPS).read_text())
     for change in (
         {"gradient": [[1.0]]},
         {"occlusion": None},
@@ -113,7 +126,7 @@ def test_maps_are_stored_and_belong_to_their_artwork(maps, artwork, tmp_path):
         {"whole": "x"},
         {"more": 1},
     ):
-        (tmp_path / FILE).write_text(json.dumps(record | change))
+        (tmp_path / MAPS).write_text(json.dumps(record | change))
         with pytest.raises(ValueError, match="no token maps of this artwork"):
             read_maps(tmp_path, artwork)
 
@@ -132,6 +145,27 @@ def test_without_rows_or_the_model_there_are_no_maps(changes, message, artwork):
     made = provenance(**({"data": "sums"} | changes))
     with pytest.raises(ValueError, match=message):
         token_maps(Artwork(artwork.pixels, made), START, count=1)
+
+
+def test_weights_are_compared_in_the_precision_that_was_painted_in():
+    """Whatever the model is called."""
+    painted = weights_sha256(load_model("tiny", dtype="bfloat16"))
+    made = provenance(base_sha256=painted, training={"dtype": "bfloat16"})
+    check_base(made, "tiny", None)
+    check_base(replace(made, base_model="owner/moved"), str(TINY), None)
+    with pytest.raises(
+        UserError, match=r"tiny is not the model .* painted for: base_sha256: .* this model's is"
+    ):
+        check_base(replace(made, training={"dtype": "float32"}), "tiny", None)
+
+
+def test_a_model_that_cannot_be_compared_is_taken_at_its_name():
+    quantised = provenance(base_sha256="0" * 64, training={"bits": 4})
+    check_base(quantised, "tiny", None)
+    with pytest.warns(
+        DoubtWarning, match="may be of another model, its weights cannot be compared: base_model"
+    ):
+        check_base(replace(quantised, base_model="owner/other"), "tiny", None)
 
 
 def test_the_verb_stores_maps_and_shows_them_again(artwork, tmp_path, capsys):

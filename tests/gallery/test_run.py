@@ -1,14 +1,15 @@
-"""Reading runs: whole, broken, older, resumed, hostile."""
+"""Reading runs: whole, broken, killed, resumed, hostile."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.gallery.run import FRAMES, Point, evenly, read_run
+from pixeltune.gallery.run import FRAMES, Point, evenly, no_run, read_run
 from runs import STEPS, history, make_evaluation, make_run, pixels, plain_png, provenance, sample, write
 
 
@@ -52,7 +53,32 @@ def test_no_run_is_one_line(tmp_path):
         read_run(tmp_path)
 
 
-def test_an_older_run_is_read_from_its_newest_checkpoint(tmp_path):
+def killed(folder: Path, step: int, image: np.ndarray) -> Path:
+    """What a run leaves that was killed: no artwork, and a checkpoint."""
+    checkpoint = folder / f"checkpoint-{step}"
+    Artwork(image, provenance(steps=step)).save(checkpoint / "artwork.png")
+    return checkpoint
+
+
+def test_the_newest_checkpoint_is_what_to_export_of_a_killed_run(tmp_path):
+    killed(tmp_path, 9, pixels(9))
+    newest = killed(tmp_path, 10, pixels(10))
+    write(tmp_path / "snapshots" / "step-000000.png", "")  # no picture: nobody knows the start
+    command = f"pixeltune export {newest} --output {tmp_path / 'artwork.png'}"
+    assert no_run(tmp_path).endswith(command)
+    (tmp_path / "snapshots" / "step-000000.png").write_bytes(plain_png(pixels(0)))
+    assert no_run(tmp_path).endswith(command)
+
+
+def test_of_a_run_that_trained_nothing_nothing_is_to_be_exported(tmp_path):
+    """``pixeltune export`` refuses it."""
+    killed(tmp_path, 4, pixels(0))
+    write(tmp_path / "snapshots" / "step-000000.png", "")
+    (tmp_path / "snapshots" / "step-000000.png").write_bytes(plain_png(pixels(0)))
+    assert no_run(tmp_path).endswith("checkpoint-4 holds the picture that it began with")
+
+
+def test_a_killed_run_whose_artwork_was_exported_is_read_from_its_newest_checkpoint(tmp_path):
     make_run(tmp_path)
     (tmp_path / "log_history.json").unlink()
     for step in (4, 10):
@@ -117,13 +143,41 @@ def test_broken_snapshots_are_named_and_the_others_used(tmp_path):
         assert name in run.absent["frames"]
 
 
-def test_broken_samples_are_a_reason(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "step-000000.json is not JSON"),
+        ("7", "step-000000.json is no list of samples"),
+        ([7, None], "the samples of the first and of the last step are of different rows"),
+        (
+            [sample("1", "other", "row", 0.0)],
+            "the samples of the first and of the last step are of different rows",
+        ),
+    ],
+)
+def test_broken_samples_are_a_reason(content, reason, tmp_path):
     make_run(tmp_path)
-    for content in ("{", "7", [sample("1", "other", "row", 0.0)], [{"id": 0}]):
-        write(tmp_path / "samples" / "step-000000.json", content)
-        run = read_run(tmp_path)
-        assert run.samples == [] or run.samples[0].before == ""
-        assert run.samples or run.absent["samples"]
+    write(tmp_path / "samples" / "step-000000.json", content)
+    run = read_run(tmp_path)
+    assert (run.samples, run.absent["samples"]) == ([], reason)
+
+
+def test_of_a_sample_that_says_nothing_nothing_is_shown(tmp_path):
+    make_run(tmp_path)
+    write(tmp_path / "samples" / "step-000000.json", [{"id": 0}])
+    run = read_run(tmp_path)
+    (one,) = run.samples
+    assert "samples" not in run.absent
+    assert (one.asked, one.before, one.score_before) == ("", "", None)
+    assert (one.after, one.score_after) == ("dial(Emma)", 1.0)
+
+
+def test_samples_of_the_start_alone_are_none(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "samples" / f"step-{STEPS:06d}.json").unlink()
+    run = read_run(tmp_path)
+    assert run.samples == []
+    assert "held-out scores (--score_steps)" in run.absent["samples"]
 
 
 def test_a_thousand_snapshots_are_thinned_out_evenly(tmp_path):

@@ -142,6 +142,16 @@ def test_missing_parts_have_a_reason_and_no_picture(tmp_path):
     assert files == {"index.html", "artwork.png"}
 
 
+def test_a_log_without_seconds_is_drawn_against_steps_alone(tmp_path):
+    """As a trainer that is not ours leaves it."""
+    run = make_run(tmp_path / "run")
+    write(run / "log_history.json", [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}])
+    gallery(run, "--output_dir", tmp_path / "site")
+    text = Page(tmp_path / "site" / "run" / "index.html").text
+    assert "the run did not log them" in text
+    assert "older version" not in text
+
+
 HOSTILE = (
     "<script>window.pwned=1</script>\"'><img src=x onerror=pwned=1>{{ 7*7 }}"
     "\u202e\x00\ud800&amp;$(touch pwned)"

@@ -19,7 +19,8 @@ from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
 from pixeltune.data.placement import place_row
 from pixeltune.errors import UserError
-from pixeltune.model.loading import keep_differentiable, load_model, load_processor, weights_sha256
+from pixeltune.model.compat.bitsandbytes_insides import keep_differentiable
+from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.tasks.synthetic import sums
 from pixeltune.training.paint import paint
 

@@ -14,7 +14,7 @@ from pixeltune.picture.augment import (
     eight_bits,
     resized,
 )
-from pixeltune.picture.settings import DISTORTIONS
+from pixeltune.picture.settings import TRANSFORMS
 
 
 def picture(height: int = 48, width: int = 57, dtype=torch.float32) -> torch.Tensor:
@@ -151,7 +151,7 @@ def test_autocast_does_not_cost_grey_levels():
 
 
 def test_names():
-    assert DISTORTIONS == tuple(LIGHT) == tuple(HEAVY)
+    assert TRANSFORMS == tuple(LIGHT) == tuple(HEAVY)
     assert distortions("none", 0).transforms == ()
     assert distortions("light", 0).transforms == tuple(LIGHT.values())
     assert distortions("heavy", 0).transforms == tuple(HEAVY.values())

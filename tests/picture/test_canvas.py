@@ -190,7 +190,7 @@ def test_start_from_a_file_is_exact_at_the_same_size(tmp_path):
     Image.fromarray(picture).save(tmp_path / "start.png")
     start = start_picture(str(tmp_path / "start.png"), 6, 4)
     assert np.array_equal((start * 255).permute(1, 2, 0).numpy(), picture)
-    assert start_picture(str(tmp_path / "start.png"), 8, 8).shape == (3, 8, 8)
+    assert start_picture(str(tmp_path / "start.png"), 8, 8, fit="stretch").shape == (3, 8, 8)
 
 
 def test_transparent_parts_become_mid_grey(tmp_path):
@@ -221,7 +221,7 @@ def test_starts_and_masks_of_another_shape_are_fitted_alike_or_refused(tmp_path)
         assert torch.equal((start > 0.5).all(0), mask), fit
     for read in (start_picture, paintable_mask):
         with pytest.raises(ValueError, match=r"8x16 \(height x width\), the canvas 8x8: say how"):
-            read(path, 8, 8, fit=None)
+            read(path, 8, 8)
 
 
 def test_unreadable_starts_and_masks_are_named(tmp_path):

@@ -138,7 +138,7 @@ def test_what_is_no_picture_is_refused_and_no_other_program_started(tmp_path):
 def test_large_files_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     Image.new("L", (300, 300)).save(tmp_path / "a.png")
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "MAX_PIXELS", 89_999)
+        patch.setattr(pictures, "MAX_FILE_PIXELS", 89_999)
         patch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
         with pytest.raises(ValueError, match="300 x 300 pixels, more than 89,999"):
             read(tmp_path / "a.png")
@@ -150,7 +150,7 @@ def test_large_files_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif", "bmp", "tiff", "ppm"])
 def test_damaged_files_are_read_or_refused(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 100_000)  # a damaged size may be any size
+    monkeypatch.setattr(pictures, "MAX_FILE_PIXELS", 100_000)  # a damaged size may be any size
     file, exif, draw = io.BytesIO(), Image.Exif(), random.Random(kind)
     exif[0x0112], exif[0x010F], exif[0x011A] = 6, "maker", IFDRational(72, 1)
     more = {} if kind in ("gif", "bmp", "ppm") else {"exif": exif}

@@ -20,9 +20,8 @@ from pixeltune.picture.style import (
     Palette,
     Style,
     TotalVariation,
-    read_style,
-    without_folders,
 )
+from pixeltune.picture.style_text import read_style, without_folders
 from pixeltune.training.styling import Styling
 
 

@@ -316,7 +316,7 @@ def test_damage_behind_the_header_is_found_before_the_first_use(folder):
 
 def test_a_placement_that_is_unknown_here_is_refused(folder):
     make_artwork(7, placement="at the end").save(folder / "new.png")
-    assert "placement" in refreshed(folder).entries["new"].error
+    assert "placement 'at the end' is unknown here" in refreshed(folder).entries["new"].error
 
 
 def test_a_removed_file_is_gone(folder):

@@ -103,6 +103,11 @@ def test_an_unknown_score_says_which_there_are(tmp_path):
         own.read(file_of(tmp_path, ["7"]), score="numbr")
 
 
+def test_two_ways_to_score_are_one_too_many(tmp_path):
+    with pytest.raises(UserError, match="--score and --reward both say how rows are scored: give one"):
+        own.read(file_of(tmp_path, ["7"]), score="number", reward=f"{__name__}:reward")
+
+
 def reward(completions, reference, unit, **columns):
     return [
         float(said[0]["content"] == f"{wanted} {unit[0]}")

@@ -8,8 +8,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from pixeltune.tasks.synthetic import boards, refusals
-from pixeltune.tiny import curriculum, pictures
+from pixeltune.tasks.synthetic import refusals
+from pixeltune.tiny import curriculum
 
 ROWS = {
     "calls": "a5f0dbf3d2f8523c",
@@ -52,8 +52,3 @@ def test_curriculum(mix: str) -> None:
     gallery = curriculum.Gallery(rng)
     rows = [curriculum.row(rng, gallery, getattr(curriculum, mix)) for _ in range(60)]
     assert digest([gallery.pictures, gallery.cards, gallery.boards, rows]) == MIXES[mix]
-
-
-def test_one_tile() -> None:
-    rng = np.random.default_rng(3)
-    assert digest([pictures.one_tile("red", (0, 1), rng), boards.noise(rng)]) == "91b5b81a457fafdc"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from PIL import Image
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.errors import UserError
+from pixeltune.picture.settings import RATES
 from pixeltune.training.export import export
 from pixeltune.training.paint import Painting, paint
 from pixeltune.training.report import end
-from pixeltune.training.scores import best_step, held_out_scores
+from pixeltune.training.scores import best_step, held_out_scores, losses, verdict
 
 SMALL = {
     "task": "calls",
@@ -123,7 +125,8 @@ def change(folder: Path, **settings: object) -> None:
 def test_the_card_tells_of_the_artwork(painting, folder, bundled):
     for place in (folder, folder / "checkpoint-2"):
         card = (place / "README.md").read_text()
-        assert 'base_model: "tiny"' in card
+        assert "base_model:" not in card  # "tiny" is no name on the hub
+        assert "tiny is the model that comes with pixeltune" in card
         assert "![the artwork](artwork.png)" in card
         assert "on 16 rows of calls" in card
         assert "| start picture | 0.0 % | 0.0 to 43.4 % | 5 |" in card
@@ -210,8 +213,54 @@ def test_a_better_snapshot_than_the_last_is_named(painting, folder, monkeypatch)
 
 
 def test_scores_without_a_first_reading_have_no_before():
-    assert held_out_scores(history(0.5)[:0], 4) == {}
-    assert held_out_scores([{"step": 3, "held_out_score": 0.5}], 4) == {"held_out": {"score": 0.5, "n": 4}}
+    assert held_out_scores(history(0.5)[:0], 4, 0) == {}
+    read = [{"step": 3, "held_out_score": 0.5}]
+    assert held_out_scores(read, 4, 3) == {"held_out": {"score": 0.5, "n": 4}}
+
+
+def test_a_score_or_loss_of_an_earlier_step_is_not_the_end_s(painting, monkeypatch):
+    """As after a resumption with --score_steps 0."""
+    assert held_out_scores(history(0.0, 0.5), 4, 10) == {}
+    told = [{"step": step, "held_out_loss": loss} for step, loss in ((0, 2.0), (4, 1.0))]
+    assert losses(told, 4) == (2.0, 1.0)
+    assert losses(told, 8) is losses(told[:1], 0) is losses(told[1:], 4) is None
+    earlier = [{"step": 0, "held_out_score": 0.75}, {"step": 2, "held_out_score": 0.5}]
+    monkeypatch.setattr(painting.trainer.state, "log_history", earlier)
+    assert painting.provenance(painting.trainer.state).scores == painting.scores == {}
+    assert end(painting) == str(painting.output_dir / "artwork.png")
+
+
+def read(before: tuple | None, after: tuple) -> dict:
+    """Scores as a provenance has them, each with the ends of its interval."""
+    reading = [one and {"score": one[0], "ci95": list(one[1:])} for one in (before, after)]
+    return {"held_out": {**reading[1], "n": 20, **({"before": reading[0]} if before else {})}}
+
+
+LOW, MIDDLE, HIGH, ALL = (0.0, 0.0, 0.2), (0.1, 0.0, 0.3), (0.9, 0.7, 1.0), (1.0, 0.8, 1.0)
+FELL, STAYED = (2.0, 1.0), (2.0, 1.9)
+
+
+@pytest.mark.parametrize(
+    ("scores", "loss", "said"),
+    [
+        ({}, None, "^$"),
+        (read(None, LOW), None, "^$"),
+        ({}, FELL, r"^The held-out loss fell: try more steps \(--max_steps\).$"),
+        (read(None, LOW), FELL, r"^The held-out loss fell: try more steps \(--max_steps\).$"),
+        ({}, STAYED, "^The picture does not help yet"),
+        (read(LOW, HIGH), FELL, "^The picture helps"),
+        (read(HIGH, LOW), FELL, "^The picture harms"),
+        (read(LOW, MIDDLE), FELL, "^The score rose, but 20 rows are too few"),
+        (read(MIDDLE, LOW), FELL, "^The score fell, but 20 rows are too few"),
+        (read(ALL, HIGH), None, "^The score fell, but"),
+        (read(ALL, ALL), FELL, "nothing left to gain on these rows"),
+        (read(LOW, LOW), FELL, r"did not rise: try more steps .*look at answers \(samples/\).$"),
+        (read(LOW, LOW), STAYED, rf"^The picture does not help yet.*--learning_rate \({RATES}\)"),
+        (read(LOW, LOW), None, "^The picture does not help yet"),
+    ],
+)
+def test_the_verdict_follows_what_was_measured(scores, loss, said):
+    assert re.search(said, verdict(scores, loss))
 
 
 def test_one_processor_and_its_revision_go_all_the_way(bundled, tmp_path, monkeypatch):

@@ -331,6 +331,62 @@ def test_a_picture_that_never_changed_is_no_artwork_either_after_a_resumption(tm
         export(tmp_path / "checkpoint-2")
 
 
+class Falls:
+    """A trainer whose training ends in an error after its second step."""
+
+    callback_handler = SimpleNamespace(callbacks=[])
+
+    def __init__(self, error: Exception, step: int = 2) -> None:
+        self.error, self.state, self.saved = error, TrainerState(global_step=step), 0
+
+    def train(self, resume_from_checkpoint: str | None) -> None:
+        raise self.error
+
+    def is_world_process_zero(self) -> bool:
+        return False
+
+    def _save_checkpoint(self, model: object, trial: object) -> None:
+        self.saved += 1
+
+    model = None
+
+
+@pytest.mark.parametrize(
+    ("error", "step", "saved"),
+    [
+        (KeyError("wanted"), 2, 1),
+        (KeyError("wanted"), 0, 0),
+        (RunError("no pixel changed"), 2, 0),
+        (MemoryError(), 2, 0),
+    ],
+)
+def test_an_error_of_the_users_code_keeps_its_traceback_and_the_steps_are_saved(error, step, saved, tmp_path):
+    given = {"task": "calls", "report_to": "none", "output_dir": tmp_path}
+    painting = Painting("sft", *read_settings("sft", given))
+    painting.ready = SimpleNamespace(checkpoint=None)
+    painting.trainers = {"tiny": (trainer := Falls(error, step))}
+    with pytest.raises(type(error)) as caught:
+        painting.train()
+    assert (caught.value is error, trainer.saved) == (True, saved)
+    notes = [
+        f"Step 2 is saved; go on with the same settings and --resume_from_checkpoint true --output_dir {tmp_path}"
+    ]
+    assert getattr(error, "__notes__", []) == notes * saved
+
+
+def test_a_step_that_was_saved_at_its_end_is_not_saved_again_in_mid_step(tmp_path):
+    given = {"task": "calls", "report_to": "none", "output_dir": tmp_path}
+    painting = Painting("sft", *read_settings("sft", given))
+    painting.ready = SimpleNamespace(checkpoint=None)
+    painting.trainers = {"tiny": (trainer := Falls(KeyError("wanted")))}
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    with pytest.raises(KeyError) as caught:
+        painting.train()
+    assert trainer.saved == 0
+    assert "Step 2 is saved" in caught.value.__notes__[0]
+
+
 def test_a_training_that_ends_in_an_error_leaves_terminal_and_ctrl_c_as_they_were(capfd):
     painting = Painting("sft", *read_settings("sft", {"task": "calls", "report_to": "none"}))
     stop, bar, before = StopSignal(), PixelProgress(), signal.getsignal(signal.SIGINT)

@@ -48,6 +48,10 @@ def narrow(completions, answer):
     return [1.0] * len(completions)
 
 
+def undefined(completions, **columns):
+    return [float("nan")] * len(completions)
+
+
 async def later(completions, **columns):
     raise AssertionError
 
@@ -60,6 +64,7 @@ async def later(completions, **columns):
         (one_number, r"gave 0.5 \(float\): 6 completions want"),
         (words, r"gave 'good' \(str\) for a completion: give a finite number, or None to leave"),
         (endless, r"gave inf \(float\) for a completion"),
+        (undefined, r"gave nan \(float\) for a completion: give a finite number, or None to leave"),
         (breaks, r"raised KeyError\('wanted'\) \(test_reward_trial.py, line \d+\); besides .* given answer$"),
         (narrow, r"raised TypeError\(.*'prompts'.*\); besides"),
     ],
@@ -78,7 +83,7 @@ def test_a_reward_is_called_as_trl_calls_it():
         asked.update(columns, prompts=prompts, completions=completions, ids=completion_ids)
         log_extra("note", ["a"] * 6)
         log_metric("share", trainer_state.global_step / trainer_state.max_steps)
-        return [None, True, 2, np.float32(0.5), torch.tensor(0.25), float("nan")]
+        return [None, True, 2, np.float32(0.5), torch.tensor(0.25), 0]
 
     call(reward, "m:f", ROWS, CONFIG)
     assert asked["answer"] == ["a"] * 3 + ["b"] * 3

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pixeltune.cli.train import settings
-from pixeltune.engines.engine import EngineError
+from pixeltune.engines.replies import EngineError
 from pixeltune.evaluation.backends import image_parts
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows

@@ -44,6 +44,14 @@ def test_a_learning_rate_that_moves_nothing_is_refused(rate):
         read_settings("sft", {"task": "sums", "learning_rate": float(rate)})
 
 
+@pytest.mark.parametrize("steps", [0, -2])
+def test_no_steps_are_refused(steps):
+    with pytest.raises(
+        UserError, match=rf"--max_steps is {steps} and must be at least 1, or -1 for --num_train"
+    ):
+        read_settings("sft", {"task": "sums", "max_steps": steps})
+
+
 def test_epochs_are_not_cut_off_by_the_usual_steps():
     assert read_settings("sft", {"task": "sums", "num_train_epochs": 2})[1].max_steps == -1
     assert read_settings("sft", {"task": "sums", "num_train_epochs": 2, "max_steps": 7})[1].max_steps == 7
@@ -133,17 +141,17 @@ def test_yaml_that_cannot_be_used_is_one_line(text, message, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "status", "message"),
     [
-        ("--config", "followed by the name of one YAML file"),
-        ("--task sums --learnign_rate 1", "no --learnign_rate .did you mean --learning_rate"),
-        ("--task sums --max_step 1", "no --max_step .did you mean --max_steps"),  # and no abbreviations
-        ("--task sums more", "'more' has no flag"),
-        ("--task sums --fp16 true --bf16 true", "does not take these settings"),
+        ("--config", 2, "followed by the name of one YAML file"),
+        ("--task sums --learnign_rate 1", 2, "no --learnign_rate .did you mean --learning_rate"),
+        ("--task sums --max_step 1", 2, "no --max_step .did you mean --max_steps"),  # and no abbreviations
+        ("--task sums more", 2, "'more' has no flag"),
+        ("--task sums --fp16 true --bf16 true", 1, "does not take these settings"),
     ],
 )
-def test_flags_that_cannot_be_used_are_one_line(flags, message, capsys):
-    assert main(["sft", *flags.split()]) == 1
+def test_flags_that_cannot_be_used_are_one_line(flags, status, message, capsys):
+    assert main(["sft", *flags.split()]) == status
     import re
 
     (line,) = capsys.readouterr().err.strip().splitlines()

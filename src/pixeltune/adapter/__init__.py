@@ -1,6 +1,7 @@
 """ART as a PEFT method: `get_peft_model(model, ArtConfig())`, or `peft_config=ArtConfig()` in a TRL trainer.
 
-Import this package before loading a saved adapter: importing it is what makes PEFT know the method.
+Import this package before loading a saved adapter: importing it is what makes PEFT know the method. It
+imports torch, transformers and PEFT, and the rooms `picture` and `model`.
 """
 
 from pixeltune.adapter.compat import register_method

@@ -19,7 +19,7 @@ class Accumulation:
 
     Batches before the last get a copy cut off from the canvas, which collects their gradients; the last one
     gets the original, to whose gradient the collected ones are added. Which batch is the last is known from
-    accelerate, as every trainer of transformers tells it; without accelerate each batch is.
+    accelerate, as every trainer of transformers tells it; in a loop of one's own each batch is.
     """
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.errors import UserError
 
-# A canvas's own part of a key, behind a name that checkpoints of pixeltune 0.1 had before it.
-_PART = re.compile(r"\.art_canvas\.(?:[^.]+\.)?(paint\.[^.]+|start|mask)$")
+# A canvas's own part of a saved key.
+_PART = re.compile(r"\.art_canvas\.(paint\.[^.]+|start|mask)$")
 
 
 def saved_key(key: str, adapter_name: str) -> str:

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.errors import RunError, UserError
-from pixeltune.model.loading import keep_differentiable
+from pixeltune.model.compat.bitsandbytes_insides import keep_differentiable
 from pixeltune.model.precision import UNSCALED_FLOAT16
 from pixeltune.picture.settings import RATES
 
@@ -132,8 +132,8 @@ def why_no_gradient(history: Sequence[dict[str, Any]]) -> str:
     rewarded = [entry for entry in history if entry.get("reward") is not None]
     if not rewarded and any("reward" in entry for entry in history):
         return (
-            "the reward gave None for every completion, which leaves all of them out, so nothing is being learned. "
-            f"Let it give a number wherever a completion can be judged {_LOOK}. {_WIDER}"
+            "the reward gave None or NaN for every completion, which leaves all of them out, so nothing is being "
+            f"learned. Let it give a number wherever a completion can be judged {_LOOK}. {_WIDER}"
         )
     if not rewarded or any(entry.get("frac_reward_zero_std", 1.0) < 1 for entry in rewarded):
         return (

@@ -56,15 +56,24 @@ class ArtLayer(nn.Module, BaseTunerLayer):
         """Tell which optimiser step comes now, and forget what one that was broken off has left behind."""
         self.step, self.accumulation.pending = step, None
 
+    def active(self) -> str:
+        """The name of the active adapter.
+
+        Raises:
+            UserError: not exactly one is active.
+        """
+        names = self.active_adapters
+        if len(names) != 1 or names[0] not in self.art_canvas:
+            raise UserError(f"exactly one artwork can be active, not {names}; use set_adapter")
+        return names[0]
+
     def canvas(self) -> Canvas:
         """The canvas of the active adapter.
 
         Raises:
-            ValueError: not exactly one adapter is active.
+            UserError: not exactly one is active.
         """
-        if len(self.active_adapters) != 1 or self.active_adapters[0] not in self.art_canvas:
-            raise UserError(f"exactly one artwork can be active, not {self.active_adapters}; use set_adapter")
-        return self.art_canvas[self.active_adapters[0]]
+        return self.art_canvas[self.active()]
 
     def image(self) -> Tensor:
         """What the model is shown: the canvas, or the start picture while adapters are disabled.
@@ -87,19 +96,19 @@ class ArtLayer(nn.Module, BaseTunerLayer):
                 "robust transforms are drawn anew in each optimiser step, and nobody says which one this is: "
                 "in a loop of your own set pixeltune.adapter.guard.art_layer(model).step before each"
             )
-        return self.distortions[self.active_adapters[0]](picture, self.step)
+        return self.distortions[self.active()](picture, self.step)
 
     def shown(self) -> Hashable:
         """Equal as long as `image` is; made from it, as writing to `pixels.data` leaves no other trace."""
         picture = hashlib.sha256(self.canvas().to_uint8()).digest()
         drawn = self.step if self._distorts() else None
-        return self.active_adapters[0], self.disable_adapters, picture, drawn
+        return self.active(), self.disable_adapters, picture, drawn
 
     def _distorts(self) -> bool:
         """Whether this pass trains the canvas, and against distortions."""
         trained = self.training and torch.is_grad_enabled() and not self.disable_adapters
         trained = trained and any(p.requires_grad for p in self.canvas().parameters())
-        return trained and bool(self.distortions[self.active_adapters[0]].transforms)
+        return trained and bool(self.distortions[self.active()].transforms)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_layer(*args, **kwargs)

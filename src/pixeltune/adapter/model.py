@@ -35,10 +35,10 @@ from pixeltune.model.shared_prefix.prefix import SharedPrefix, weights_now
 class ArtModel(BaseTuner):
     """Supplies the live artwork to the backbone wherever a row contains its placeholder.
 
-    The picture is encoded once per forward pass and its features are repeated for every row, so the cost of
-    the vision tower does not depend on the batch size. This happens in a pre-hook of the *backbone*, because
-    TRL's fused head calls the backbone and never the forward of the whole model: anything higher up would
-    train nothing, silently.
+    The picture is encoded once per optimiser step (`pixeltune.adapter.accumulation`) and its features are
+    repeated for every row, so the cost of the vision tower does not depend on the batch size. This happens in
+    a pre-hook of the *backbone*, because TRL's fused head calls the backbone and never the forward of the
+    whole model: anything higher up would train nothing, silently.
     """
 
     prefix = "art_"
@@ -243,10 +243,7 @@ class ArtModel(BaseTuner):
         return getattr(backbone, tower)
 
     def _art_config(self) -> ArtConfig:
-        active = self._layer().active_adapters
-        if len(active) != 1:
-            raise UserError(f"exactly one artwork can be active, not {active}; use set_adapter")
-        return self.peft_config[active[0]]
+        return self.peft_config[self._layer().active()]
 
     def _placeholders(self) -> Placeholders:
         """The tokens that stand for pictures."""

@@ -18,18 +18,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pixeltune.artwork.card import FILE_NAME, card, held_out
+from pixeltune.artwork.card import card, held_out
+from pixeltune.artwork.folder import ARTWORK, CARD
 from pixeltune.artwork.png import (
     MAX_FILE_BYTES,
     ORIGINAL,
     ArtworkError,
-    data_url,
     decode_png,
     encode_png,
     read_texts,
 )
 from pixeltune.artwork.provenance import FORMAT, KEYWORD, Provenance, read_record
-from pixeltune.picture.files import STARTS
+from pixeltune.errors import first_line
+from pixeltune.picture.files import STARTS, data_url
 from pixeltune.terminal import escaped
 from pixeltune.writing import write_atomically
 
@@ -60,7 +61,7 @@ class Artwork:
         if isinstance(source, bytes):
             return cls._parse(source)
         if os.path.isdir(source):
-            source = os.path.join(source, FILE_NAME)
+            source = os.path.join(source, ARTWORK)
         try:
             with open(source, "rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)  # one too many: decode_png refuses it
@@ -174,7 +175,7 @@ class Artwork:
             "objective": p.objective,
             "data": p.data,
             "start": p.start,
-            "bound": "none" if p.bound is None else f"{p.bound:g} around the start picture",
+            "bound": "none" if p.bound is None else f"{p.bound * 255:g} grey levels around the start picture",
             "steps": p.steps,
             "seed": p.seed,
             "training": _flat(p.training),
@@ -196,8 +197,8 @@ class Artwork:
         from huggingface_hub.errors import HfHubHTTPError
 
         with tempfile.TemporaryDirectory() as folder:
-            self.save(Path(folder) / FILE_NAME)
-            (Path(folder) / "README.md").write_text(self.card())
+            self.save(Path(folder) / ARTWORK)
+            (Path(folder) / CARD).write_text(self.card())
             api = HfApi(token=token)
             try:
                 api.create_repo(repo_id, private=private, exist_ok=True)
@@ -205,7 +206,9 @@ class Artwork:
                     repo_id=repo_id, folder_path=folder, commit_message=f"Artwork {self.sha256[:12]}"
                 )
             except (HfHubHTTPError, OSError, ValueError) as error:
-                raise ArtworkError(f"{repo_id}: cannot push ({_line(error)}): check name, token") from error
+                raise ArtworkError(
+                    f"{repo_id}: cannot push ({first_line(error)}): check name, token"
+                ) from error
         return str(commit.commit_url)
 
     @classmethod
@@ -215,15 +218,11 @@ class Artwork:
         from huggingface_hub.errors import HfHubHTTPError
 
         try:
-            path = hf_hub_download(repo_id, FILE_NAME, revision=revision, token=token)
+            path = hf_hub_download(repo_id, ARTWORK, revision=revision, token=token)
         except (HfHubHTTPError, OSError, ValueError) as error:
-            raise ArtworkError(f"{repo_id}: cannot pull ({_line(error)}): check name, token") from error
+            raise ArtworkError(f"{repo_id}: cannot pull ({first_line(error)}): check name, token") from error
         return cls.load(path)
 
 
 def _flat(facts: dict[str, Any]) -> str:
     return ", ".join(f"{key} {json.dumps(value)}" for key, value in facts.items())
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

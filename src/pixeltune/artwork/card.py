@@ -7,10 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.provenance import Provenance
-
-FILE_NAME = "artwork.png"
-"""Of the picture, in a run's folder and on the hub: the card stands beside it."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -35,15 +33,15 @@ def card(p: Provenance, facts: Sequence[tuple[str, str]]) -> str:
     parts = [
         _header(p),
         f"# An artwork for {p.base_model}" + (f": {p.data}" if p.data else ""),
-        f"![the artwork]({FILE_NAME})",
+        f"![the artwork]({ARTWORK})",
         "This picture fine-tunes a frozen model: send it with each request to an unmodified engine "
         f"(placement: {p.placement}) and the model behaves as it was painted to.",
         _painted(p),
         _scores(p.scores),
         "## How to send it",
-        f"Check it first: `pixeltune check {FILE_NAME} --model {p.base_model}`. Then with any engine that speaks "
+        f"Check it first: `pixeltune check {ARTWORK} --model {p.base_model}`. Then with any engine that speaks "
         "OpenAI's protocol and serves the base model:",
-        SEND.format(file=FILE_NAME, model=json.dumps(p.base_model)),
+        SEND.format(file=ARTWORK, model=json.dumps(p.base_model)),
         "Without this package: an `image_url` part with the picture, at the very front of the first user "
         "message.",
         "## Licence",
@@ -85,33 +83,27 @@ def _whereabouts(base: str) -> str:
 
 def _scores(scores: dict[str, Any]) -> str:
     """A table of the scores on rows that were held out, with their 95 % intervals."""
-    rows = []
-    for name, reading in scores.items():
-        if not isinstance(reading, dict):
-            continue
-        if isinstance(before := reading.get("before"), dict):
-            rows += _row("start picture", {"n": reading.get("n"), **before})
-        rows += _row("artwork" if name == "held_out" else name, reading)
+    after = _reading(scores, "held_out")
+    before = {"n": after.get("n"), **_reading(after, "before")}
+    rows = [*_row("start picture", before), *_row("artwork", after)]
     return "## Scores\n\n" + _table(("held-out rows", "score", "95 % interval", "n"), rows) if rows else ""
 
 
 def held_out(scores: dict[str, Any]) -> float | None:
     """The artwork's own score on rows that were held out, from 0 to 1, where it is known."""
-    for name in ("held_out", "artwork"):
-        if isinstance(reading := scores.get(name), dict) and (score := _score(reading)) is not None:
-            return score
-    return None
-
-
-def _score(reading: dict[str, Any]) -> float | None:
-    score = reading.get("score", reading.get("accuracy"))
+    score = _reading(scores, "held_out").get("score")
     return score if isinstance(score, int | float) else None
 
 
+def _reading(facts: dict[str, Any], name: str) -> dict[str, Any]:
+    """A score with its interval, as `held_out_scores` of training writes it; empty where there is none."""
+    return reading if isinstance(reading := facts.get(name), dict) else {}
+
+
 def _row(name: str, reading: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    score = _score(reading)
+    score: Any = reading.get("score")
     ends: Any = reading.get("ci95")
-    if score is None:
+    if not isinstance(score, int | float):
         return []
     pair = isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(x, int | float) for x in ends)
     between = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %" if pair else "not known"

@@ -6,7 +6,6 @@ chunks are walked here, with every size bounded before anything is inflated, and
 header and picture data (https://www.w3.org/TR/png-3/).
 """
 
-import base64
 import io
 import struct
 import threading
@@ -22,7 +21,7 @@ from pixeltune.errors import UserError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_FILE_BYTES = 64 * 2**20
-MAX_PIXELS = 16 * 2**20
+MAX_ARTWORK_PIXELS = 16 * 2**20
 MAX_TEXT_BYTES = 2**20
 MAX_TEXTS_BYTES = 4 * MAX_TEXT_BYTES  # of all text chunks together, inflated
 
@@ -59,7 +58,7 @@ def decode_png(data: bytes) -> tuple[np.ndarray, dict[str, list[str]]]:
     """Pixels, uint8 (H, W, 3), and text chunks, keyword to values, of PNG bytes.
 
     Raises ArtworkError for everything that is not a complete, undamaged, still 8-bit RGB PNG within
-    MAX_FILE_BYTES, MAX_PIXELS, MAX_TEXT_BYTES (each text chunk, inflated) and MAX_TEXTS_BYTES, and for what
+    MAX_FILE_BYTES, MAX_ARTWORK_PIXELS, MAX_TEXT_BYTES (each text chunk, inflated) and MAX_TEXTS_BYTES, and for what
     stock Pillow, with which engines decode, refuses or sees otherwise.
     """
     if len(data) > MAX_FILE_BYTES:
@@ -128,11 +127,6 @@ def encode_png(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def data_url(png: bytes) -> str:
-    """PNG bytes as a `data:` URL, for the `image_url` of a chat request."""
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
 def _no_png(begin: bytes) -> ArtworkError:
     """What a file is that does not begin as a PNG does, and why saving it as one is no remedy."""
     if not begin:
@@ -183,8 +177,10 @@ def _size(body: bytes) -> tuple[int, int]:
     width, height, depth, colour, compression, filters, interlace = struct.unpack(">IIBBBBB", body)
     if width < 1 or height < 1 or compression or filters or interlace > 1 or colour not in MODES:
         raise ArtworkError("corrupt PNG header: fetch the file again")
-    if width * height > MAX_PIXELS:
-        raise ArtworkError(f"picture of {width}x{height} exceeds {MAX_PIXELS:,} pixels: not an artwork")
+    if width * height > MAX_ARTWORK_PIXELS:
+        raise ArtworkError(
+            f"picture of {width}x{height} exceeds {MAX_ARTWORK_PIXELS:,} pixels: not an artwork"
+        )
     if (colour, depth) != (2, 8):
         raise ArtworkError(f"picture is {depth}-bit {MODES[colour]}, an artwork is 8-bit RGB: {ORIGINAL}")
     if interlace:

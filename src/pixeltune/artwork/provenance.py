@@ -17,7 +17,8 @@ class Provenance:
     """Where a picture comes from; everything a stranger needs to serve, check or repaint it.
 
     Beside these fields the PNG holds `format` (of this record), `size` ([height, width]) and
-    `pixels_sha256`, which follow from the pixels.
+    `pixels_sha256`, which follow from the pixels. `bound` is a part of the range from black to white, in [0, 1]:
+    the 8 grey levels of `--bound 8` are 8/255. People are shown grey levels.
     """
 
     base_model: str  # repository id, or the name of a bundled or local model
@@ -32,7 +33,7 @@ class Provenance:
     seed: int | None = None
     steps: int | None = None  # optimiser steps taken
     start: str | None = None  # start picture: grey, noise, a file name
-    bound: float | None = None  # largest change of a pixel from the start picture, in [0, 1]; None: free
+    bound: float | None = None  # largest change of a pixel from the start picture, see above; None: free
     training: dict[str, Any] = field(default_factory=dict)  # hyperparameters worth knowing
     scores: dict[str, Any] = field(default_factory=dict)  # held-out results, with sample counts
     licence: str | None = None  # of the picture, an SPDX identifier
@@ -49,6 +50,11 @@ class Provenance:
     def bases(self) -> list[str]:
         """Names of all models it was painted for, `base_model` first."""
         return [self.base_model, *self.also]
+
+    @property
+    def image_processor(self) -> str:
+        """What the image processor of the base model is called, such as "Qwen2VLImageProcessor"."""
+        return str(self.processor.get("image_processor"))
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():

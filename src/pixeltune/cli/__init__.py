@@ -1,4 +1,5 @@
 """The command line: a file per verb, each a thin layer over a function that a notebook can call.
 
-Imports every room, but only when a verb needs it.
+Imports what a verb needs when it is needed: `picture`, `artwork`, `tasks`, `model`, `evaluation`, `training`,
+`serve`, `gallery`, `tiny`.
 """

@@ -12,19 +12,21 @@ HELP = "prove that the PNG gives the model exactly the trained pixels; compare a
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    from pixeltune.evaluation.defaults import PROMPTS, ROWS, TOLERANCE
+
     parser.add_argument("artwork", nargs="?", help="a PNG, or the folder of a run")
     parser.add_argument("--model", required=True, help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
     parser.add_argument("--engine", help="URL of a running OpenAI-compatible engine, such as http://host/v1")
     parser.add_argument("--engine_model", help="the model's name there (none: the only one it serves)")
-    parser.add_argument("--prompts", type=int, default=8, help="prompts to compare an engine on")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="largest log-prob gap, nats")
+    parser.add_argument("--prompts", type=int, default=PROMPTS, help="prompts to compare an engine on")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="largest log-prob gap, nats")
     parser.add_argument(
         "--robust", action="store_true", help="also score the artwork after JPEG, resizing, ..."
     )
     parser.add_argument("--task", help="... on this task (none: the one it was painted on)")
     parser.add_argument("--data", help="... with a benchmark's files from this folder (none: the hub)")
-    parser.add_argument("--rows", type=int, help="... on so many held-out rows (none: 200)")
+    parser.add_argument("--rows", type=int, help=f"... on so many held-out rows (none: {ROWS})")
     parser.add_argument("--output", help="... and write the scores to this JSON file")
     parser.add_argument(
         "--channel",
@@ -46,6 +48,7 @@ def run(arguments: Namespace) -> int:
         raise UserError("--task, --data, --rows and --output go with --robust")
     find_model(arguments.model, arguments.revision)
     from pixeltune.evaluation.check import check
+    from pixeltune.evaluation.defaults import ROWS
 
     found = check(
         arguments.artwork,
@@ -58,7 +61,7 @@ def run(arguments: Namespace) -> int:
         robust=arguments.robust,
         task=arguments.task,
         data=arguments.data,
-        rows=200 if arguments.rows is None else arguments.rows,
+        rows=ROWS if arguments.rows is None else arguments.rows,
     )
     print(found)
     if arguments.output and found.robustness:

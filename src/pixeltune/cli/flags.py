@@ -15,7 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.settings import PaintArguments
 
 BASES = ("trl/trainer/base_config.py", "transformers/training_args.py")
@@ -40,7 +40,7 @@ class Setting:
     """None also where TRL finds it out."""
     choices: tuple[Any, ...] | None = None
     """All values that there are, where they are listed."""
-    verbs: tuple[str, ...] = tuple(GOALS)
+    verbs: tuple[str, ...] = tuple(OBJECTIVE_FACTS)
     """Those that take it."""
 
     @property
@@ -92,10 +92,10 @@ def theirs(verb: str) -> dict[str, Setting]:
         ModuleNotFoundError: TRL or transformers is not installed.
     """
     out: dict[str, Setting] = {}
-    for file in (GOALS[verb].source, *BASES):
+    for file in (OBJECTIVE_FACTS[verb].source, *BASES):
         for name, annotation, value in _fields(file):
             if name not in out:
-                out[name] = _setting(name, annotation, value, GOALS[verb].defaults)
+                out[name] = _setting(name, annotation, value, OBJECTIVE_FACTS[verb].defaults)
     return out
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.cli.flags import Setting, settings_of
-from pixeltune.cli.parser import Parser, flag_for
+from pixeltune.cli.parser import Parser, UsageError, flag_for
 from pixeltune.errors import UserError, suggestion
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.settings import checked
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -24,9 +24,8 @@ def settings(verb: str, argv: Sequence[str]) -> dict[str, Any]:
     """Values by name, of the types that settings have; flags win over the file. What is not said is left out.
 
     Raises:
-        UserError: a flag, a key or a word that is not known, a value of another type, or a file that is no
-            YAML mapping.
-        SystemExit: a flag without its value (argparse).
+        UsageError: a flag or a word that is not known, or a value that is missing or of another type.
+        UserError: the same of the file's keys and values, or it is no YAML mapping.
     """
     argv, path = _without_config(list(argv))
     flags = _read_flags(verb, argv)
@@ -41,8 +40,8 @@ def _read_flags(verb: str, argv: list[str]) -> dict[str, Any]:
     for word in argv:  # typos before what is missing: the one may be the other
         flag = word.partition("=")[0]
         if word.startswith("--") and flag not in known | offs:
-            raise UserError(f"there is no {flag}{suggestion(flag, known)}. {options}")
-    parser = Parser(f"pixeltune {verb}", GOALS[verb].help)
+            raise UsageError(f"there is no {flag}{suggestion(flag, known)}. {options}")
+    parser = Parser(f"pixeltune {verb}", OBJECTIVE_FACTS[verb].help)
     add = parser.add_argument
     add("--preview", action="store_const", const=True, default=argparse.SUPPRESS)
     for name, one in table.items():
@@ -52,9 +51,12 @@ def _read_flags(verb: str, argv: list[str]) -> dict[str, Any]:
             add(f"--no_{name}", dest=name, action="store_const", const="false", default=argparse.SUPPRESS)
     given, unknown = parser.parse_known_args(argv)
     if unknown:
-        raise UserError(f"{unknown[0]!r} has no flag{_meant(unknown[0], known)}. {options}")
+        raise UsageError(f"{unknown[0]!r} has no flag{_meant(unknown[0], known)}. {options}")
     out = dict(vars(given))
-    return out | {name: value(table[name], out[name], "--") for name in out if name != "preview"}
+    try:
+        return out | {name: value(table[name], out[name], "--") for name in out if name != "preview"}
+    except UserError as error:
+        raise UsageError(str(error)) from error
 
 
 def value(setting: Setting, said: Any, source: str) -> Any:
@@ -114,7 +116,7 @@ def _meant(word: str, known: set[str]) -> str:
 def _without_config(argv: list[str]) -> tuple[list[str], Path | None]:
     """
     Raises:
-        UserError: there is no file after ``--config``.
+        UsageError: there is no file after ``--config``.
     """
     argv = [
         part for word in argv for part in (word.split("=", 1) if word.startswith("--config=") else [word])
@@ -123,15 +125,15 @@ def _without_config(argv: list[str]) -> tuple[list[str], Path | None]:
         return argv, None
     place = argv.index("--config")
     if argv.count("--config") > 1 or place + 1 == len(argv):
-        raise UserError("--config is followed by the name of one YAML file")
+        raise UsageError("--config is followed by the name of one YAML file")
     return argv[:place] + argv[place + 2 :], Path(argv[place + 1])
 
 
 def _read_config(path: Path, verb: str) -> dict[str, Any]:
     """
     Raises:
-        UserError: there is no such file, it is no YAML mapping, a key is not known, or a value is of another
-            type.
+        UserError: there is no such file, it is no YAML mapping, a key is not known or stands there twice, or a
+            value is of another type.
     """
     import yaml
 
@@ -140,7 +142,7 @@ def _read_config(path: Path, verb: str) -> dict[str, Any]:
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise UserError(f"{path} is larger than 1 MiB and no file of settings")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = _load(path.read_text(encoding="utf-8"), path)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if config is None:
@@ -153,3 +155,30 @@ def _read_config(path: Path, verb: str) -> dict[str, Any]:
             near = suggestion(str(name), table)
             raise UserError(f"{path}: there is no setting {name!r} of pixeltune {verb}{near}")
     return {name: value(table[name], said, f"{path}: ") for name, said in config.items()}
+
+
+def _load(text: str, path: Path) -> Any:
+    """What YAML says, without names that it says twice: of their values PyYAML would take the last.
+
+    Args:
+        text: of the file.
+        path: its name, for messages.
+
+    Raises:
+        UserError: a name stands there twice.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+            lines: dict[str, int] = {}
+            for key, _ in node.value:
+                name, line = str(key.value), key.start_mark.line + 1
+                if name in lines:
+                    raise UserError(
+                        f"{path}: {name} stands in line {lines[name]} and in line {line}: leave one"
+                    )
+                lines[name] = line
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, Loader)

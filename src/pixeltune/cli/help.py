@@ -7,7 +7,7 @@ import textwrap
 from typing import Any
 
 from pixeltune.cli.flags import Setting, ours, settings_of, theirs
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 
 PREVIEW = Setting("preview", bool, "Print one row as it would be trained on, and end.")
 
@@ -74,7 +74,7 @@ def everything(verb: str) -> str:
 
 
 def _head(verb: str) -> list[str]:
-    return [f"usage: pixeltune {verb} [options]", "", GOALS[verb].help.lstrip(". ")]
+    return [f"usage: pixeltune {verb} [options]", "", OBJECTIVE_FACTS[verb].help]
 
 
 def _entry(setting: Setting, text: str | None = None) -> str:

@@ -5,6 +5,7 @@ Every verb imports what it needs only when it runs, so that ``show`` and ``--hel
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,14 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from pixeltune.cli.extras import advice, missing_module
-from pixeltune.cli.parser import Parser, with_underscores
+from pixeltune.cli.parser import Parser, UsageError, with_underscores
 from pixeltune.errors import UserError, suggestion
 from pixeltune.terminal import escaped
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.version import __version__
 
 VERBS = {
-    "paint": [*GOALS, "demo"],
+    "paint": [*OBJECTIVE_FACTS, "demo"],
     "look": ["eval", "check", "show", "gallery"],
     "use": ["serve", "mix", "export"],
 }
@@ -29,9 +30,21 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status.
 
-    What the user can mend (`UserError`, a path that is not there, a package that is not installed) is one
-    line on stderr and status 1. Everything else is a bug, here or in a library, and keeps its traceback.
+    What the user can mend is one line on stderr: a command that cannot be read has status 2, what is refused
+    (`UserError`, a path that is not there, a package that is not installed) status 1. Everything else is a bug,
+    here or in a library, and keeps its traceback.
     """
+    try:
+        try:
+            return _answer(argv)
+        finally:
+            print(end="", flush=True)  # here, and not at the end of Python, where nothing can be caught
+    except BrokenPipeError:  # as in `| head`, which has read what it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell says of a program that SIGPIPE ended
+
+
+def _answer(argv: Sequence[str] | None) -> int:
     argv = with_underscores(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ["--version"]:
         print(f"pixeltune {__version__}")
@@ -49,10 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return run(verb, rest)
+    except UsageError as error:
+        return _say(verb, error, 2)
     except UserError as error:
         return _say(verb, error)
     except OSError as error:
-        if str(error.filename) not in " ".join(rest):
+        if error.filename is None or str(error.filename) not in " ".join(rest):
             raise
         return _say(verb, f"{error.filename}: {error.strerror}")
     except (ImportError, RuntimeError) as error:  # the latter are TRL's, around what it could not import
@@ -86,7 +101,7 @@ def plain_warnings() -> Iterator[None]:
 @plain_warnings()
 def run(verb: str, argv: list[str]) -> int:
     """Parse a verb's options and do it."""
-    if verb in GOALS:
+    if verb in OBJECTIVE_FACTS:
         return import_module("pixeltune.cli.train").run(verb, argv)
     module = import_module(f"pixeltune.cli.{verb}")
     parser = Parser(f"pixeltune {verb}", module.HELP)
@@ -100,8 +115,8 @@ def overview() -> str:
     for group, verbs in VERBS.items():
         lines += ["", f"{group}:"]
         for verb in verbs:
-            text = GOALS[verb].help if verb in GOALS else import_module(f"pixeltune.cli.{verb}").HELP
-            lines.append(f"  {verb:8} {text}")
+            facts = OBJECTIVE_FACTS.get(verb)
+            lines.append(f"  {verb:8} {facts.help if facts else import_module(f'pixeltune.cli.{verb}').HELP}")
     lines += [
         "",
         "`pixeltune VERB --help` lists a verb's options, `pixeltune --version` tells which this is.",
@@ -109,9 +124,9 @@ def overview() -> str:
     return "\n".join(lines)
 
 
-def _say(verb: str, what: object) -> int:
+def _say(verb: str, what: object, status: int = 1) -> int:
     print(f"pixeltune {verb}: {_one_line(what)}", file=sys.stderr)
-    return 1
+    return status
 
 
 def _one_line(what: object) -> str:

@@ -8,6 +8,7 @@ HELP = "a weaker or stronger artwork, or the average of several, if it is no wor
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    from pixeltune.evaluation.defaults import MIX_ROWS
     from pixeltune.tasks.own import SCORES
 
     parser.add_argument("artwork", nargs="+", help="one for --strength, several for their average")
@@ -22,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--score", choices=SCORES, help="of your own rows (none: chosen where it is plain)")
     parser.add_argument("--reward", help="package.module:function that scores your own rows instead")
-    parser.add_argument("--rows", type=int, default=100, help="held-out rows to score on")
+    parser.add_argument("--rows", type=int, default=MIX_ROWS, help="held-out rows to score on")
     parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
 

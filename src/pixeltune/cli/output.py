@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.artwork.card import FILE_NAME
+from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.png import ArtworkError
 from pixeltune.errors import UserError
 
@@ -26,7 +26,7 @@ def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     if not output.exists():
         return
     for given in map(Path, inputs):
-        read = given / FILE_NAME if given.is_dir() else given
+        read = given / ARTWORK if given.is_dir() else given
         if read.exists() and read.samefile(output):
             raise UserError(f"--output {output} is {given}, which is read: give another name")
     if output.is_dir():

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NoReturn
 
-from pixeltune.errors import suggestion
+from pixeltune.errors import UserError, suggestion
+
+
+class UsageError(UserError):
+    """A command that cannot be read: a flag that there is not, or a value that is missing or of another type.
+
+    Whatever the verb, the exit status is 2; of what is read and then refused it is 1.
+    """
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,6 +26,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, description=description, formatter_class=formatter, allow_abbrev=False)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None):
+        """
+        Raises:
+            UsageError: the words cannot be read.
+        """
         known = [flag for action in self._actions for flag in action.option_strings]
         words = takewhile(lambda word: word != "--", sys.argv[1:] if args is None else args)
         # Typos before what is missing: the one may be the other.
@@ -32,7 +43,8 @@ class Parser(argparse.ArgumentParser):
         return given
 
     def error(self, message: str) -> NoReturn:
-        refuse(self, message)
+        """One line: argparse's usage of dozens of flags hides what is wrong."""
+        raise UsageError(f"{message}. Options: {self.prog} --help")
 
 
 def flag_for(word: str, flags: Iterable[str]) -> str:
@@ -41,16 +53,14 @@ def flag_for(word: str, flags: Iterable[str]) -> str:
     return near.replace("did you mean ", "did you mean --")
 
 
-def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """One line on stderr and status 2: argparse's usage of dozens of flags hides what is wrong."""
-    print(f"{parser.prog}: {message}. Options: {parser.prog} --help", file=sys.stderr)
-    sys.exit(2)
-
-
 def with_underscores(argv: Sequence[str]) -> list[str]:
-    """``--batch-size 4`` as ``--batch_size 4``: flags have underscores, as TRL's, but need not."""
+    """``--batch-size 4`` as ``--batch_size 4``: flags have underscores, as TRL's, but need not.
+
+    Behind ``--`` there are no flags.
+    """
+    end = argv.index("--") if "--" in argv else len(argv)
     return [
         name.replace("-", "_").replace("__", "--", 1) + equals + value if word.startswith("--") else word
-        for word in argv
+        for word in argv[:end]
         for name, equals, value in [word.partition("=")]
-    ]
+    ] + list(argv[end:])

@@ -11,6 +11,7 @@ HELP = "a gateway in front of an engine: every PNG of a folder is a model name"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    from pixeltune.serve import defaults
     from pixeltune.serve.reply import Limits
 
     add = parser.add_argument
@@ -22,8 +23,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="URL",
         help="an engine, such as http://host:8000/v1; may be repeated",
     )
-    add("--host", default="127.0.0.1", help="address to listen on; the default is this machine alone")
-    add("--port", type=int, default=8080, help="port to listen on; 0: any free one")
+    add("--host", default=defaults.HOST, help="address to listen on; the default is this machine alone")
+    add("--port", type=int, default=defaults.PORT, help="port to listen on; 0: any free one")
     add("--api_keys", metavar="FILE", help="JSON of callers (docs/guide/serving.md); none: anybody may ask")
     add(
         "--alias",
@@ -39,12 +40,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="environment variable with the engines' API key",
     )
     add("--max_body", type=int, default=Limits.body, metavar="BYTES", help="of a request")
-    add("--max_concurrency", type=int, default=1024, metavar="N", help="requests at one engine at a time")
+    add(
+        "--max_concurrency",
+        type=int,
+        default=defaults.CAPACITY,
+        metavar="N",
+        help="requests at one engine at a time",
+    )
     add("--timeout", type=float, default=Limits.answer, help="seconds for an engine to begin its answer")
     add("--pause", type=float, default=Limits.pause, help="seconds between two parts of a stream")
-    add("--drain", type=int, default=60, help="seconds that SIGTERM leaves to requests")
-    add("--cache", type=int, default=512, metavar="MIB", help="of artworks in memory")
-    add("--log_level", default="info", choices=("debug", "info", "warning", "error"), help="of JSON lines")
+    add("--drain", type=int, default=defaults.DRAIN, help="seconds that SIGTERM leaves to requests")
+    add("--cache", type=int, default=defaults.CACHE_MIB, metavar="MIB", help="of artworks in memory")
+    add(
+        "--log_level",
+        default=defaults.LOG_LEVEL,
+        choices=("debug", "info", "warning", "error"),
+        help="of JSON lines",
+    )
 
 
 def run(arguments: Namespace) -> int:

@@ -15,11 +15,10 @@ from typing import Any
 
 from PIL import Image
 
-from pixeltune.artwork.png import data_url
 from pixeltune.data.messages import Message
 from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
-from pixeltune.picture.files import opaque, read_colour, read_picture
+from pixeltune.picture.files import data_url, opaque, read_colour, read_picture
 
 MAX_PICTURES = 16
 """Of one row."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pixeltune.data.origin import origin
+from pixeltune.data.texts import texts_in
 from pixeltune.errors import UserError
-
-if TYPE_CHECKING:
-    from pixeltune.artwork.provenance import Provenance
 
 _QWEN = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 _GLM = (
@@ -51,11 +49,15 @@ _FAMILIES = {
 such as HTML's ``<video>``. Of the rest nobody has checked that."""
 
 
-def tokens_of(provenance: Provenance) -> tuple[str, ...]:
-    """The picture tokens of the model that an artwork was painted for, as far as its provenance tells."""
-    name = str(provenance.processor.get("image_processor"))
-    own = next((tokens for start, tokens in _FAMILIES.items() if name.startswith(start)), KNOWN)
-    return KNOWN if provenance.also else own
+def tokens_of(image_processor: str, *others: str) -> tuple[str, ...]:
+    """The picture tokens of a model, as far as the name of its image processor tells.
+
+    Args:
+        image_processor: the name of its class.
+        others: models that have to do with the artwork as well, of whose processors nothing is known.
+    """
+    own = next((tokens for start, tokens in _FAMILIES.items() if image_processor.startswith(start)), KNOWN)
+    return KNOWN if others else own
 
 
 def find_placeholder(text: str, tokens: tuple[str, ...] = KNOWN) -> str | None:
@@ -110,18 +112,5 @@ def quoted(rows: Iterable[dict], tokens: tuple[str, ...]) -> Iterator[tuple[str,
     search = _search(tokens)
     for number, row in enumerate(rows):
         for name in ("prompt", "completion", "chosen", "rejected", "messages", "tools"):
-            if found := next(filter(None, map(search.search, _texts(row.get(name)))), None):
+            if found := next(filter(None, map(search.search, texts_in(row.get(name)))), None):
                 yield origin(row, number), name, found.group()
-
-
-def _texts(value: object) -> Iterator[str]:
-    """All texts inside a value, names of objects included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            yield str(name)
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)

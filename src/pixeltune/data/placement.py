@@ -11,6 +11,13 @@ PLACEMENT = "before the first user text"
 """The name of this placement in an artwork's provenance."""
 
 
+def other_placement(placement: str) -> str | None:
+    """Why an artwork of this placement cannot be used; None: it can, it is `PLACEMENT`."""
+    if placement == PLACEMENT:
+        return None
+    return f"placement {placement!r} is unknown here, {PLACEMENT!r} is known: upgrade pixeltune"
+
+
 def place(messages: list[Message], block: str) -> list[Message]:
     """Put the artwork's placeholder text in front of the first user message. For training rows.
 

@@ -5,12 +5,11 @@ The gateway and the client share this: what one of them refuses, the other refus
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 from pixeltune.data.placeholders import KNOWN, find_placeholder
 from pixeltune.data.placement import place_image, place_input
+from pixeltune.data.texts import texts_in
 from pixeltune.errors import UserError
 
 ENDPOINTS = {"chat/completions": ("messages", place_image), "responses": ("input", place_input)}
@@ -24,7 +23,6 @@ _RENDERED = (
     *("messages", "input", "instructions", "tools", "functions"),
     *("documents", "chat_template_kwargs"),
 )
-_WORDS = ("text", "refusal", "thinking")  # of a content part
 
 
 class RequestProblem(UserError):
@@ -90,7 +88,7 @@ def check_request(body: dict[str, Any], endpoint: str, tokens: tuple[str, ...] =
                     "input",
                 )
     for field in _RENDERED:
-        for text in _texts(body.get(field)):
+        for text in texts_in(body.get(field)):
             # Pictures as base64, megabytes of them, have neither of the characters.
             token = find_placeholder(text, tokens) if "<" in text or "[" in text else None
             if token is not None:
@@ -99,39 +97,3 @@ def check_request(body: dict[str, Any], endpoint: str, tokens: tuple[str, ...] =
                     "artwork there. Write it otherwise, for example with a space in it",
                     field,
                 )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts inside a value, names of objects included, and what the parts of a message say together."""
-    stack = [value]
-    while stack:
-        value = stack.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict):
-            for name, inner in value.items():
-                yield name
-                stack.append(inner)
-                if name == "arguments" and isinstance(inner, str):  # engines give templates what it says
-                    try:
-                        stack.append(json.loads(inner))
-                    except (ValueError, RecursionError):
-                        continue
-        elif isinstance(value, list):
-            stack += value
-            yield from _together(value)
-
-
-def _together(parts: list[Any]) -> Iterator[str]:
-    """The words of several parts as one text: templates write nothing in between, some trim, some take the
-    pictures out first."""
-    said = [part if isinstance(part, str) else _words(part) for part in parts]
-    said = [text for text in said if text]
-    if len(said) > 1:
-        yield "".join(said)
-        yield "".join(text.strip() for text in said)
-
-
-def _words(part: Any) -> str:
-    words = [part.get(name) for name in _WORDS] if isinstance(part, dict) else []
-    return "".join(text for text in words if isinstance(text, str))

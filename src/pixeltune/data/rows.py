@@ -92,7 +92,10 @@ def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, path: Pat
             out[name] = line[name]
         else:
             role = "user" if name == "prompt" else "assistant"
-            out[name] = read_messages(line[name], role, f"{where}: {name}", unused)
+            value = line[name]
+            if value == "" and (name == "rejected" or (name == "completion" and line.get("label") is False)):
+                value = [{"role": role, "content": ""}]  # to say nothing may well be the bad answer
+            out[name] = read_messages(value, role, f"{where}: {name}", unused)
     if "chosen" in columns:
         _without_prompt(out, where)
     if not any(message["role"] == "user" for message in out["prompt"]):

@@ -82,7 +82,8 @@ class _Placing:
 
     def __init__(self, artwork: Artwork | str | os.PathLike[str]) -> None:
         artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
-        self._url, self._tokens = artwork.data_url(), tokens_of(artwork.provenance)
+        facts = artwork.provenance
+        self._url, self._tokens = artwork.data_url(), tokens_of(facts.image_processor, *facts.also)
 
     def __call__(self, request: Any) -> Any:
         """The same request with the artwork in its body, if it has a place for one."""

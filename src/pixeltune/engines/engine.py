@@ -3,73 +3,20 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pixeltune.data.messages import text_of
-from pixeltune.errors import RunError, UserError
-from pixeltune.tasks.parsing.tool_calls import from_openai
-
-Message = Mapping[str, Any]
-
-ENDS = frozenset(
-    {
-        *("stop", "length", "tool_calls", "function_call"),  # OpenAI's own
-        *("eos", "eos_token", "stop_sequence", "end_turn", "stop_token"),  # as other engines call a stop
-        *("max_tokens", "model_length", "repetition", "tool_use"),  # ... a length, vLLM's guard, calls
-    }
+from pixeltune.data.messages import Message
+from pixeltune.engines.replies import (
+    Completion,
+    EngineError,
+    RequestRefused,
+    Scored,
+    choices_of,
+    completion_of,
 )
-"""Reasons why an answer ended that leave it an answer, in small letters.
-
-Every other one ("abort", "error", "content_filter", ...) is a request that failed, whatever text came with it:
-engines answer 200 then, too (vllm-project/vllm#57082). Some engines give none: then what was said is the
-answer, and where nothing was said the request failed."""
-
+from pixeltune.errors import first_line
 
 _NO_JSON = (json.JSONDecodeError, UnicodeDecodeError)
-
-
-class EngineError(RunError):
-    """The engine cannot do what was asked. The message is one line: the problem and the remedy."""
-
-
-class RequestRefused(EngineError):
-    """The engine does not take this request: a field it does not know, a prompt too long, ..."""
-
-
-class NoLogProbs(EngineError):
-    """The engine answered, without the log-probs that were asked for."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One answer. Token ids and log-probs are None where the engine was not asked or does not say."""
-
-    text: str  # special tokens kept, e.g. <tool_call>; the end-of-turn token is not part of it
-    finish_reason: str | None  # stop, length, ...
-    latency: float  # seconds from request to answer
-    prompt_token_ids: list[int] | None = None  # the picture expanded to its image tokens
-    token_ids: list[int] | None = None  # of the answer, end-of-turn token included (llama.cpp: without)
-    tokens: list[str] | None = None  # the same as texts, beside log-probs
-    logprobs: list[float] | None = None  # natural log, one per entry of tokens
-    prompt_tokens: int | None = None  # as the engine counts them, the picture's included
-    completion_tokens: int | None = None  # None where one request asked for several answers
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The log-probs an engine gives to a text that it did not write itself."""
-
-    prompt_token_ids: list[int]  # everything before that text
-    token_ids: list[int]  # of the text, without an end-of-turn token
-    logprobs: list[float]  # natural log, one per entry of token_ids
-
-
-def _reason(said: Any) -> str:
-    """What an engine says of an error, in a 200 too, in brackets; empty where it says nothing."""
-    error = getattr(said, "error", None)
-    message = error.get("message", error) if isinstance(error, Mapping) else error
-    return f" ({' '.join(str(message).split())[:200]})" if message else ""
 
 
 def api_url(url: str) -> str:
@@ -186,66 +133,11 @@ class Engine:
             logprobs=logprobs or None,
         )
         latency = time.perf_counter() - begin
-        choices = self._choices(response)
-        return [self._completion(response, choice, latency, logprobs) for choice in choices]
-
-    def _choices(self, response: Any) -> list[Any]:
-        """The choices of a response, each with a message and ended as an answer ends.
-
-        Raises:
-            EngineError: there is none, or the engine gave up on one.
-        """
-        # openai's client checks little of what comes: it may be a page of HTML.
-        choices = getattr(response, "choices", None)
-        if not isinstance(choices, list) or not choices:
-            why = _reason(response)
-            raise EngineError(f"{self.url} returned no answer{why}: is it an OpenAI-compatible engine?")
-        for choice in choices:
-            reason = getattr(choice, "finish_reason", None)
-            message: Any = getattr(choice, "message", None)
-            if reason is not None and str(reason).lower() not in ENDS:
-                why = _reason(choice) or _reason(response)
-                raise EngineError(f"{self.url} gave up on the answer ({reason}){why}: see the engine's log")
-            if not isinstance(message, self._openai.BaseModel):
-                raise EngineError(f"{self.url} returned a choice without a message: is it a chat engine?")
-            if reason is None and not (
-                getattr(message, "content", None) or getattr(message, "tool_calls", None)
-            ):
-                raise EngineError(f"{self.url} said nothing, nor why it ended: see the engine's log")
-        return choices
-
-    def _completion(self, response: Any, choice: Any, latency: float, logprobs: bool) -> Completion:
-        # Some servers answer in parts, thinking among them (microsoft/agent-framework#6978).
-        try:
-            text = text_of(getattr(choice.message, "content", None)) or text_of(choice.message.refusal)
-        except UserError as error:
-            raise EngineError(f"{self.url} returned an answer that cannot be read: {error}") from error
-        token_ids = getattr(choice, "token_ids", None)
-        entries: Any = choice.logprobs.content if choice.logprobs else None
-        if token_ids is None and entries and all(isinstance(getattr(e, "id", None), int) for e in entries):
-            token_ids = [entry.id for entry in entries]  # llama.cpp
-        if choice.message.tool_calls and self.tool_choice == "none":
-            raise EngineError(
-                f"{self.url} parsed the answer into tool calls though it was asked not to, and its raw text "
-                "is gone: start it without a tool parser, or take the parsed calls with tool_choice='auto'"
-            )
-        if choice.message.tool_calls:
-            text += from_openai(choice.message.tool_calls)
-        if logprobs and entries is None:
-            raise NoLogProbs(f"{self.url} returned no log-probs: use an engine that does, e.g. vLLM")
-        if token_ids is not None and entries is not None and len(token_ids) != len(entries):
-            raise EngineError(f"{self.url} returned {len(entries)} log-probs for {len(token_ids)} tokens")
-        return Completion(
-            text=text,
-            finish_reason=getattr(choice, "finish_reason", None),
-            latency=latency,
-            prompt_token_ids=getattr(response, "prompt_token_ids", None),
-            token_ids=token_ids,
-            tokens=[entry.token for entry in entries] if logprobs else None,
-            logprobs=[entry.logprob for entry in entries] if logprobs else None,
-            prompt_tokens=usage.prompt_tokens if (usage := response.usage) else None,
-            completion_tokens=usage.completion_tokens if usage and len(response.choices) == 1 else None,
-        )
+        raw = self.tool_choice == "none"
+        return [
+            completion_of(response, choice, latency, logprobs=logprobs, raw=raw, url=self.url)
+            for choice in choices_of(response, self.url)
+        ]
 
     def score(
         self, messages: list[Message], answer: str, tools: list[dict[str, Any]] | None = None
@@ -271,7 +163,7 @@ class Engine:
         # The same conversation without the answer tells where the answer starts.
         bare = self._create(messages, tools, {"return_token_ids": True}, max_tokens=1)
         for response in (whole, bare):
-            self._choices(response)
+            choices_of(response, self.url)
         table, ids = (getattr(whole, name, None) for name in ("prompt_logprobs", "prompt_token_ids"))
         prompt = getattr(bare, "prompt_token_ids", None)
         if not table or not ids or not prompt:
@@ -307,7 +199,7 @@ class Engine:
             raise EngineError(f"{self.url} answered with no JSON ({error}): see the engine's log") from error
 
     def _fail(self, error: Exception) -> NoReturn:
-        known, line = self._openai, (str(error).strip() or type(error).__name__).splitlines()[0]
+        known, line = self._openai, first_line(error)
         if isinstance(error, known.APITimeoutError):
             remedy = "no answer in time: raise the timeout or lower the concurrency"
         elif isinstance(error, known.APIConnectionError):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from pixeltune.data.messages import Message
-from pixeltune.engines.engine import Completion
+from pixeltune.engines.replies import Completion
 from pixeltune.evaluation.backends import image_parts
 from pixeltune.evaluation.ends import end_ids
 from pixeltune.tasks.parsing.tool_calls import parse

@@ -85,7 +85,7 @@ class OnEngine:
         return (place_image(messages, self.picture) for messages in sent) if self.picture else sent
 
     def _complete(self, messages: list[Message], tools: Tools, max_new_tokens: int) -> Reply:
-        from pixeltune.engines.engine import EngineError
+        from pixeltune.engines.replies import EngineError
 
         try:
             answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens)
@@ -94,7 +94,7 @@ class OnEngine:
         return Reply(answer.text, answer.prompt_tokens, answer.completion_tokens, answer.latency)
 
     def _choose(self, messages: list[Message], tools: Tools, options: list[str]) -> Reply:
-        from pixeltune.engines.engine import EngineError
+        from pixeltune.engines.replies import EngineError
 
         begin, best = time.perf_counter(), None
         try:

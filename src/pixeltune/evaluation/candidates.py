@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.artwork.card import FILE_NAME
-from pixeltune.artwork.png import OTHER_SUFFIXES, data_url, encode_png
+from pixeltune.artwork.folder import ARTWORK
+from pixeltune.artwork.png import OTHER_SUFFIXES, encode_png
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.errors import UserError
-from pixeltune.picture.files import STARTS
+from pixeltune.picture.files import BACKDROP, STARTS, data_url
 from pixeltune.tasks.base import Task, find_rows, find_task, name_of
 
 SPECS = (
@@ -166,7 +166,7 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
     kind, _, rest = spec.partition(":")
     if spec in artworks:
         artwork, path = artworks[spec], spec.removeprefix("artwork:")
-        tokens = tokens_of(artwork.provenance)
+        tokens = tokens_of(artwork.provenance.image_processor, *artwork.provenance.also)
         return Candidate(_named("{}", path), "picture", artwork.image, artwork, tokens=tokens, path=path)
     if spec == "off":
         return Candidate(spec, "off")
@@ -188,7 +188,7 @@ def _candidate(spec: str, artworks: dict[str, Artwork], engine: bool) -> Candida
             raise UserError(f"{spec!r} is a name on an engine: give its address with --engine")
         return Candidate(spec, "model", source=rest)
     if Path(spec).is_dir():
-        raise UserError(f"{spec} holds no {FILE_NAME}: is it a run's folder, and is the run finished?")
+        raise UserError(f"{spec} holds no {ARTWORK}: is it a run's folder, and is the run finished?")
     raise UserError(f"{spec!r} is nothing to compare: give {SPECS}")
 
 
@@ -196,8 +196,8 @@ def _path(spec: str) -> str | None:
     """The file of an artwork's spec, a PNG or a run's folder; None if the spec is of something else."""
     if spec.startswith("artwork:"):
         return spec.removeprefix("artwork:")
-    if (Path(spec) / FILE_NAME).is_file():
-        return str(Path(spec) / FILE_NAME)
+    if (Path(spec) / ARTWORK).is_file():
+        return str(Path(spec) / ARTWORK)
     # Other pictures too: what is wrong with them is said where artworks are read.
     is_picture = spec.lower().endswith((".png", *OTHER_SUFFIXES))
     return spec if is_picture and not spec.startswith(("start:", "prompt:")) else None
@@ -215,8 +215,13 @@ def start_of(artwork: Artwork | None, file: str) -> Any:
     from pixeltune.picture.canvas import Canvas, start_picture
 
     seed, made = artwork.provenance.seed, artwork.provenance.training
-    fitted = made.get("backdrop", "#808080"), made.get("fit", "stretch")
-    return Image.fromarray(Canvas(start_picture(start, *artwork.size, seed, *fitted)).to_uint8())
+    if seed is None and start == "noise":
+        raise UserError(
+            "the artwork began as noise and does not say of which seed, so nobody can tell its start picture: "
+            "if you kept that as a file, say so with start:FILE (mix: --start FILE)"
+        )
+    fitted = made.get("backdrop", BACKDROP), made.get("fit", "stretch")
+    return Image.fromarray(Canvas(start_picture(start, *artwork.size, seed or 0, *fitted)).to_uint8())
 
 
 def _adapter(folder: str, engine: bool) -> Candidate:

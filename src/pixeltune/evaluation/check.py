@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.data.placement import PLACEMENT, place_image
+from pixeltune.data.placement import other_placement, place_image
 from pixeltune.data.tools import tools_of
-from pixeltune.engines.engine import Engine, NoLogProbs, RequestRefused
+from pixeltune.engines.engine import Engine
+from pixeltune.engines.replies import NoLogProbs, RequestRefused
 from pixeltune.errors import UserError
 from pixeltune.evaluation import robustness
-from pixeltune.evaluation.agreement import Comparison, after, compare, greedy
+from pixeltune.evaluation.agreement import Comparison, compare, greedy
 from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.bases import other_base, other_tokens, weights_as_painted
+from pixeltune.evaluation.defaults import PROMPTS, ROWS, TOLERANCE
 from pixeltune.evaluation.robustness import Robustness
 from pixeltune.model.compat.bars import without_bars
 from pixeltune.model.finding import public_name
@@ -49,30 +51,13 @@ def differences(artwork: Artwork, preprocessor: Preprocessor) -> list[str]:
             found.append(f"processor {name}: the artwork was trained with {was}, this model has {is_}")
     if provenance.template_sha256 not in (None, template_sha256(preprocessor.processor)):
         found.append("the chat template is not the one the artwork was trained with")
-    if provenance.placement != PLACEMENT:
-        found.append(f"placement {provenance.placement!r}: this version only knows {PLACEMENT!r}")
+    if other := other_placement(provenance.placement):
+        found.append(other)
     found += other_tokens(artwork, preprocessor)
     parity = preprocessor.parity(artwork.pixels)
     if not parity.equal:
         found.append(f"the stock processor's pixel_values differ from the trained ones by {parity.max_abs:g}")
     return found
-
-
-def log_probs(
-    model: Any, processor: Any, picture: Any, messages: list[dict], tools: list[dict] | None, said: list[int]
-) -> tuple[list[int], list[float]]:
-    """Prompt token ids, and the model's own log-probability of each token of ``said`` after that prompt.
-
-    Args:
-        model: the stock model.
-        processor: its processor.
-        picture: PIL picture placed in ``messages``, or None.
-        messages: a conversation with an ``image_url`` part where the picture stands.
-        tools: OpenAI tools, or None.
-        said: token ids of the completion.
-    """
-    prompt, table = after(model, processor, picture, messages, tools, said)
-    return prompt, [table[i, token].item() for i, token in enumerate(said)]
 
 
 def meet(url: str, model: str | None) -> tuple[Engine, bool]:
@@ -178,6 +163,12 @@ class Check:
     passed: bool
     robustness: Robustness | None = None
 
+    def __repr__(self) -> str:
+        facts = "; ".join(" ".join(line.split()) for line in self.lines)
+        return (
+            f"Check(passed={self.passed}: {facts}{', and scores when distorted' if self.robustness else ''})"
+        )
+
     def __str__(self) -> str:
         return "\n".join([*self.lines, *([str(self.robustness)] if self.robustness else [])])
 
@@ -189,12 +180,12 @@ def check(
     revision: str | None = None,
     engine: str | None = None,
     engine_model: str | None = None,
-    prompts: int = 8,
-    tolerance: float = 1e-3,
+    prompts: int = PROMPTS,
+    tolerance: float = TOLERANCE,
     robust: bool = False,
     task: str | Task | None = None,
     data: str | Path | None = None,
-    rows: int = 200,
+    rows: int = ROWS,
     quiet: bool = False,
 ) -> Check:
     """Prove that a PNG gives the model exactly the trained pixels; compare an engine, score it distorted.
@@ -219,15 +210,13 @@ def check(
         UserError: the PNG, the model or the task cannot be used.
         EngineError: the engine is not there, or refuses.
     """
-    if prompts < 1:
-        raise UserError("--prompts must be at least 1")
-    if rows < 1:
-        raise UserError("--rows must be at least 1")
+    if min(prompts, rows) < 1:
+        raise UserError(f"{'prompts' if prompts < 1 else 'rows'} must be at least 1")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
     height, width = artwork.pixels.shape[:2]
     lines = [f"pixels      {width} x {height}, SHA-256 {artwork.sha256[:16]}..., as recorded"]
     asked = meet(engine, engine_model) if engine else None  # one that is not there is reported at once
-    plan = robustness.plan(artwork, task, data, rows) if robust else None
+    given = robustness.task_and_rows(artwork, task, data, rows) if robust else None
     processor = load_processor(model, revision)
     preprocessor, made = Preprocessor(processor), artwork.provenance
     with _loading(model, quiet):
@@ -242,13 +231,13 @@ def check(
         "processor   constants and chat template as in training",
         "parity      pixel_values of the PNG equal the trained ones bit for bit",
     ]
-    if asked is None and plan is None:
+    if asked is None and given is None:
         return Check(tuple(lines), passed=True)
     with _loading(model, quiet):
         loaded = load_model(model, revision)
     scored, passed = None, True
-    if plan is not None:
-        scored = robustness.measure_artwork(artwork, *plan, loaded, processor, quiet)
+    if given is not None:
+        scored = robustness.measure_artwork(artwork, *given, loaded, processor, quiet)
     if asked is not None:
         found = ask_engine(artwork, loaded, processor, *asked, prompts)
         more, bad = told(found, tolerance)

@@ -14,12 +14,14 @@ from pixeltune.errors import UserError
 from pixeltune.evaluation import journal
 from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.candidates import Candidate, candidates, reference
+from pixeltune.evaluation.defaults import BATCH_SIZE, CONCURRENCY, OUTPUT_DIR, ROWS, TOOL_CHOICE
 from pixeltune.evaluation.doubts import doubt, trained_rows
 from pixeltune.evaluation.plans import Plan, check_plans, check_words, own_plan, task_plan
 from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
 from pixeltune.evaluation.report import Report, markdown, summary
 from pixeltune.evaluation.scoring import Result, score_rows
 from pixeltune.tasks.base import Task, is_benchmark, name_of
+from pixeltune.tasks.own import MAX_NEW_TOKENS
 from pixeltune.tasks.synthetic import refusals
 from pixeltune.version import __version__
 from pixeltune.writing import write_atomically
@@ -34,18 +36,18 @@ def evaluate(
     dtype: str | None = None,
     bits: Literal[4, 8] | None = None,
     device_map: str | None = None,
-    batch_size: int = 100,
-    rows: int | None = 200,
+    batch_size: int = BATCH_SIZE,
+    rows: int | None = ROWS,
     data: str | Path | None = None,
     score: str | None = None,
     reward: str | None = None,
-    max_new_tokens: int = 512,
+    max_new_tokens: int = MAX_NEW_TOKENS,
     engine: str | None = None,
     engine_model: str | None = None,
     api_key: str | None = None,
-    tool_choice: str | None = "none",
-    concurrency: int = 16,
-    output_dir: str | Path = "runs/eval",
+    tool_choice: str | None = TOOL_CHOICE,
+    concurrency: int = CONCURRENCY,
+    output_dir: str | Path = OUTPUT_DIR,
     quiet: bool = False,
 ) -> Report:
     """Score several ways of asking one frozen model on the same held-out rows.
@@ -200,8 +202,6 @@ def _check_settings(
             "--dtype, --load_in_8bit, --load_in_4bit and --device_map are of a model in this process: start "
             "the engine as you want it"
         )
-    if score and reward:
-        raise UserError("--score and --reward both say how rows are scored: give one")
     if (score or reward) and data is None:
         raise UserError("--score and --reward score rows of your own: give them with --data rows.jsonl")
     if (score or reward) and len(tasks) > 1:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
+
+DIGITS = 12
+"""Hexadecimal ones in a journal's name, of what its answers depend on."""
 
 
 def file(folder: Path, title: str, settings: Mapping[str, Any]) -> Path:
@@ -19,9 +23,19 @@ def file(folder: Path, title: str, settings: Mapping[str, Any]) -> Path:
         title: for people.
         settings: what the answers depend on, as JSON.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in title)
-    return folder / f"{stem}-{digest}.jsonl"
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:DIGITS]
+    return folder / f"{_stem(title)}-{digest}.jsonl"
+
+
+def newest(folder: Path, title: str) -> Path | None:
+    """The journal of a title that was written last, whatever its settings; None where there is none."""
+    name = re.compile(rf"{re.escape(_stem(title))}-[0-9a-f]{{{DIGITS}}}\.jsonl")
+    files = [path for path in folder.glob("*.jsonl") if name.fullmatch(path.name) and path.is_file()]
+    return max(files, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _stem(title: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in title)
 
 
 def append(journal: Path, records: Sequence[dict]) -> None:

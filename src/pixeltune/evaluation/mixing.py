@@ -15,13 +15,14 @@ import numpy as np
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import Candidate, start_of
+from pixeltune.evaluation.defaults import MIX_ROWS
 from pixeltune.tasks.base import Task, find_task, held_out_rows, is_known, name_of
+from pixeltune.tasks.own import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from pixeltune.evaluation.plans import Plan
 
 SEED = 1000  # of the rows that averages are chosen by
-MAX_NEW_TOKENS = 512  # of an answer to rows of the user's own
 OWN = ("data", "seed", "steps", "objective", "start", "bound", "licence")  # in which members may differ
 
 
@@ -51,7 +52,9 @@ def average(artworks: Sequence[Artwork]) -> Artwork:
         ValueError: fewer than two, or they are not for the same model, size and processor.
     """
     if len(artworks) < 2:
-        raise UserError("an average needs at least two artworks")
+        raise UserError(
+            "an average needs at least two artworks: give more of them, or --strength for a weaker or stronger one"
+        )
     first = artworks[0]
     for other in artworks[1:]:
         same = {name: getattr(first.provenance, name) for name in OWN}
@@ -120,7 +123,7 @@ def mix(
     data: str | Path | None = None,
     score: str | None = None,
     reward: str | None = None,
-    rows: int = 100,
+    rows: int = MIX_ROWS,
     model: str = "tiny",
     revision: str | None = None,
 ) -> Mixture:
@@ -144,7 +147,7 @@ def mix(
             are zero.
     """
     if rows < 1:
-        raise UserError("--rows must be at least 1")
+        raise UserError("rows must be at least 1")
     if strength is not None and (task or data or score or reward):
         raise UserError(
             "--strength makes one picture and measures nothing: leave out --task, --data, --score, --reward"
@@ -187,8 +190,6 @@ def plan_of(
     from pixeltune.evaluation.doubts import doubt, trained_rows
     from pixeltune.evaluation.plans import Plan, own_plan
 
-    if score and reward:
-        raise UserError("--score and --reward both say how rows are scored: give one")
     painted_on = field[0].artwork.provenance.data if field[0].artwork else None
     scored = bool(score or reward)
     of_benchmark = data is not None and is_known(painted_on) and Path(data).is_dir()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, first_line
 from pixeltune.evaluation.backends import Backend, OnEngine
 from pixeltune.evaluation.candidates import Candidate
 from pixeltune.evaluation.doubts import doubt, other_model
@@ -100,4 +100,4 @@ class ModelProvider:
         try:
             return PeftModel.from_pretrained(base, folder).eval()
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise UserError(f"{folder} does not fit {self.name}: {str(error).splitlines()[0]}") from error
+            raise UserError(f"{folder} does not fit {self.name}: {first_line(error)}") from error

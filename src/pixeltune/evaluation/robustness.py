@@ -19,6 +19,7 @@ from PIL import Image
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.errors import UserError
 from pixeltune.evaluation.bars import bars, titled
+from pixeltune.evaluation.defaults import ROWS
 from pixeltune.evaluation.in_process import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
 from pixeltune.tasks.base import Task, find_rows, find_task, is_known, name_of, names
@@ -157,7 +158,7 @@ def robustness(
     revision: str | None = None,
     task: str | Task | None = None,
     data: str | Path | None = None,
-    rows: int = 200,
+    rows: int = ROWS,
     quiet: bool = False,
 ) -> Robustness:
     """An artwork's score on held-out rows after JPEG, resizing, noise, ...
@@ -180,14 +181,14 @@ def robustness(
     if rows < 1:
         raise UserError("rows must be at least 1")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
-    chosen, held_out = plan(artwork, task, data, rows)
+    chosen, held_out = task_and_rows(artwork, task, data, rows)
     processor = load_processor(model, revision)
     with without_bars(downloads=quiet):
         loaded = load_model(model, revision)
     return measure_artwork(artwork, chosen, held_out, loaded, processor, quiet)
 
 
-def plan(
+def task_and_rows(
     artwork: Artwork, task: str | Task | None, data: str | Path | None, rows: int
 ) -> tuple[str | Task, list[dict]]:
     """The task to score on, the one given or what the artwork was painted on, and its rows.

@@ -1,5 +1,5 @@
 """``pixeltune gallery``: a static page per run, to look at instead of reading logs.
 
-Imports `artwork`, `data` and the reports of `evaluation`; torch and `model` only while a map of squares is
-made.
+Imports `artwork`, `data`, `tasks` and the reports of `evaluation`; torch and `model` only while a map of
+squares is made.
 """

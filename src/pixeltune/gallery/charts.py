@@ -8,20 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixeltune.gallery.run import Point
+from pixeltune.artwork.folder import SCORE
+from pixeltune.gallery.run import SERIES, Point
 
 WIDTH, HEIGHT = 360, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 26
 MAX_POINTS = 300
 """Points of a curve; more of them are averaged in groups."""
-
-TITLES = {
-    "loss": "Loss",
-    "reward": "Reward",
-    "held_out_score": "Held-out score",
-    "completions/mean_length": "Completion length, tokens",
-    "kl": "KL to the start, nats",
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +45,7 @@ def curve(key: str, points: Sequence[Point], by_seconds: bool) -> Chart | None:
     """A logged value against steps or seconds; None where its seconds are not known.
 
     Args:
-        key: of `TITLES`.
+        key: of `SERIES`.
         points: at least one, by step.
         by_seconds: the horizontal axis.
     """
@@ -62,15 +55,15 @@ def curve(key: str, points: Sequence[Point], by_seconds: bool) -> Chart | None:
     groups = [points[i : i + per] for i in range(0, len(points), per)]
     xs = [float(group[-1].seconds if by_seconds else group[-1].step) for group in groups]
     ys = [sum(point.value for point in group) / len(group) for group in groups]
-    form = percent if key == "held_out_score" else figure
-    low, high = (0.0, 1.0) if key == "held_out_score" else (min(0.0, *ys), max(0.0, *ys))
+    form = percent if key == SCORE else figure
+    low, high = (0.0, 1.0) if key == SCORE else (min(0.0, *ys), max(0.0, *ys))
     y_ticks = ticks(low, high)
     x_ticks = ticks(0.0, max(xs))
     x_at, y_at = _scale(x_ticks, LEFT, WIDTH - RIGHT), _scale(y_ticks, HEIGHT - BOTTOM, TOP)
     unit = "seconds" if by_seconds else "steps"
     where = "second" if by_seconds else "step"
     dots = [Dot(x_at(x), y_at(y), f"{where} {figure(x)}: {form(y)}") for x, y in zip(xs, ys, strict=True)]
-    title = TITLES[key]
+    title = SERIES[key]
     told = f"{form(ys[0])} at {where} {figure(xs[0])}, {form(ys[-1])} at {where} {figure(xs[-1])}"
     return Chart(
         title,

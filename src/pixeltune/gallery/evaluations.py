@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
+from pixeltune.evaluation import journal
 from pixeltune.evaluation.report import lines, refusal_line
 from pixeltune.gallery.samples import asked, said
 from pixeltune.gallery.untrusted import MAX_BYTES, number, read_json
@@ -95,13 +95,11 @@ def _answers(records: dict[str, dict[int, dict]]) -> list[Answers]:
 
 
 def _records(folder: Path, title: str) -> dict[int, dict]:
-    """The first records of a candidate on a task, by row: of the newest file of that name."""
-    stem = re.escape("".join(c if c.isalnum() or c in "-_." else "-" for c in title))
-    files = [p for p in folder.glob("*.jsonl") if re.fullmatch(rf"{stem}-[0-9a-f]{{12}}\.jsonl", p.name)]
-    files = [path for path in files if path.is_file()]
-    if not files:
+    """The first records of a candidate on a task, by row: of the newest journal of that title."""
+    path = journal.newest(folder, title)
+    if path is None:
         return {}
-    with max(files, key=lambda path: path.stat().st_mtime).open("rb") as file:
+    with path.open("rb") as file:
         whole = file.read(HEAD_BYTES)
     out = {}
     for line in whole.splitlines():

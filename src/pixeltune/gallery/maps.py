@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.folder import MAPS
+from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import place_image
 from pixeltune.errors import UserError
 from pixeltune.gallery.untrusted import number, read_json
@@ -25,7 +27,6 @@ CHUNK = 8
 """Pictures in one forward pass."""
 
 MAX_CELLS = 16_384
-FILE = "maps.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def read_maps(folder: Path, artwork: Artwork) -> TokenMaps:
     Raises:
         ValueError: there are none, or they are broken or of another artwork.
     """
-    record = read_json(folder / FILE, 2**24)
+    record = read_json(folder / MAPS, 2**24)
     try:
         maps = TokenMaps(**record)
         texts = (maps.pixels_sha256, maps.task, maps.occluded_with)
@@ -72,9 +73,9 @@ def read_maps(folder: Path, artwork: Artwork) -> TokenMaps:
             if {len(row) for row in grid} != {shape[1]} or len(values) > MAX_CELLS:
                 raise ValueError
     except (TypeError, ValueError) as error:
-        raise UserError(f"{FILE} holds no token maps of this artwork") from error
+        raise UserError(f"{MAPS} holds no token maps of this artwork") from error
     if maps.pixels_sha256 != artwork.sha256:
-        raise UserError(f"{FILE} is of another artwork")
+        raise UserError(f"{MAPS} is of another artwork")
     return maps
 
 
@@ -102,7 +103,7 @@ def token_maps(
     from pixeltune.evaluation.agreement import encode_conversation
     from pixeltune.evaluation.in_process import InProcess
     from pixeltune.evaluation.scoring import opening
-    from pixeltune.model.loading import load_model, load_processor, weights_sha256
+    from pixeltune.model.loading import load_model, load_processor
     from pixeltune.model.preprocessing import Preprocessor
     from pixeltune.tasks.base import find_task, held_out_rows, is_known
 
@@ -117,10 +118,9 @@ def token_maps(
     if any(row.get("images") for row in rows):
         raise UserError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
     name, revision = name or made.base_model, revision or made.revision
-    processor, model = load_processor(name, revision), load_model(name, revision).requires_grad_(False)
-    known = [made.base_sha256, *made.also.values()]
-    if made.base_sha256 is not None and weights_sha256(model) not in known:
-        raise UserError(f"{name} is not the model that the artwork was painted for (its weights differ)")
+    processor = load_processor(name, revision)
+    check_base(made, name, revision)
+    model = load_model(name, revision).requires_grad_(False)
     preprocessor = Preprocessor(processor)
     preprocessor.check_size(*artwork.size)
     height, width = artwork.size
@@ -147,9 +147,28 @@ def token_maps(
     )
 
 
+def check_base(made: Provenance, name: str, revision: str | None) -> None:
+    """Refuse a model with other weights than an artwork was painted for, in the precision that was painted in.
+
+    A model of the right weights may be called anything: a folder that was moved has another name.
+
+    Raises:
+        UserError: it is another model, or cannot be loaded.
+    """
+    from pixeltune.evaluation.bases import other_base, weights_as_painted
+    from pixeltune.evaluation.doubts import doubt
+
+    weights = weights_as_painted(made, name, revision)
+    found = "; ".join(other_base(made, name, weights))
+    if found and weights is None:
+        doubt(f"maps may be of another model, its weights cannot be compared: {found}")
+    elif found and weights not in (made.base_sha256, *made.also.values()):
+        raise UserError(f"{name} is not the model that the artwork was painted for: {found}")
+
+
 def store_maps(folder: Path, maps: TokenMaps) -> None:
     """Keep maps in a run's folder, where `read_maps` finds them."""
-    write_atomically(folder / FILE, json.dumps(asdict(maps), indent=1) + "\n")
+    write_atomically(folder / MAPS, json.dumps(asdict(maps), indent=1) + "\n")
 
 
 def _maps(

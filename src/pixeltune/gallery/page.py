@@ -69,7 +69,7 @@ def page(run: Run, strip: list[tuple[Frame, str]], maps: TokenMaps | None) -> st
     timed = [charts.curve(key, run.series[key], True) for key in SERIES if key in run.series]
     by_seconds = [chart for chart in timed if chart is not None]
     if by_steps and not by_seconds:
-        absent["seconds"] = "the run did not log them (an older version)"
+        absent["seconds"] = "the run did not log them"
     height, width = run.artwork.size
     return _PAGES.get_template("run.html.j2").render(
         name=run.name,
@@ -90,7 +90,7 @@ def page(run: Run, strip: list[tuple[Frame, str]], maps: TokenMaps | None) -> st
         maps=_grids(run, maps) if maps else None,
         by_steps=by_steps,
         by_seconds=by_seconds,
-        unlogged=[charts.TITLES[key] for key in SERIES if key not in run.series] if by_steps else [],
+        unlogged=[title for key, title in SERIES.items() if key not in run.series] if by_steps else [],
         samples=run.samples,
         evaluations=run.evaluations,
         commands=_commands(run),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.folder import ARTWORK, HISTORY, SAMPLES, SCORE, SNAPSHOTS, STATE, checkpoints
 from pixeltune.artwork.png import MAX_FILE_BYTES, decode_png
 from pixeltune.errors import UserError
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
@@ -24,8 +24,14 @@ FRAMES = 24
 FRAME_SIDE = 256
 """Longest side of a snapshot in memory and on a page, pixels; larger ones are scaled down."""
 
-SERIES = ("loss", "reward", "held_out_score", "completions/mean_length", "kl")
-"""Keys of the log history that a page draws, as the trainers write them."""
+SERIES = {
+    "loss": "Loss",
+    "reward": "Reward",
+    SCORE: "Held-out score",
+    "completions/mean_length": "Completion length, tokens",
+    "kl": "KL to the start, nats",
+}
+"""What of the log history a page draws: keys as the trainers write them, with titles."""
 
 T = TypeVar("T")
 
@@ -72,7 +78,7 @@ class Run:
     @property
     def score(self) -> float | None:
         """The last held-out score, 0 to 1."""
-        scores = self.series.get("held_out_score")
+        scores = self.series.get(SCORE)
         return scores[-1].value if scores else None
 
     @property
@@ -90,7 +96,7 @@ def read_run(folder: str | Path) -> Run:
             broken is left out, and named in ``absent``.
     """
     folder = Path(folder)
-    path = folder / "artwork.png"
+    path = folder / ARTWORK
     if not path.is_file():
         raise UserError(no_run(folder))
     try:
@@ -101,7 +107,7 @@ def read_run(folder: str | Path) -> Run:
     _read_snapshots(run)
     _read_history(run)
     try:
-        run.samples = read_samples(folder / "samples", run.artwork.provenance.steps)
+        run.samples = read_samples(folder / SAMPLES, run.artwork.provenance.steps)
     except ValueError as error:
         run.absent["samples"] = str(error)
     for report in sorted(folder.glob("*/report.json")):
@@ -117,9 +123,23 @@ def read_run(folder: str | Path) -> Run:
 def no_run(folder: Path) -> str:
     """What to say of a folder without an ``artwork.png``."""
     hint = "is its training finished?" if folder.is_dir() else "there is no such folder"
-    if checkpoint := next(folder.glob("checkpoint-*"), None):
-        hint += f" A PNG from a checkpoint: pixeltune export {checkpoint} --output {folder / 'artwork.png'}"
-    return f"{folder} has no artwork.png and is no run: {hint}"
+    if found := list(checkpoints(folder).values()):
+        hint += (
+            f" {found[-1].name} holds the picture that it began with"
+            if _is_start(found[-1])
+            else f" A PNG from a checkpoint: pixeltune export {found[-1]} --output {folder / ARTWORK}"
+        )
+    return f"{folder} has no {ARTWORK} and is no run: {hint}"
+
+
+def _is_start(checkpoint: Path) -> bool:
+    """Whether a checkpoint's picture is known to be the one that its run began with, which is not exported."""
+    first = by_step(checkpoint.parent / SNAPSHOTS, ".png", 0)
+    try:
+        begun, now = (_pixels(path) for path in (first[0], checkpoint / ARTWORK))
+    except (KeyError, ValueError):  # nobody knows
+        return False
+    return np.array_equal(begun, now)
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
@@ -130,13 +150,13 @@ def evenly(items: Sequence[T], count: int) -> list[T]:
 
 
 def _read_snapshots(run: Run) -> None:
-    paths = by_step(run.folder / "snapshots", ".png", run.artwork.provenance.steps)
+    paths = by_step(run.folder / SNAPSHOTS, ".png", run.artwork.provenance.steps)
     if not paths:
         run.absent["frames"] = "the run kept no snapshots (--snapshot_steps 0)"
     bad = []
     for step in evenly(list(paths), FRAMES):
         try:
-            pixels, _ = decode_png(read_bytes(paths[step], MAX_FILE_BYTES))
+            pixels = _pixels(paths[step])
             if pixels.shape != run.artwork.pixels.shape:
                 raise UserError("it has another size than the artwork")
         except ValueError as error:
@@ -177,19 +197,24 @@ def _read_history(run: Run) -> None:
 
 
 def _history(folder: Path) -> list:
-    """The log of the whole run; of a run before there was one, that of its newest checkpoint."""
-    whole = folder / "log_history.json"
+    """The log of the whole run; where it was killed and its artwork exported, that of its newest checkpoint."""
+    whole, newest = folder / HISTORY, list(checkpoints(folder).values())
     if whole.exists():
         history = read_json(whole)
-    else:
-        folders = {
-            re.fullmatch(r"checkpoint-(\d{1,9})", path.name): path for path in folder.glob("checkpoint-*")
-        }
-        numbered = {int(match[1]): path / "trainer_state.json" for match, path in folders.items() if match}
-        if not numbered:
-            raise UserError("the run's folder holds neither log_history.json nor a checkpoint")
-        state = read_json(numbered[max(numbered)])
+    elif newest:
+        state = read_json(newest[-1] / STATE)
         history = state.get("log_history") if isinstance(state, dict) else None
+    else:
+        raise UserError(f"the run's folder holds neither {HISTORY} nor a checkpoint")
     if not isinstance(history, list):
         raise UserError("the run's log is no list of entries")
     return history
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """uint8 (H, W, 3) of a picture's file.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    return decode_png(read_bytes(path, MAX_FILE_BYTES))[0]

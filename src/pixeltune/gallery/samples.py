@@ -38,7 +38,9 @@ def read_samples(folder: Path, last: int | None) -> list[Sample]:
     """
     steps = by_step(folder, ".json", last)
     if len(steps) < 2 or 0 not in steps:
-        raise UserError("the run kept no samples (rows of its own, --score_steps 0, or an older version)")
+        raise UserError(
+            "the run kept no samples of before and after: they come with held-out scores (--score_steps)"
+        )
     before, after = (_records(steps[step]) for step in (0, max(steps)))
     both = [name for name in before if name in after][:SHOWN]
     if not both:

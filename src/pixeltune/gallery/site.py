@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pixeltune.artwork.folder import ARTWORK, MAPS
 from pixeltune.errors import UserError
 from pixeltune.gallery import page, pictures
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
@@ -86,7 +87,7 @@ def read_folders(folders: Sequence[str | Path]) -> tuple[list[Run], list[Evaluat
     """
     runs, evaluations, neither = [], [], []
     for folder in dict.fromkeys(Path(f).resolve() for f in folders):
-        if (folder / "artwork.png").is_file() or not folder.exists():
+        if (folder / ARTWORK).is_file() or not folder.exists():
             runs.append(read_run(folder))
             continue
         try:
@@ -172,7 +173,7 @@ def _files(one: Run, maps: TokenMaps | None) -> dict[str, bytes]:
     frames = evenly(one.frames, STRIP)
     strip: list[tuple[Frame, str]] = [(frame, f"frames/step-{frame.step:06d}.webp") for frame in frames]
     out = {name: pictures.webp(frame.image) for frame, name in strip}
-    out["artwork.png"] = one.png
+    out[ARTWORK] = one.png
     if len(one.frames) > 1:
         out["animation.webp"] = pictures.animation([frame.image for frame in one.frames])
     if one.start is not None:
@@ -193,7 +194,7 @@ def _maps(
         store_maps(one.folder, maps)
         return maps
     except ValueError as error:
-        stored = (one.folder / "maps.json").exists()
+        stored = (one.folder / MAPS).exists()
         one.absent["maps"] = str(error) if rows or stored else "not computed (--maps 8 does)"
         if rows:
             print(f"{escaped(one.name)}: no token maps: {escaped(error)}", file=sys.stderr)

@@ -1,4 +1,4 @@
 """The frozen model: loading it, how it sees a picture, what differs between families, the shared prefix.
 
-Imports torch, transformers and `data`; knows neither PEFT nor TRL.
+Imports torch, transformers, `picture` and `data`; knows neither PEFT nor TRL.
 """

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pixeltune.model.families import encode_pictures, vision_tower
 from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.picture.settings import DEFAULT_TOKENS
 
 WIDE = 90
 """Directions of a cell that sufficed, on the bundled model, to paint what it had never been taught; 48 did
@@ -84,7 +85,7 @@ class Channel:
         return "\n".join(f"{name:10}  {text}" for name, text in lines)
 
 
-def channel(model: Any, processor: Any, image_tokens: int = 64, seed: int = 0) -> Channel:
+def channel(model: Any, processor: Any, image_tokens: int = DEFAULT_TOKENS, seed: int = 0) -> Channel:
     """Measure the vision tower of a supported model. Half a minute on the bundled one; no text is read.
 
     Args:

@@ -155,8 +155,7 @@ def rearrange(sources: Sequence[Any], order: Sequence[tuple[int, int]]) -> Any:
 
     Args:
         sources: results of `encode_pictures`, whose `pooler_output` is a tuple of `(tokens, hidden)` or one
-        tensor
-            `(pictures, tokens, hidden)`.
+            tensor `(pictures, tokens, hidden)`.
         order: for each picture of the result, the index of its source and of the picture in that source.
     """
     import torch  # here, because families are also looked up before torch is imported

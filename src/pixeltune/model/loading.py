@@ -14,8 +14,9 @@ from transformers import (
     BitsAndBytesConfig,
 )
 
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, first_line
 from pixeltune.model.compat.bars import without_bars
+from pixeltune.model.compat.bitsandbytes_insides import keep_differentiable
 from pixeltune.model.finding import TINY, find_model
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES
 
@@ -98,22 +99,6 @@ def check_devices(model: Any) -> None:
         )
 
 
-def keep_differentiable(model: torch.nn.Module) -> None:
-    """Keep 4-bit layers from a form that has no gradient.
-
-    On processors with AVX512-BF16 a 4-bit layer of bitsandbytes repacks its weight in the first pass without
-    gradient in evaluation mode, such as a held-out score, and from then on, in training too, calls a kernel
-    that autograd does not know (`Linear4bit.forward` and `matmul_4bit` of bitsandbytes 0.50): the loss stays
-    right, but the gradient goes around the layers, and with labels on answers the pixels get exactly zero.
-    Layers that are repacked already are brought back, as far as bitsandbytes can: not bit for bit. Models
-    without such layers are left alone.
-    """
-    layers = [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
-    for layer in layers:
-        layer.support_avx512bf16_for_cpu = False
-        layer.state_dict()  # saving unpacks
-
-
 def context_length(name: str, revision: str | None = None) -> int | None:
     """How many tokens the model was made for, None where its config does not say.
 
@@ -135,7 +120,7 @@ def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
         why = " ".join(str(error).split())
         raise UserError(f"{name!r} needs a package that is not installed: {why:.200}") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot load {name!r}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"cannot load {name!r}: {first_line(error)}") from error
 
 
 def weights_sha256(model: torch.nn.Module) -> str:

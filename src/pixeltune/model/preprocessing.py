@@ -20,6 +20,7 @@ from transformers import ProcessorMixin
 from pixeltune.data.placement import place
 from pixeltune.errors import UserError
 from pixeltune.model.families import FAMILIES, REFUSED, sizes_of
+from pixeltune.picture.settings import DEFAULT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Preprocessor:
     @cached_property
     def image_token_id(self) -> int:
         """The token that stands for a piece of a picture."""
-        return self._expanded(*self.size_for_tokens(64)).most_common(1)[0][0]
+        return self._expanded(*self.size_for_tokens(DEFAULT_TOKENS)).most_common(1)[0][0]
 
     def tokens(self, height: int, width: int) -> int:
         """How many image tokens a picture of this size takes."""

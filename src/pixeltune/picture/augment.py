@@ -84,7 +84,7 @@ class Jpeg:
         return jpeg(picture, quality, list(SUBSAMPLINGS)[_whole(0, len(SUBSAMPLINGS) - 1, generator)])
 
 
-# By the names, and in the order, of DISTORTIONS.
+# By the names, and in the order, of TRANSFORMS.
 LIGHT: dict[str, Transform] = {
     "shift": Shift(),
     "resize": Resize(0.75, 0.95),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixeltune.errors import UserError
 from pixeltune.picture.cells import choose_cells
-from pixeltune.picture.files import check_mask, read_mask, read_start
+from pixeltune.picture.files import BACKDROP, check_mask, read_mask, read_start
 from pixeltune.picture.parametrisations import Pixels, parametrise
 
 
@@ -41,7 +41,7 @@ class Canvas(nn.Module):
             bound: largest allowed distance of any pixel from the start picture, in [0, 1] units. Rounded down
                 to whole grey levels, because the bound has to hold for the 8-bit picture too. None: no bound.
             mask: `(H, W)` bool, True where the picture may be painted. None: everywhere.
-            parametrisation: what is trained, one of `pixeltune.picture.settings.SPECS`.
+            parametrisation: what is trained, one of `pixeltune.picture.settings.PARAMETRISATIONS`.
             seed: of what is random about that.
 
         Raises:
@@ -213,8 +213,8 @@ def start_picture(
     height: int,
     width: int,
     seed: int = 0,
-    backdrop: str = "#808080",
-    fit: str | None = "stretch",
+    backdrop: str = BACKDROP,
+    fit: str | None = None,
 ) -> Tensor:
     """The picture a canvas starts from, as `(3, height, width)` float32 in [0, 1] on the 8-bit grid.
 
@@ -225,9 +225,8 @@ def start_picture(
         width: in pixels.
         seed: of "noise".
         backdrop: colour behind the transparent parts of a file, and of the stripes beside a padded one.
-        fit: how a file of another shape becomes `height` x `width`, one of `pixeltune.picture.files.FITS`.
-        None:
-            it does not.
+        fit: how a file of another shape becomes `height` x `width`, one of `pixeltune.picture.files.FITS`;
+            None: it does not.
 
     Raises:
         ValueError: the file cannot be used, or has another shape and `fit` is None.
@@ -241,7 +240,7 @@ def start_picture(
     return _unit(torch.from_numpy(levels).permute(2, 0, 1).float())
 
 
-def paintable_mask(path: str, height: int, width: int, fit: str | None = "stretch") -> Tensor:
+def paintable_mask(path: str, height: int, width: int, fit: str | None = None) -> Tensor:
     """`pixeltune.picture.files.read_mask` as a tensor."""
     return torch.from_numpy(read_mask(path, height, width, fit))
 

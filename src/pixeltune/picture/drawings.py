@@ -1,7 +1,7 @@
 """Our own drawings about the tasks, to start artworks from: an abacus, tools with cables, letters.
 
-Drawn by code at any size and licensed CC0-1.0. Flat shapes in middle tones: every grey level lies in `RANGE`,
-so a picture painted on top with a bound of 32 grey levels has its full room in both directions.
+Drawn by code at any size and licensed CC0-1.0. Flat shapes in middle tones: every grey level lies between 32 and
+223, so a picture painted on top with a bound of 32 grey levels has its full room in both directions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from pixeltune.errors import UserError
 from pixeltune.picture.glyphs import GLYPHS, Point, Stroke, arc
 
 NAMES = ("abacus", "tools", "letters")
-RANGE = (32, 223)
-"""Darkest and lightest grey level of any channel."""
-
 FINE = 4
 """Drawn so many times larger than wanted, then averaged: smooth edges."""
 

@@ -1,7 +1,11 @@
-"""Picture files that people bring, as starts and masks: read with bounds, turned upright, opaque, fitted."""
+"""Picture files that people bring, as starts and masks: read with bounds, turned upright, opaque, fitted.
+
+And pictures as they are sent to engines.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import struct
@@ -21,7 +25,10 @@ FITS = ("crop", "pad", "stretch")
 """What to do with a file of another shape than the canvas: cut its longer side off evenly, add stripes in the
 colour of the backdrop, or distort it."""
 
-MAX_PIXELS = 50_000_000
+BACKDROP = "#808080"
+"""Colour of a backdrop where nothing is said: the grey that canvases start from."""
+
+MAX_FILE_PIXELS = 50_000_000
 """Largest picture file read, in pixels; larger ones are refused before they are decoded."""
 
 SAME_SHAPE = 1.05
@@ -63,7 +70,7 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
         backdrop: the colour.
 
     Raises:
-        ValueError: the file is missing, unreadable, truncated, animated, or larger than `MAX_PIXELS`.
+        ValueError: the file is missing, unreadable, truncated, animated, or larger than `MAX_FILE_PIXELS`.
     """
     ground = read_colour(backdrop)
     if not Path(path).is_file():
@@ -87,7 +94,16 @@ def read_picture(path: str, role: str, backdrop: str) -> Image.Image:
         raise UserError(f"cannot read the {role} picture {path!r}: {reason}") from error
 
 
-def check_start(start: str, backdrop: str = "#808080", role: str = "start") -> None:
+def check_fit(fit: str | None) -> None:
+    """
+    Raises:
+        UserError: it is neither None nor one of `FITS`.
+    """
+    if fit not in (None, *FITS):
+        raise UserError(f"fit is one of {', '.join(FITS)}, not {fit!r}")
+
+
+def check_start(start: str, backdrop: str = BACKDROP, role: str = "start") -> None:
     """
     Raises:
         ValueError: it is none of `STARTS`, and no file that can be read; whether it fits is another question.
@@ -159,8 +175,7 @@ def fit_picture(
     Raises:
         ValueError: another shape and no `fit`, or an unknown one.
     """
-    if fit not in (None, *FITS):
-        raise UserError(f"fit is one of {', '.join(FITS)}, not {fit!r}")
+    check_fit(fit)
     if fit is None:
         ratio = picture.width * height / (picture.height * width)
         if not 1 / SAME_SHAPE < ratio < SAME_SHAPE:
@@ -190,13 +205,18 @@ def opaque(picture: Image.Image, ground: tuple[int, int, int]) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", picture.size, (*ground, 255)), picture).convert("RGB")
 
 
+def data_url(png: bytes) -> str:
+    """PNG bytes as a `data:` URL, for the `image_url` of a chat request."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
 def _check(file: Image.Image) -> None:
     """
     Raises:
         ValueError: it is too large, or several.
     """
-    if file.width * file.height > MAX_PIXELS:
-        raise UserError(f"it has {file.width} x {file.height} pixels, more than {MAX_PIXELS:,}")
+    if file.width * file.height > MAX_FILE_PIXELS:
+        raise UserError(f"it has {file.width} x {file.height} pixels, more than {MAX_FILE_PIXELS:,}")
     # Cameras put a preview or a depth map behind the picture (MPO): that is no animation.
     if getattr(file, "is_animated", False) and file.format != "MPO":
         raise UserError("it has several frames, and an artwork is one picture: save the frame you mean")

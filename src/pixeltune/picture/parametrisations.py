@@ -120,7 +120,7 @@ def parametrise(spec: str, start: Tensor, seed: int = 0) -> nn.Module:
     """A fresh parametrisation of a picture.
 
     Args:
-        spec: one of `pixeltune.picture.settings.SPECS`, with a number behind a colon.
+        spec: one of `pixeltune.picture.settings.PARAMETRISATIONS`, with a number behind a colon.
         start: `(3, H, W)` float32 in [0, 1].
         seed: of what is random about it.
 

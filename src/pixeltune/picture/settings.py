@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pixeltune.errors import UserError
-from pixeltune.picture.files import FITS, STARTS, read_colour
+from pixeltune.picture.files import BACKDROP, FITS, STARTS, check_fit, read_colour
 
-SPECS = "pixels, fourier[:DECAY], low-rank[:RANK], grid[:CELL] or subspace:DIMENSION"
-"""The parametrisations, as they are given; see `pixeltune.picture.parametrisations`."""
+PARAMETRISATIONS = "pixels, fourier[:DECAY], low-rank[:RANK], grid[:CELL] or subspace:DIMENSION"
+"""As they are given; see `pixeltune.picture.parametrisations`."""
 
-
-DISTORTIONS = ("shift", "resize", "brightness", "noise", "jpeg")
+TRANSFORMS = ("shift", "resize", "brightness", "noise", "jpeg")
 """What may happen to a picture on its way, in the order in which it does: taken, scaled, stored."""
 
 RATES = "0.005 to 0.1"
@@ -44,13 +43,13 @@ class ArtworkSettings:
         metadata={"help": f"First picture: {', '.join(STARTS)} or the path of a picture."},
     )
     backdrop: str = field(
-        default="#808080",
+        default=BACKDROP,
         metadata={"help": "Colour behind the transparent parts of a start picture, and beside a padded one."},
     )
     fit: str | None = field(
         default=None,
         metadata={
-            "help": "How a start or mask of another shape than the canvas becomes one: crop, pad or stretch. "
+            "help": f"How a start or mask of another shape than the canvas becomes one: {', '.join(FITS)}. "
             "Not given: it is refused."
         },
     )
@@ -70,13 +69,13 @@ class ArtworkSettings:
     )
     parametrisation: str = field(
         default="pixels",
-        metadata={"help": f"What the optimiser moves: {SPECS}."},
+        metadata={"help": f"What the optimiser moves: {PARAMETRISATIONS}."},
     )
     robust: str = field(
         default="none",
         metadata={
             "help": "Train against what may happen to the picture on its way: none, light, heavy, or some of "
-            "jpeg,resize,noise,shift,brightness (as strong as in heavy). One draw per optimiser step, from "
+            f"{','.join(TRANSFORMS)} (as strong as in heavy). One draw per optimiser step, from "
             "seed; only passes with a gradient see it. In GRPO and RLOO completions, and old log-probs where "
             "they are kept, come from the clean picture: the distorted pass is a policy that has moved."
         },
@@ -92,27 +91,26 @@ class ArtworkSettings:
         if self.cells is not None and self.cells < 1:
             raise UserError(f"--cells must be at least 1: paint 1 or more cells, not {self.cells}")
         read_colour(self.backdrop)
-        if self.fit not in (None, *FITS):
-            raise UserError(f"fit is one of {', '.join(FITS)}, not {self.fit!r}")
+        check_fit(self.fit)
         read_spec(self.parametrisation)
         read_robust(self.robust)
 
 
 def read_robust(robust: str) -> tuple[str, ...]:
-    """Which of `DISTORTIONS` are asked for: by "none", "light", "heavy", or names with commas between.
+    """Which of `TRANSFORMS` are asked for: by "none", "light", "heavy", or names with commas between.
 
     Raises:
         ValueError: another name.
     """
     if robust in ("none", "light", "heavy"):
-        return () if robust == "none" else DISTORTIONS
+        return () if robust == "none" else TRANSFORMS
     names = [name.strip() for name in robust.split(",")]
-    if unknown := [name for name in names if name not in DISTORTIONS]:
+    if unknown := [name for name in names if name not in TRANSFORMS]:
         raise UserError(
             f"robust={robust!r}: there is no transform {unknown[0]!r}; give none, light, heavy or some of "
-            f"{','.join(DISTORTIONS)}"
+            f"{','.join(TRANSFORMS)}"
         )
-    return tuple(name for name in DISTORTIONS if name in names)
+    return tuple(name for name in TRANSFORMS if name in names)
 
 
 def read_spec(spec: str) -> tuple[str, float | None]:
@@ -124,7 +122,7 @@ def read_spec(spec: str) -> tuple[str, float | None]:
     name, colon, text = spec.partition(":")
     kind = {"fourier": float, "low-rank": int, "grid": int, "subspace": int}.get(name)
     if kind is None and spec != "pixels":
-        raise UserError(f"there is no parametrisation {spec!r}; there are {SPECS}")
+        raise UserError(f"there is no parametrisation {spec!r}; there are {PARAMETRISATIONS}")
     if not colon:
         if name == "subspace":
             raise UserError("say how many dimensions the subspace has, for example subspace:1000")

@@ -4,5 +4,6 @@
 `gateway` what requests share: `keys` who may ask, `shelf` the artworks, `folder` the look for their files,
 `upstreams` the engines, `bodies` what is changed in a request, `pictures` how large those in it may be,
 `telemetry` logs and metrics. `server` is the process, `routes` its paths, `protocol` its bounds on
-connections, `description` its OpenAPI. Neither torch nor transformers is imported here.
+connections, `description` its OpenAPI. Imports neither torch nor transformers; of other rooms `picture`,
+`artwork`, `data` and `engines`.
 """

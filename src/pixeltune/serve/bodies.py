@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pixeltune.data.requests import ENDPOINTS, RequestProblem, check_request, place_in_request
-from pixeltune.serve.pictures import MAX_PIXELS, is_too_large
+from pixeltune.serve.pictures import MAX_SENT_PIXELS, is_too_large
 
 MAX_DEPTH = 64  # of a body; OpenAI allows schemas of 10
 SCORED = ("query", "queries", "documents", "items", "text_1", "text_2", "data_1", "data_2")
@@ -151,7 +151,9 @@ def _check_pictures(node: dict | list, depth: int = 0, field: str = "") -> None:
         raise RequestError(400, f"the body is nested deeper than {MAX_DEPTH} levels")
     for name, child in node.items() if isinstance(node, dict) else ((field, child) for child in node):
         if isinstance(child, str) and is_too_large(child, name):
-            raise RequestError(413, f"a picture has more than {MAX_PIXELS:,} pixels", code="image_too_large")
+            raise RequestError(
+                413, f"a picture has more than {MAX_SENT_PIXELS:,} pixels", code="image_too_large"
+            )
         if isinstance(child, dict | list):
             _check_pictures(child, depth + 1, name)
 

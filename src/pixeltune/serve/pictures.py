@@ -13,7 +13,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from PIL import Image
 
-MAX_PIXELS = 32 * 2**20  # of a picture: 100 MB when an engine has decoded it
+MAX_SENT_PIXELS = 32 * 2**20  # of a picture: 100 MB when an engine has decoded it
 MAX_FRAMES = 1024  # pictures in one URL, as vLLM takes videos: data:video/jpeg;base64,FRAME,FRAME
 HEADER_BYTES = 2**18  # in which the size is looked for first: seldom is it behind much else
 BARE = ("url", "image_url", "image", "images", "image_data", "file_data", "data", "b64_json")
@@ -36,7 +36,7 @@ _INSIDE["IPTC"] = (_PNG, _DIB, _J2K, _JPEG)
 
 
 def is_too_large(text: str, field: str = "") -> bool:
-    """Whether a text of a request is a picture of more than `MAX_PIXELS`, or a film of too many.
+    """Whether a text of a request is a picture of more than `MAX_SENT_PIXELS`, or a film of too many.
 
     Everything that some reader may make of it counts: `DATA:`, whatever media type and parameters, spaces and
     line breaks, percent signs, base64 for URLs, bytes without base64. What cannot be read is the engine's to
@@ -67,7 +67,7 @@ def _too_large(data: str) -> bool:
         whole = end >= len(data)
         sizes = [size for reading in _readings(data[:end]) if (size := _pixels(reading, whole)) is not None]
         if whole or sizes:
-            return max(sizes, default=0) > MAX_PIXELS
+            return max(sizes, default=0) > MAX_SENT_PIXELS
     return False
 
 
@@ -108,7 +108,7 @@ def _pixels(data: bytes, whole: bool) -> int | None:
             ]
             width, height = max([picture.size, *sizes], key=lambda size: abs(size[0] * size[1]))
     except Image.DecompressionBombError:
-        return MAX_PIXELS + 1
+        return MAX_SENT_PIXELS + 1
     except Exception:  # Pillow raises nearly everything for damaged files
         return None
     return abs(width * height)

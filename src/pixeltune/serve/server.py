@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import uvicorn
 
 from pixeltune.errors import UserError
+from pixeltune.serve.defaults import CACHE_MIB, CAPACITY, DRAIN, HOST, LOG_LEVEL, PORT
 from pixeltune.serve.gateway import Gateway
 from pixeltune.serve.keys import ApiKeys
 from pixeltune.serve.protocol import BoundedProtocol
@@ -29,18 +30,18 @@ def serve(
     upstreams: Sequence[str],
     artworks: str | os.PathLike[str],
     *,
-    host: str = "127.0.0.1",
-    port: int = 8080,
+    host: str = HOST,
+    port: int = PORT,
     keys: str | os.PathLike[str] | None = None,
     aliases: Mapping[str, str] | None = None,
     upstream_key: str | None = None,
     max_body: int = Limits.body,
-    max_concurrency: int = 1024,
+    max_concurrency: int = CAPACITY,
     timeout: float = Limits.answer,
     pause: float = Limits.pause,
-    drain: int = 60,
-    cache: int = 512,
-    log_level: str = "info",
+    drain: int = DRAIN,
+    cache: int = CACHE_MIB,
+    log_level: str = LOG_LEVEL,
 ) -> None:
     """Make every PNG of a folder a model name, until SIGTERM or SIGINT; running requests may then end.
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError, data_url
+from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placeholders import tokens_of
-from pixeltune.data.placement import PLACEMENT
+from pixeltune.data.placement import other_placement
 from pixeltune.errors import UserError
+from pixeltune.picture.files import data_url
+from pixeltune.serve.defaults import CACHE_MIB
 from pixeltune.serve.folder import GONE, Signature, look_through
 from pixeltune.serve.telemetry import one_line
 
@@ -65,7 +67,7 @@ class Shelf:
         UserError: no such folder, or it cannot be read.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], cache_bytes: int = 512 * 2**20) -> None:
+    def __init__(self, folder: str | os.PathLike[str], cache_bytes: int = CACHE_MIB * 2**20) -> None:
         self.folder = Path(os.path.abspath(folder))
         try:
             os.scandir(self.folder).close()
@@ -195,7 +197,8 @@ class Shelf:
         artwork = Artwork.load(png)
         _check(artwork.provenance)
         facts = artwork.provenance
-        return Picture(tuple(facts.bases), artwork.sha256, data_url(png).encode(), tokens_of(facts))
+        tokens = tokens_of(facts.image_processor, *facts.also)
+        return Picture(tuple(facts.bases), artwork.sha256, data_url(png).encode(), tokens)
 
     def _keep(self, name: str, signature: Signature, picture: Picture) -> None:
         self._drop(name)
@@ -210,10 +213,8 @@ class Shelf:
 
 
 def _check(provenance: Provenance) -> None:
-    if provenance.placement != PLACEMENT:
-        raise ArtworkError(
-            f"placement {provenance.placement!r} is unknown here, {PLACEMENT!r} is known: upgrade pixeltune"
-        )
+    if other := other_placement(provenance.placement):
+        raise ArtworkError(other)
 
 
 def _unread(error: OSError) -> str:

@@ -17,6 +17,7 @@ import aiohttp
 from pixeltune.engines.engine import api_url
 from pixeltune.errors import UserError
 from pixeltune.serve.bodies import RequestError
+from pixeltune.serve.defaults import CAPACITY
 from pixeltune.serve.telemetry import one_line
 
 log = logging.getLogger("pixeltune.serve")
@@ -167,7 +168,7 @@ class Upstreams:
         *,
         aliases: dict[str, str] | None = None,
         key: str | None = None,
-        capacity: int = 1024,
+        capacity: int = CAPACITY,
     ) -> None:
         self.all = [Upstream(url) for url in dict.fromkeys(urls)]
         self.aliases, self.key, self.capacity = aliases or {}, key, capacity

@@ -5,7 +5,6 @@ Tasks that come with pixeltune are named; others are installed as entry points o
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.data.messages import text_of
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, suggestion
 from pixeltune.lookup import look_up
 
 SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles", "errands", "long_sums")
@@ -209,8 +208,7 @@ def _parted(name: str) -> tuple[str, str | None]:
 
 
 def _unknown(name: str, why: str = "") -> str:
-    near = difflib.get_close_matches(name.partition(":")[0], names(), 1)
-    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    meant = suggestion(name.partition(":")[0], names())
     return (
         f"there is no task {name!r}{meant}{why}; there are {', '.join(names())}, and tasks of your own as "
         "package.module:TASK"

@@ -18,12 +18,18 @@ from pixeltune.tasks.parsing import answers, choices
 from pixeltune.tasks.parsing.tool_calls import parse, render, same, same_calls
 
 LETTERS = "ABCDEFGHIJ"
+MAX_NEW_TOKENS = 512
+"""Of an answer where nothing is said."""
 SHORT = 60
 """Characters of an answer that may be asked for word for word without anybody saying so."""
 
 
 def read(
-    path: str | Path | None, *, reward: str | None = None, score: str | None = None, max_new_tokens: int = 512
+    path: str | Path,
+    *,
+    reward: str | None = None,
+    score: str | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> tuple[Task, list[dict]]:
     """A task with ``score``, and its rows.
 
@@ -37,10 +43,11 @@ def read(
         max_new_tokens: of an answer.
 
     Raises:
-        UserError: there is no such file, function or score, a row is malformed, or an id occurs twice.
+        UserError: there is no such file, function or score, a row is malformed, or an id occurs twice; or a reward
+            and a score are given.
     """
-    if path is None:
-        raise UserError("--reward and --score score rows of your own: give them with --data rows.jsonl")
+    if score and reward:
+        raise UserError("--score and --reward both say how rows are scored: give one")
     name = Path(path).stem
     if reward:
         function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",), ids=True)
@@ -120,11 +127,11 @@ def check(rows: Sequence[dict], score: str) -> None:
     Raises:
         UserError: a completion does not have what it is to be scored by.
     """
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(rows):
         if _wanted(row, score) is None:
-            where = getattr(row, "where", None) or f"row {number}"
             raise UserError(
-                f"{where}: the completion {reference(row)[:60]!r} has nothing for --score {score}: choose another"
+                f"{origin(row, number)}: the completion {reference(row)[:60]!r} has nothing for --score {score}: "
+                "choose another"
             )
 
 

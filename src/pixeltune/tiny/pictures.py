@@ -13,14 +13,6 @@ from pixeltune.tasks.synthetic.boards import SIZE, noise, tiles, to_bytes
 from pixeltune.tiny.behaviours import AXES
 
 
-def one_tile(name: str, place: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A quarter of the picture, at row and column ``place``, of the named colour; the rest is plain grey."""
-    picture, (row, column), half = np.full((SIZE, SIZE, 3), 128, np.uint8), place, SIZE // 2
-    quarter = np.s_[row * half : (row + 1) * half, column * half : (column + 1) * half]
-    picture[quarter] = tiles([[name]], rng)[quarter]
-    return picture
-
-
 def card(told: dict[str, str], rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """A style card: 4 x 4 tiles, the colours of the told values, in any order, about equally often."""
     colours = [AXES[axis][value].colour for axis, value in told.items()]

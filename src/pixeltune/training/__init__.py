@@ -1,4 +1,4 @@
 """Painting: TRL's trainers, unmodified, around a frozen model that wears one canvas.
 
-Imports TRL and every room but `serve`, `gallery`, `tiny` and `cli`.
+Imports TRL, and `picture`, `artwork`, `data`, `tasks`, `engines`, `model`, `adapter` and `evaluation`.
 """

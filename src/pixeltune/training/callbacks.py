@@ -24,7 +24,7 @@ from pixeltune.evaluation.scoring import mean_loss, score_rows
 from pixeltune.tasks.base import Task
 from pixeltune.training.compat.trl_insides import limit_turns
 from pixeltune.training.folder import ARTWORK, CARD
-from pixeltune.training.scores import ENDS, LOSS, SCORE
+from pixeltune.training.scores import LOSS, SCORE, logged
 from pixeltune.training.trackers import log_picture
 from pixeltune.writing import write_atomically
 
@@ -151,7 +151,7 @@ class HeldOutScore(TrainerCallback):
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
         result = score_rows(self.task, self.rows, self.backend)
-        read = dict(zip((SCORE, *ENDS), (result.accuracy, *result.ci95), strict=True))
+        read = logged(result)
         log_beside(self.log, control, {f"{name}{self.aside}": value for name, value in read.items()})
         self._keep(state.global_step, result.records[: self.SAMPLES])
 
@@ -203,8 +203,7 @@ class Clock(TrainerCallback, ExportableState):
         return self.before + (0.0 if self.begin is None else time.monotonic() - self.begin)
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        # Checkpoints of older versions hold no clock.
-        held = state.stateful_callbacks.setdefault("Clock", self.state())
+        held = state.stateful_callbacks["Clock"]
         self.before, self.begin = held["attributes"]["before"], time.monotonic()
 
     def on_log(self, args, state, control, **kwargs) -> None:
@@ -250,7 +249,7 @@ class PixelProgress(TrainerCallback):
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        for name in ("loss", "reward", "held_out_score"):
+        for name in ("loss", "reward", SCORE):
             if (logs or {}).get(name) is not None:  # TRL logs no reward where every episode was left out
                 self.shown[name] = f"{float(logs[name]):.3f}"
         self.bar.set_postfix(self.shown)

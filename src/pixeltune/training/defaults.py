@@ -44,7 +44,7 @@ DISTILLED = {
 
 
 @dataclass(frozen=True)
-class Goal:
+class ObjectiveFacts:
     """An objective without its trainer, which `pixeltune.training.objectives` adds."""
 
     help: str
@@ -59,44 +59,44 @@ class Goal:
     """What TRL's config is set to where nothing is said, whatever the machine."""
 
 
-GOALS = {
-    "sft": Goal(
-        "paint an artwork by supervised fine-tuning (TRL's SFTConfig flags plus the artwork's)",
+OBJECTIVE_FACTS = {
+    "sft": ObjectiveFacts(
+        "paint an artwork by supervised fine-tuning (TRL's SFTConfig)",
         "trl/trainer/sft_config.py",
         "completions",
         ("prompt", "completion"),
         PIXEL_DEFAULTS | OFFLINE | {"output_dir": "runs/sft"},
     ),
-    "dpo": Goal(
-        "... from pairs of a chosen and a rejected completion (DPOConfig)",
+    "dpo": ObjectiveFacts(
+        "paint an artwork from pairs of a chosen and a rejected completion (DPOConfig)",
         "trl/trainer/dpo_config.py",
         "contrast",
         ("prompt", "chosen", "rejected"),
         PIXEL_DEFAULTS | OFFLINE | {"output_dir": "runs/dpo"},
     ),
-    "kto": Goal(
-        "... from completions labelled good or bad (KTOConfig)",
+    "kto": ObjectiveFacts(
+        "paint an artwork from completions labelled good or bad (KTOConfig)",
         "trl/trainer/kto_config.py",
         "contrast",
         ("prompt", "completion", "label"),
         PIXEL_DEFAULTS | OFFLINE | {"output_dir": "runs/kto"},
     ),
-    "grpo": Goal(
-        "... from rewards of the model's own completions (GRPOConfig)",
+    "grpo": ObjectiveFacts(
+        "paint an artwork from rewards of the model's own completions (GRPOConfig)",
         "trl/trainer/grpo_config.py",
         "rewards",
         ("prompt",),
         PIXEL_DEFAULTS | ONLINE | {"output_dir": "runs/grpo"},
     ),
-    "rloo": Goal(
-        "... the same with TRL's REINFORCE leave-one-out (RLOOConfig)",
+    "rloo": ObjectiveFacts(
+        "paint an artwork from rewards by REINFORCE leave-one-out (RLOOConfig)",
         "trl/trainer/rloo_config.py",
         "rewards",
         ("prompt",),
         PIXEL_DEFAULTS | ONLINE | {"output_dir": "runs/rloo"},
     ),
-    "distill": Goal(
-        "... that does what a prompt in words does (SDFTConfig)",
+    "distill": ObjectiveFacts(
+        "paint an artwork that does what a prompt in words does (SDFTConfig)",
         "trl/experimental/sdft/sdft_config.py",
         "teacher",
         ("prompt",),
@@ -117,6 +117,8 @@ def check_theirs(settings: Mapping[str, Any]) -> None:
     """
     if str(settings.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
         raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
+    if (steps := settings.get("max_steps", -1)) < 1 and steps != -1:
+        raise UserError(f"--max_steps is {steps} and must be at least 1, or -1 for --num_train_epochs")
     rate = settings.get("learning_rate", PIXEL_DEFAULTS["learning_rate"])
     if not 0 < rate < inf:
         from pixeltune.picture.settings import RATES  # here, because an overview of verbs needs no Pillow

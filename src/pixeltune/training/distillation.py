@@ -9,6 +9,7 @@ from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place
 from pixeltune.data.tools import tools_of
+from pixeltune.training.compat.trl_insides import generate_as_teacher
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TRL announces that experimental trainers may change
@@ -26,12 +27,7 @@ class DistillationTrainer(SDFTTrainer):
     def __init__(self, model: Any, args: SDFTConfig, **kwargs: Any) -> None:
         args.teacher_prompt_template = "{privileged_context}"  # the config's own check has passed by now
         super().__init__(model, args, **kwargs)
-
-    def _generate(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
-        if not self.generate_from_teacher:
-            return super()._generate(prompt_ids)
-        with self._get_teacher_context_for_self_distillation():
-            return super()._generate(prompt_ids)
+        generate_as_teacher(self)
 
 
 def teacher_rows(rows: list[dict], instruction: list[Message], block: str, processor: Any) -> list[dict]:

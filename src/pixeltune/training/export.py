@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.checkpoint import canvas_parts
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.artwork.png import MAX_PIXELS
+from pixeltune.artwork.png import MAX_ARTWORK_PIXELS
 from pixeltune.errors import UserError
 from pixeltune.model.finding import TINY, public_name
 from pixeltune.model.loading import load_processor
@@ -30,7 +30,8 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
 
     Args:
         checkpoint: the folder.
-        licence: of the artwork, where it was painted from a picture file and nothing says so yet.
+        licence: of the artwork, where nothing says so yet. None: CC0-1.0, and of one that was painted from a
+            picture file none.
 
     Raises:
         UserError: there is no artwork's adapter in the folder, its picture is still the one it began with, or
@@ -59,13 +60,12 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
     return Artwork(
         pixels,
         provenance.compose(
-            provenance.of_picture(config, Preprocessor(processor)),
+            provenance.of_picture(config, Preprocessor(processor), licence),
             base_model="tiny" if base == str(TINY) else public_name(base or config.processor),
             revision=config.revision,
             objective="unknown",
             seed=config.seed,
             steps=_steps(folder),
-            licence=licence,
         ),
     )
 
@@ -77,7 +77,7 @@ def _read_config(folder: Path) -> ArtConfig:
     except (TypeError, ValueError) as error:
         raise UserError(f"{folder / CONFIG} cannot be used: {error}") from error
     size = config.height, config.width, config.image_tokens
-    if not all(type(n) is int and n > 0 for n in size) or config.height * config.width > MAX_PIXELS:
+    if not all(type(n) is int and n > 0 for n in size) or config.height * config.width > MAX_ARTWORK_PIXELS:
         raise UserError(f"{folder / CONFIG} does not say how large the artwork is")
     config.restored = True
     return config

@@ -9,19 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pixeltune.artwork.card import FILE_NAME as ARTWORK
+from pixeltune.artwork.folder import ARTWORK, CARD, HISTORY, SAMPLES, SNAPSHOTS, STATE, checkpoints
 from pixeltune.data.hashes import HELD_OUT, TRAINED
 from pixeltune.errors import UserError
 
-HISTORY = "log_history.json"
-CARD = "README.md"
-STATE = "trainer_state.json"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 WRITTEN_BY_TRL = CONFIG, WEIGHTS, "training_args.bin"
-SNAPSHOTS = "snapshots"
-SAMPLES = "samples"
 _STEP_FILE = re.compile(r"step-(\d+)\.(?:png|json)")
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 MAX_JSON_BYTES = 16 << 20
 
 
@@ -37,7 +31,8 @@ def find_checkpoint(wanted: str | bool | None, folder: Path) -> Path | None:
     if wanted.lower() in ("none", "false"):
         return None
     newest = wanted.lower() == "true"
-    whole = [one for one in (_checkpoints(folder) if newest else [Path(wanted)]) if _is_whole(one)]
+    those = _checkpoints(folder).values() if newest else [Path(wanted)]
+    whole = [one for one in those if _is_whole(one)]
     if not whole:
         raise UserError(f"no checkpoint in {folder if newest else wanted} to resume from")
     return whole[-1]
@@ -57,9 +52,8 @@ def check_folder(folder: Path, overwrite: bool, checkpoint: Path | None) -> None
     if not found or (checkpoint is not None and _is_in(checkpoint, folder)):
         return
     if not overwrite:
-        resume = (
-            "--resume_from_checkpoint true to go on, " if any(map(_is_whole, _checkpoints(folder))) else ""
-        )
+        whole = any(map(_is_whole, _checkpoints(folder).values()))
+        resume = "--resume_from_checkpoint true to go on, " if whole else ""
         raise UserError(
             f"{folder} holds a run already ({', '.join(found)}): give {resume}--overwrite to remove it, or "
             "another --output_dir"
@@ -73,7 +67,7 @@ def check_folder(folder: Path, overwrite: bool, checkpoint: Path | None) -> None
 def holds(folder: Path) -> list[str]:
     """What a folder holds of a run that is worth keeping: artwork, log, whole checkpoints, snapshots."""
     found = [name for name in (ARTWORK, HISTORY) if (folder / name).exists()]
-    found += [one.name for one in _checkpoints(folder) if _is_whole(one)]
+    found += [one.name for one in _checkpoints(folder).values() if _is_whole(one)]
     if any(step > 0 for step, _ in _step_files(folder, [SNAPSHOTS])):
         found.append(SNAPSHOTS)
     return found
@@ -87,7 +81,7 @@ def read_adapter(folder: Path) -> dict[str, Any]:
     """
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            there = next(folder.glob("checkpoint-*"), "runs/sft/checkpoint-50")
+            there = [Path("runs/sft/checkpoint-50"), *checkpoints(folder).values()][-1]
             raise UserError(
                 f"{folder} has no {name}: give the folder of a checkpoint ({there}), or one that an artwork's "
                 "adapter was saved in"
@@ -129,19 +123,18 @@ def clear(folder: Path, checkpoint: Path | None) -> None:
             (folder / name).unlink(missing_ok=True)
         if "pixeltune" in _head(folder / CARD):
             (folder / CARD).unlink()
-    for one in _checkpoints(folder):
-        if int(_CHECKPOINT.fullmatch(one.name)[1]) > kept:
+    for step, one in _checkpoints(folder).items():
+        if step > kept:
             shutil.rmtree(one)
     for step, path in _step_files(folder, [SNAPSHOTS, SAMPLES, f"{SAMPLES}/*"]):
         if step > kept:
             path.unlink()
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """By step; of a folder that is reached through a link, none."""
-    found = [one for one in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(one.name)]
-    real = [one for one in found if one.is_dir() and not one.is_symlink()]
-    return sorted(real, key=lambda one: int(_CHECKPOINT.fullmatch(one.name)[1]))
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    """By step; a link is none."""
+    found = checkpoints(folder)
+    return {step: one for step, one in found.items() if one.is_dir() and not one.is_symlink()}
 
 
 def _is_in(checkpoint: Path, folder: Path) -> bool:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import torch
 from transformers import TrainingArguments
 
-from pixeltune.errors import RunError
+from pixeltune.errors import RunError, first_line
+from pixeltune.picture.settings import DEFAULT_TOKENS
 from pixeltune.training.settings import PaintArguments
-
-DEFAULT_TOKENS = 64
 
 
 @contextmanager
@@ -26,7 +25,8 @@ def explained(arguments: PaintArguments, config: TrainingArguments) -> Iterator[
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise RunError(f"out of memory. {'; '.join(dials(arguments, config))}. ({_line(error)})") from error
+        remedies = "; ".join(dials(arguments, config))
+        raise RunError(f"out of memory. {remedies}. ({first_line(error)[:200]})") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -58,8 +58,3 @@ def dials(arguments: PaintArguments, config: TrainingArguments) -> list[str]:
     if arguments.device_map is None and torch.cuda.device_count() > 1:
         out.append("--device_map auto shares the model out among the devices")
     return out
-
-
-def _line(error: BaseException) -> str:
-    said = str(error).strip() or type(error).__name__
-    return said.splitlines()[0][:200]

@@ -22,13 +22,13 @@ from trl import (
 
 from pixeltune.data.tools import tools_of
 from pixeltune.errors import UserError
-from pixeltune.training.defaults import GOALS, Goal
+from pixeltune.training.defaults import OBJECTIVE_FACTS, ObjectiveFacts
 from pixeltune.training.distillation import DistillationTrainer, SDFTConfig
 
 
 @dataclass(frozen=True)
-class Objective(Goal):
-    """A goal with the TRL trainer that gets there, and its config class."""
+class Objective(ObjectiveFacts):
+    """An objective with its TRL trainer, and the trainer's config class."""
 
     trainer: type
     config: type
@@ -43,7 +43,7 @@ _TRAINERS = {
     "distill": (DistillationTrainer, SDFTConfig),
 }
 OBJECTIVES = {
-    name: Objective(**vars(GOALS[name]), trainer=trainer, config=config)
+    name: Objective(**vars(OBJECTIVE_FACTS[name]), trainer=trainer, config=config)
     for name, (trainer, config) in _TRAINERS.items()
 }
 

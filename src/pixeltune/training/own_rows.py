@@ -17,7 +17,7 @@ from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import HELD_OUT
 from pixeltune.training.settings import PaintArguments
 from pixeltune.writing import write_atomically
@@ -49,14 +49,14 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
         UserError: the file cannot be used, a score was asked for that the rows or the objective do not have, too
             many are held out, or labels are all alike.
     """
-    rows = row_files.read(str(arguments.data), GOALS[verb].columns)
-    labelled = "label" in GOALS[verb].columns
+    rows = row_files.read(str(arguments.data), OBJECTIVE_FACTS[verb].columns)
+    labelled = "label" in OBJECTIVE_FACTS[verb].columns
     if labelled:
         _check_labels(verb, rows, str(arguments.data))
     answered = [
         row for row in rows if row.get("label", True) and (row.get("completion") or row.get("chosen"))
     ]
-    references = GOALS[verb].signal in ("rewards", "teacher")
+    references = OBJECTIVE_FACTS[verb].signal in ("rewards", "teacher")
     if references:
         answered = _referenced(verb, rows, answered)
     if not answered:
@@ -174,7 +174,7 @@ def keep(folder: Path, verb: str, data: str | Path, train: Iterable[dict], held_
     """
     write_trained(folder, map(prompt_hash, train))
     wanted = {origin(row, 0): row for row in held_out}
-    learned = {name for name in GOALS[verb].columns if name not in ("prompt", "completion")}
+    learned = {name for name in OBJECTIVE_FACTS[verb].columns if name not in ("prompt", "completion")}
     lines = [_line(line, wanted[where], learned) for where, line in read_lines(Path(data)) if where in wanted]
     if lines:
         write_atomically(folder / HELD_OUT, "".join(json.dumps(line) + "\n" for line in lines))
@@ -199,7 +199,7 @@ def _referenced(verb: str, rows: list[dict], answered: list[dict]) -> list[dict]
     Raises:
         UserError: a completion is malformed, or the column is there already.
     """
-    unused, rewarded = Unused(), GOALS[verb].signal == "rewards"
+    unused, rewarded = Unused(), OBJECTIVE_FACTS[verb].signal == "rewards"
     for number, row in enumerate(rows):
         # A reward gets every column; a teacher reads none.
         for name in () if rewarded else row.keys() - {"prompt", "completion", "tools", "images"}:

@@ -11,8 +11,9 @@ from transformers import TrainerState, TrainingArguments
 from pixeltune.adapter.guard import why_unchanged
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
-from pixeltune.engines.engine import Engine, EngineError
-from pixeltune.errors import RunError
+from pixeltune.engines.engine import Engine
+from pixeltune.engines.replies import EngineError
+from pixeltune.errors import RunError, UserError, first_line
 from pixeltune.model.finding import public_name
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
@@ -22,11 +23,11 @@ from pixeltune.training.callbacks import PixelProgress, StopSignal
 from pixeltune.training.compat.trainer_insides import save_checkpoint
 from pixeltune.training.compat.warnings import quiet_libraries
 from pixeltune.training.ensemble import check_alike, check_weights, join
-from pixeltune.training.folder import ARTWORK, CARD, HISTORY, clear
+from pixeltune.training.folder import ARTWORK, CARD, HISTORY, STATE, clear
 from pixeltune.training.lengths import context
-from pixeltune.training.memory import explained
+from pixeltune.training.memory import explained, is_out_of_memory
 from pixeltune.training.preparation import prepare
-from pixeltune.training.resumption import RunRecord, check_resumed, record_of
+from pixeltune.training.resumption import RunRecord, check_resumed, check_whole, record_of
 from pixeltune.training.rows import check, place_rows
 from pixeltune.training.scores import held_out_scores
 from pixeltune.training.settings import PaintArguments
@@ -109,9 +110,14 @@ class Painting:
         return self.trainer.state.log_history if self.trainers else []
 
     @property
+    def step(self) -> int:
+        """How many steps were taken so far, in all sessions."""
+        return self.trainer.state.global_step if self.trainers else 0
+
+    @property
     def scores(self) -> dict[str, Any]:
         """Held-out scores before and after, with intervals, as in the artwork's provenance."""
-        return held_out_scores(self.history, len(self.ready.held_out)) if self.trainers else {}
+        return held_out_scores(self.history, len(self.ready.held_out), self.step) if self.trainers else {}
 
     def __repr__(self) -> str:
         return report.described(self)
@@ -124,6 +130,8 @@ class Painting:
         """
         arguments = self.arguments
         self.ready = prepare(self.objective, arguments, self.config, writes)
+        if self.ready.checkpoint is not None:
+            check_whole(self.ready.checkpoint, self.config)
         self.art = arguments.artwork(self.config.seed)
         self.engines = [Engine(url, retries=RETRIES) for url in arguments.rollouts]
         self.processor = load_processor(arguments.model, arguments.revision)
@@ -173,6 +181,7 @@ class Painting:
 
         Raises:
             EngineError: no engine writes completions any more; a checkpoint was saved.
+            Exception: a library's, or of the user's reward; a checkpoint was saved, as a note says.
         """
         if self.trainer.is_world_process_zero():
             clear(self.output_dir, self.ready.checkpoint)
@@ -184,18 +193,36 @@ class Painting:
         try:
             self.trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except EngineError as error:
-            step = self.trainer.state.global_step
-            if step == 0:
+            if self.step == 0:
                 raise
-            save_checkpoint(self.trainer)
-            raise EngineError(
-                f"{error}. Step {step} is saved; go on with the same settings and --resume_from_checkpoint "
-                f"true --output_dir {self.output_dir}"
-            ) from error
+            raise EngineError(f"{error}. {self._save()}") from error
+        except UserError:
+            raise
+        except Exception as error:
+            # One process that saves alone would wait for the others for ever.
+            if self.step and self.config.world_size == 1 and not is_out_of_memory(error):
+                error.add_note(self._try_to_save())
+            raise
         finally:
             for one in self.trainer.callback_handler.callbacks:
                 if isinstance(one, StopSignal | PixelProgress):
                     one.release()
+
+    def _save(self) -> str:
+        """Save a checkpoint in mid-step, unless the step was saved at its end; returns how to go on."""
+        if not (self.output_dir / f"checkpoint-{self.step}" / STATE).is_file():
+            save_checkpoint(self.trainer)
+        return (
+            f"Step {self.step} is saved; go on with the same settings and --resume_from_checkpoint true "
+            f"--output_dir {self.output_dir}"
+        )
+
+    def _try_to_save(self) -> str:
+        """As `_save`; what went wrong may be in the way of that too, and is what is to be seen."""
+        try:
+            return self._save()
+        except Exception as error:
+            return f"Step {self.step} could not be saved: {first_line(error)}"
 
     def finish(self) -> None:
         """Make the artwork, and write it where training went to its end.
@@ -224,10 +251,10 @@ class Painting:
         """Of the picture as it is in a state of the training."""
         return provenance.compose(
             provenance.of_models(self.models, self.hashes, self.arguments.revision),
-            provenance.of_picture(self.art, Preprocessor(self.processor)),
+            provenance.of_picture(self.art, Preprocessor(self.processor), self.arguments.licence),
             provenance.of_run(self.ready, self.arguments, self.config, self.tokens),
             steps=state.global_step,
-            scores=held_out_scores(state.log_history, len(self.ready.held_out)),
+            scores=held_out_scores(state.log_history, len(self.ready.held_out), state.global_step),
         )
 
     def say(self, text: str) -> None:

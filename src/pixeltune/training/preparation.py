@@ -15,11 +15,12 @@ from pixeltune.lookup import find_object
 from pixeltune.model.finding import public_name
 from pixeltune.model.precision import UNSCALED_FLOAT16
 from pixeltune.picture.files import check_start, read_picture
-from pixeltune.picture.style import Term, read_style
+from pixeltune.picture.style import Term
+from pixeltune.picture.style_text import read_style
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
 from pixeltune.training import own_rows
-from pixeltune.training.defaults import GOALS
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
 from pixeltune.training.settings import PaintArguments, check_verb
 
@@ -112,7 +113,7 @@ def look_up(verb: str, task: Task | None, arguments: PaintArguments) -> tuple[di
     Raises:
         ValueError: it is missing, cannot be used, or the task is not for this objective.
     """
-    if GOALS[verb].signal == "contrast" and task and task.next_turn:
+    if OBJECTIVE_FACTS[verb].signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
     rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
     return rewards, find_instruction(verb, task, arguments)
@@ -147,8 +148,8 @@ def read_rows(
         found = own_rows.read(verb, arguments, config)
         return found.task, found.train, found.held_out, found.notes
     train_rows = find_rows(name, "train", arguments.train_rows, config.seed, folder)
-    missing = [column for column in GOALS[verb].columns if column not in train_rows[0]]
-    if missing and GOALS[verb].signal == "completions":
+    missing = [column for column in OBJECTIVE_FACTS[verb].columns if column not in train_rows[0]]
+    if missing and OBJECTIVE_FACTS[verb].signal == "completions":
         raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
     n = 100 if arguments.held_out_rows is None else arguments.held_out_rows
     held_out = held_out_rows(name, n, 0, folder) if n else []
@@ -163,7 +164,7 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
     """
     if not any(row.get("images") for row in rows):
         return False
-    if GOALS[verb].signal == "teacher":
+    if OBJECTIVE_FACTS[verb].signal == "teacher":
         raise UserError("distill takes rows of text, and these have images: use sft on good completions")
     if arguments.refill_rounds:
         raise UserError("--refill_rounds exchanges questions, not their images: leave it out")
@@ -183,7 +184,7 @@ def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dic
     Raises:
         ValueError: a reward is missing or not wanted.
     """
-    if GOALS[verb].signal != "rewards":
+    if OBJECTIVE_FACTS[verb].signal != "rewards":
         return {}
     reward = task.reward if task else None
     if arguments.reward:
@@ -205,7 +206,7 @@ def find_environment(verb: str, task: Task | None, arguments: PaintArguments) ->
     Raises:
         ValueError: the verb has no use for it.
     """
-    environment = task.environment if task and GOALS[verb].signal == "rewards" else None
+    environment = task.environment if task and OBJECTIVE_FACTS[verb].signal == "rewards" else None
     if arguments.environment:
         environment = find_object(arguments.environment, "environment")
     if environment is None:
@@ -223,7 +224,7 @@ def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) ->
     Raises:
         ValueError: an instruction is missing, cannot be read, or is not wanted.
     """
-    if GOALS[verb].signal != "teacher":
+    if OBJECTIVE_FACTS[verb].signal != "teacher":
         return []
     if not arguments.instruction:
         raise UserError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")

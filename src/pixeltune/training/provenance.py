@@ -14,13 +14,22 @@ from pixeltune.data.placement import PLACEMENT
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.files import STARTS
-from pixeltune.picture.style import without_folders
+from pixeltune.picture.style_text import without_folders
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.settings import PaintArguments
 
+LICENCE = "CC0-1.0"
+"""Of artworks that began with none of anybody's pictures, where nobody says another."""
 
-def of_picture(art: ArtConfig, preprocessor: Preprocessor) -> dict[str, Any]:
-    """What follows from the settings of an artwork, with its size, and from the model's processor."""
+
+def of_picture(art: ArtConfig, preprocessor: Preprocessor, licence: str | None) -> dict[str, Any]:
+    """What follows from the settings of an artwork, with its size, and from the model's processor.
+
+    Args:
+        art: the settings.
+        preprocessor: of the model.
+        licence: that was asked for. None: `LICENCE`, and of one that began with a picture file none is known.
+    """
     own_file = art.start not in STARTS
     return {
         "image_tokens": art.image_tokens,
@@ -29,6 +38,7 @@ def of_picture(art: ArtConfig, preprocessor: Preprocessor) -> dict[str, Any]:
         "template_sha256": template_sha256(preprocessor.processor),
         "start": Path(art.start).name if own_file else art.start,
         "bound": None if art.bound is None else art.bound / 255,
+        "licence": licence or (None if own_file else LICENCE),
         "training": {
             **({"backdrop": art.backdrop, "fit": art.fit} if own_file else {}),
             **({"cells": art.cells} if art.cells else {}),
@@ -53,7 +63,6 @@ def of_run(
         "objective": ready.objective,
         "data": arguments.task or Path(arguments.data).name,
         "seed": config.seed,
-        "licence": arguments.licence or "CC0-1.0",
         "created": datetime.date.today().isoformat(),
         "training": {
             "learning_rate": config.learning_rate,

@@ -33,9 +33,9 @@ def end(painting: Any) -> str:
     """Held-out score before and after, where one was taken, and where the artwork lies."""
     path = painting.output_dir / ARTWORK
     line = f"{_scored(painting)}{path}"
-    if painting.ready.own and painting.ready.held_out:
-        line = f"{line}\n{verdict(painting.scores, losses(painting.history))}"
-    better = best_step(painting.history)
+    if painting.ready.own and (said := verdict(painting.scores, _losses(painting))):
+        line = f"{line}\n{said}"
+    better = best_step(painting.history) if painting.scores else None
     if better is None:
         return line
     step, score = better
@@ -55,12 +55,16 @@ def described(painting: Any) -> str:
 
 
 def _scored(painting: Any) -> str:
-    scores, loss = painting.scores.get("held_out"), losses(painting.history)
+    scores, loss = painting.scores.get("held_out"), _losses(painting)
     fell = "" if loss is None else f"held-out loss {loss[0]:.3g} -> {loss[1]:.3g} nats a token; "
     if scores is None:
         return fell
     before = f"{percent(scores['before'])} -> " if "before" in scores else ""
     return f"{fell}held-out score {before}{percent(scores)}, n = {scores['n']}; "
+
+
+def _losses(painting: Any) -> tuple[float, float] | None:
+    return losses(painting.history, painting.step)
 
 
 def _precision(painting: Any) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+import zipfile
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -19,16 +21,19 @@ from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
 from pixeltune.picture.files import STARTS
 from pixeltune.picture.settings import ArtworkSettings
-from pixeltune.picture.style import without_folders
-from pixeltune.training.folder import ARTWORK, STATE
+from pixeltune.picture.style_text import without_folders
+from pixeltune.training.folder import ARTWORK, STATE, WEIGHTS
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.settings import PaintArguments
 
-FREE = (
-    *("learning_rate", "lr_scheduler_type"),
-    *("num_generations", "max_completion_length", "temperature", "beta"),
-)
+OPTIMISER = "learning_rate", "optim", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"
+"""Of TRL's settings those that come back with the optimiser's state: another value would have no effect."""
+
+FREE = "lr_scheduler_type", "num_generations", "max_completion_length", "temperature", "beta"
 """Of TRL's settings those whose change is worth a word; max_steps is not: a run may well become longer."""
+
+SAVED = "optimizer.pt", "scheduler.pt"
+"""Files of a checkpoint without which the trainer begins afresh, and does not say so; `_random_state` is another."""
 
 
 class RunRecord(TrainerCallback, ExportableState):
@@ -46,8 +51,8 @@ class RunRecord(TrainerCallback, ExportableState):
         return {"args": {"record": self.record}, "attributes": {}}
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        # The trainer saves this only where the checkpoint that it resumed from had it.
-        state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        # A checkpoint brings its own steps between logs and saves along, in the place of those asked for now.
+        state.compute_steps(args, state.max_steps)
 
 
 def record_of(
@@ -76,26 +81,72 @@ def record_of(
         "--also": [public_name(name) for name in arguments.also],
         "--revision": arguments.revision,
         "--task": arguments.task,
-        "--data": Path(arguments.data).name if ready.own else None,
         "--reward": arguments.reward,
         "--environment": arguments.environment,
+        "--score": arguments.score,
         "--instruction": _short(json.dumps(ready.instruction).encode()) if ready.instruction else None,
     }
+    fixed |= {f"--{name}": getattr(config, name) for name in OPTIMISER}
     free = {f"--{name}": getattr(config, name) for name in FREE if hasattr(config, name)}
     free |= {
         "the batch size": config.train_batch_size * config.gradient_accumulation_steps * config.world_size,
         "--dtype": arguments.dtype,
         "bits of the weights": arguments.bits,
-        "--score": arguments.score,
         "--style_schedule": arguments.style_schedule,
         "--style_floor": arguments.style_floor,
     }
-    counts = {"--held_out_rows": len(ready.held_out), "rows to train on": len(ready.train_rows)}
-    # Of a file one count decides about the other: rows that were trained on would be held out.
-    (fixed if ready.own else free).update(counts)
+    # Scores before and after are of the same rows; and of a file held-out rows would have been trained on.
+    fixed["--held_out_rows"] = len(ready.held_out)
+    fixed[f"hash of the {len(ready.held_out)} held-out rows"] = _rows(ready.held_out)
+    (fixed if ready.own else free)["rows to train on"] = len(ready.train_rows)
     # Of a task more rows are other rows; only as many can be compared.
     fixed[f"hash of the {len(ready.train_rows)} rows to train on"] = _rows(ready.train_rows)
     return json.loads(json.dumps({"fixed": fixed, "free": free}))
+
+
+def check_whole(checkpoint: Path, config: TrainingArguments) -> None:
+    """Refuse a checkpoint that the trainer could not go on from as if it had never stopped.
+
+    Args:
+        checkpoint: a folder with a `STATE`.
+        config: TRL's.
+
+    Raises:
+        UserError: the run is over already, or a file is missing or cut off.
+    """
+    done = json.loads((checkpoint / STATE).read_text())["global_step"]
+    if 0 < config.max_steps <= done:
+        raise UserError(
+            f"{checkpoint} has {done} steps already: give --max_steps above that, or export it: pixeltune export "
+            f"{checkpoint}"
+        )
+    for name in (*SAVED, _random_state(config), WEIGHTS):
+        path = checkpoint / name
+        if not path.is_file():
+            raise UserError(
+                f"{checkpoint} has no {name}, without which a run does not go on as it began: resume from another "
+                f"checkpoint, or begin a new run from its picture: --start {checkpoint / ARTWORK}"
+            )
+        if not _is_readable(path):
+            raise UserError(
+                f"{path} cannot be read (cut off?): resume from another checkpoint, or begin a new run from its "
+                f"picture: --start {checkpoint / ARTWORK}"
+            )
+
+
+def _random_state(config: TrainingArguments) -> str:
+    return "rng_state.pth" if config.world_size == 1 else f"rng_state_{config.process_index}.pth"
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file is all there, as far as its beginning and end tell."""
+    if path.suffix != ".safetensors":
+        return zipfile.is_zipfile(path)  # which is what torch saves
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except SafetensorError:
+        return False
 
 
 def check_resumed(checkpoint: Path, record: dict[str, dict[str, Any]]) -> None:
@@ -106,18 +157,16 @@ def check_resumed(checkpoint: Path, record: dict[str, dict[str, Any]]) -> None:
         record: of the run that wants to go on.
 
     Raises:
-        UserError: naming every setting that differs, with what it was and what it is.
+        UserError: naming every setting that differs, with what it was and what it is; or it is no checkpoint
+            of a run of `paint`, and says nothing of them.
     """
     held = json.loads((checkpoint / STATE).read_text()).get("stateful_callbacks") or {}
     kept = held.get(RunRecord.__name__, {}).get("args", {}).get("record")
     if not kept:
-        warnings.warn(
-            f"{checkpoint} does not say what it was painted with (an older pixeltune wrote it): nobody "
-            "checks that settings and rows are the same",
-            PixelWarning,
-            stacklevel=2,
+        raise UserError(
+            f"{checkpoint} does not say which settings and rows it was painted with, so it is no checkpoint of "
+            "a pixeltune run: go on with the trainer that wrote it"
         )
-        return
     if others := _differences(kept["fixed"], record["fixed"]):
         raise UserError(
             f"{checkpoint} was painted with other settings: {others}. Give those to go on with it, or begin "

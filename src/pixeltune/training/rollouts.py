@@ -17,13 +17,15 @@ from typing import Any
 from PIL import Image
 from trl import RLOOTrainer
 
-from pixeltune.artwork.png import data_url, encode_png
+from pixeltune.artwork.png import encode_png
 from pixeltune.data.images import as_urls, attach
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place_image
 from pixeltune.data.tools import tools_of
-from pixeltune.engines.engine import Completion, Engine, EngineError
+from pixeltune.engines.engine import Engine
+from pixeltune.engines.replies import Completion, EngineError
 from pixeltune.errors import UserError
+from pixeltune.picture.files import data_url
 from pixeltune.training.compat.trl_insides import generate_with, measure, prompt_ids, wrap_scoring, wrap_vllm
 
 # vLLM would otherwise sample as the model's generation_config.json says.

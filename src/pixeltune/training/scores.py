@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-SCORE = "held_out_score"
+from pixeltune.artwork.folder import SAMPLES, SCORE
+from pixeltune.evaluation.scoring import Result
+from pixeltune.picture.settings import RATES
+
 LOSS = "held_out_loss"
 ENDS = "held_out_low", "held_out_high"
 """Of the 95 % interval."""
 
 
-def held_out_scores(history: Sequence[dict[str, Any]], rows: int) -> dict[str, Any]:
-    """What an artwork's provenance says of its held-out scores so far; empty where none was taken.
+def logged(result: Result) -> dict[str, float]:
+    """A held-out score as it is logged, with the ends of its interval."""
+    return dict(zip((SCORE, *ENDS), (result.accuracy, *result.ci95), strict=True))
+
+
+def held_out_scores(history: Sequence[dict[str, Any]], rows: int, step: int) -> dict[str, Any]:
+    """What the provenance of an artwork says of its held-out score; empty where none was taken of that picture.
 
     Args:
         history: a trainer's log.
         rows: the scores are means of.
+        step: of the picture: an earlier one's score is not its own.
 
     Returns:
         ``{"held_out": {"score": ..., "ci95": [low, high], "n": rows, "before": {"score": ..., ...}}}``, with
         the start picture's as ``before``.
     """
     entries = [entry for entry in history if SCORE in entry]
-    if not entries:
+    if not entries or entries[-1]["step"] != step:
         return {}
     begun = [_reading(entry) for entry in entries if entry.get("step") == 0]
     before = {"before": begun[-1]} if begun else {}
@@ -37,10 +46,10 @@ def best_step(history: Sequence[dict[str, Any]]) -> tuple[int, float] | None:
     return (step, score) if entries and score > entries[-1][0] else None
 
 
-def losses(history: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
-    """Held-out loss at the start and at the end, nats per token; None where both were not taken."""
-    values = [entry[LOSS] for entry in history if LOSS in entry]
-    return (values[0], values[-1]) if len(values) > 1 else None
+def losses(history: Sequence[dict[str, Any]], step: int) -> tuple[float, float] | None:
+    """Held-out loss of the start picture and of that of a step, nats per token; None where one was not taken."""
+    values = {entry["step"]: entry[LOSS] for entry in history if LOSS in entry}
+    return (values[0], values[step]) if step and {0, step} <= values.keys() else None
 
 
 def verdict(scores: dict[str, Any], loss: tuple[float, float] | None) -> str:
@@ -49,26 +58,36 @@ def verdict(scores: dict[str, Any], loss: tuple[float, float] | None) -> str:
     Args:
         scores: from `held_out_scores`.
         loss: from `losses`.
+
+    Returns:
+        Nothing where neither was measured before and after.
     """
     held = scores.get("held_out", {})
-    before, after = held.get("before", {}), held
-    if "ci95" in before and "ci95" in after:
-        if after["ci95"][0] > before["ci95"][1]:
+    before = held.get("before")
+    if before is not None:
+        low, high = before["ci95"]
+        few = f"but {held['n']} rows are too few to be sure"
+        if held["ci95"][0] > high:
             return "The picture helps: the score rose, and the intervals do not overlap."
-        if after["ci95"][1] < before["ci95"][0]:
+        if held["ci95"][1] < low:
             return "The picture harms: the score fell. Try a lower --learning_rate, or more rows."
-        if after["score"] > before["score"]:
-            return (
-                f"The score rose, but {held['n']} rows are too few to be sure: hold out more, or score it on "
-                "others with pixeltune eval --data."
-            )
+        if held["score"] > before["score"]:
+            return f"The score rose, {few}: hold out more, or score it on others with pixeltune eval --data."
+        if held["score"] < before["score"]:
+            return f"The score fell, {few}: hold out more, or try a lower --learning_rate."
+        if held["score"] == 1:
+            return "Every answer was right before and after: there is nothing left to gain on these rows."
+    elif loss is None:
+        return ""
     if loss is not None and loss[1] < 0.9 * loss[0]:
-        scored = "" if not held else " while the score did not rise"
+        if before is None:
+            return "The held-out loss fell: try more steps (--max_steps)."
         return (
-            f"The held-out loss fell{scored}: try more steps (--max_steps), and look at answers (samples/)."
+            "The held-out loss fell while the score did not rise: try more steps (--max_steps), and look at "
+            f"answers ({SAMPLES}/)."
         )
     return (
-        "The picture does not help yet. Try more steps (--max_steps), another --learning_rate (0.005 to 0.1), "
+        f"The picture does not help yet. Try more steps (--max_steps), another --learning_rate ({RATES}), "
         "--start noise, or more image tokens; pixeltune check --channel --model NAME says whether the model's "
         "vision tower can carry it."
     )

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pixeltune.errors import UserError, suggestion
-from pixeltune.model.precision import DEVICE_MAPS, DTYPES
+from pixeltune.model.precision import DEVICE_MAPS, DTYPES, bits_of
 from pixeltune.picture.files import STARTS
 from pixeltune.picture.settings import ArtworkSettings
+from pixeltune.tasks.own import SCORES
+from pixeltune.training.defaults import OBJECTIVE_FACTS
 
 if TYPE_CHECKING:
     from pixeltune.adapter import ArtConfig
 
-REWARDED = ("grpo", "rloo")
+REWARDED = tuple(verb for verb, facts in OBJECTIVE_FACTS.items() if facts.signal == "rewards")
 """The verbs that learn from rewards."""
 
 STYLE_SCHEDULES = ("constant", "rise", "fade")
@@ -130,8 +133,8 @@ class PaintArguments(ArtworkSettings):
     score: str | None = field(
         default=None,
         metadata={
-            "help": "How answers to your own rows are scored against their completions: exact, number, letter, "
-            "calls or json; default: chosen from the rows where it is plain."
+            "help": f"How answers to your own rows are scored against their completions: {', '.join(SCORES)}; "
+            "default: chosen from the rows where it is plain."
         },
     )
     score_steps: int = field(
@@ -147,7 +150,8 @@ class PaintArguments(ArtworkSettings):
         },
     )
     style_schedule: str = field(
-        default="constant", metadata={"help": "Weight of the style over training: constant, rise or fade."}
+        default="constant",
+        metadata={"help": f"Weight of the style over training: {', '.join(STYLE_SCHEDULES)}."},
     )
     style_floor: float | None = field(
         default=None,
@@ -164,7 +168,7 @@ class PaintArguments(ArtworkSettings):
     @property
     def bits(self) -> Literal[4, 8] | None:
         """To which the model's linear layers are quantised; None: they are not."""
-        return 8 if self.load_in_8bit else 4 if self.load_in_4bit else None
+        return bits_of(self.load_in_8bit, self.load_in_4bit)
 
     def artwork(self, seed: int) -> ArtConfig:
         """The settings of the artwork as PEFT takes them."""
@@ -187,12 +191,12 @@ class PaintArguments(ArtworkSettings):
         super().__post_init__()
         if self.task is None and self.data is None:
             raise UserError(NO_ROWS)
-        if self.start not in STARTS and not self.licence:
+        # That a file is missing is said when it is read.
+        if self.start not in STARTS and Path(self.start).is_file() and not self.licence:
             raise UserError(
                 f"the artwork will be an edit of {self.start}: say under which licence with --licence"
             )
-        if self.load_in_8bit and self.load_in_4bit:
-            raise UserError("give either --load_in_8bit or --load_in_4bit")
+        bits_of(self.load_in_8bit, self.load_in_4bit)
         check_weight(self.style_schedule, self.style_floor)
         if self.style is None and (self.style_floor is not None or self.style_schedule != "constant"):
             raise UserError("--style_schedule and --style_floor weigh a --style: give one")

@@ -53,7 +53,7 @@ class LiveView:
     def reference_features(self, name: str) -> list[Tensor]:
         if name not in self._references:
             height, width = self.start.shape[1:]
-            picture = self.start if name == "start" else start_picture(name, height, width)
+            picture = self.start if name == "start" else start_picture(name, height, width, fit="stretch")
             with torch.no_grad():
                 self._references[name] = self.features(picture.to(self.start.device))
         return self._references[name]

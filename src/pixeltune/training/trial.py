@@ -7,7 +7,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from math import isinf
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,9 @@ def _is_async(function: Callable) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether TRL can take it: what makes one element of a tensor, not a number being None to it."""
+    """Whether TRL can take it: what makes one element of a tensor, and is finite. NaN would be None to it."""
     try:
-        return not isinf(torch.tensor([value], dtype=torch.float32).item())
+        return isfinite(torch.tensor([value], dtype=torch.float32).item())
     except (TypeError, ValueError, RuntimeError):
         return False
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pixeltune.tasks.parsing import answers
 from pixeltune.tasks.synthetic import sums
 
 
@@ -74,6 +75,22 @@ def test_partial_credit_has_the_published_levels(text: str, grade: float):
 
 def test_an_answer_with_a_thousands_comma():
     assert sums.parse("Answer: 1,234") == 1234
+
+
+@pytest.mark.parametrize(
+    ("text", "here", "elsewhere"),
+    [
+        ("48 + 37: 8+7=15, 4+3+1=8, 85\nAnswer: 85", 85, 85),
+        ("Answer: 48 + 37 = 85", 48, 85),
+        ("answer: 85", None, 85),
+        ("**Answer:** 85", None, 85),
+        ("Answer: $85", None, 85),
+        ("I think it is 85.", None, None),
+    ],
+)
+def test_where_the_format_is_part_of_the_task_and_where_it_is_not(text, here, elsewhere):
+    """What the docstrings say: the parser of benchmarks and of own rows is more lenient."""
+    assert (sums.parse(text), answers.stated(text)) == (here, elsewhere)
 
 
 @settings(max_examples=300)

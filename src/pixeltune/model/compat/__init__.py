@@ -1,4 +1,5 @@
-"""Every touch of transformers' and torchvision's insides: one function each, with reason, link and version.
+"""Every touch of the insides of transformers, torchvision, torch and bitsandbytes: one function each, with the
+reason, a link and the version.
 
-Imports torch and transformers; of pixeltune nothing.
+Imports those libraries, where possible only when they are needed; of pixeltune nothing.
 """

@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.utils import logging
 
+from pixeltune.model.compat.torch_insides import writes
 from pixeltune.model.compat.transformers_insides import checkpointed_with_cache, checkpoints_reentrantly
 from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
 from pixeltune.model.shared_prefix.tree import Level, Tree, grow
@@ -213,7 +214,7 @@ class SharedPrefix:
 def weights_now(module: nn.Module) -> Hashable:
     """Equal as long as nobody writes to the module's weights, canvases apart, or switches autocast."""
     named = module.named_parameters()
-    weights = tuple((p.data_ptr(), p._version) for name, p in named if "art_canvas." not in name)
+    weights = tuple((p.data_ptr(), writes(p)) for name, p in named if "art_canvas." not in name)
     device = next(module.parameters()).device.type
     return weights, torch.is_autocast_enabled(device)
 

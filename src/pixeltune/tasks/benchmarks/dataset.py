@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, first_line
 
 MAX_BYTES = 1 << 30
 VALIDATION = 10  # one training record in ten is kept for validation where a data set has no such split
@@ -187,5 +187,6 @@ def sample(rows: list[dict], n: int | None, seed: int) -> list[dict]:
 
 
 def _unreachable(repository: str, error: Exception) -> UserError:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"cannot read {repository} from the hub ({line}): give its files' folder with --data")
+    return UserError(
+        f"cannot read {repository} from the hub ({first_line(error)}): give its files' folder with --data"
+    )

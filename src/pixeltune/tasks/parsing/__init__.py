@@ -1,4 +1,4 @@
 """Reading completions: numbers, letters, tool calls, schemas of tools; one parser for reward and score.
 
-Imports only the standard library.
+Imports of its room `tasks.base`, of others nothing.
 """

@@ -1,4 +1,7 @@
-r"""Final answers that are numbers: one parser for every reward and score.
+r"""Final answers that are numbers: one parser, and one partial credit, for rewards and scores alike.
+
+Benchmarks and rows of the user's own are scored by it. The synthetic sums want their own format and read it
+more strictly: `pixeltune.tasks.synthetic.sums.parse`.
 
 An answer is written ``Answer: 42``, ``#### 42`` or ``\boxed{42}``, in any form that
 :mod:`pixeltune.tasks.parsing.numbers` reads, perhaps with a percent sign (dropped like any unit: GSM8K's
@@ -91,18 +94,29 @@ def score(row: dict, text: str) -> float:
 
 
 def grade(row: dict, text: str) -> float:
+    """`credit` for the number behind the last ``Answer:``. ART's paper scores only what earns 1.0 here."""
+    return credit(stated(text), right_answer(row), text)
+
+
+def credit(said: Fraction | int | None, right: Fraction | int, text: str) -> float:
     """Partial credit, the levels of ART's released evaluation code (arXiv 2606.11854, ``reward_shaping``).
 
-    1.0 for the exact number after ``Answer:``, 0.4 within 1 % of it, 0.2 within 10 %, 0.1 for another number
-    there, 0.01 for a number anywhere else, 0.0 for none. The paper scores only what earns 1.0 here.
+    Args:
+        said: the number behind ``Answer:``; None: there is none.
+        right: the right one.
+        text: the completion.
+
+    Returns:
+        1.0 for the exact number, 0.4 within 1 % of it, 0.2 within 10 %, 0.1 for another number, 0.01 without one
+        for a number anywhere in the text, 0.0 for none.
     """
-    right, said = right_answer(row), stated(text)
     if said is None:
         return 0.0 if number(text) is None else 0.01
-    error = abs(said - right)
+    wanted = Fraction(right)
+    error = abs(said - wanted)
     if error == 0:
         return 1.0
-    return 0.4 if error * 100 <= abs(right) else 0.2 if error * 10 <= abs(right) else 0.1
+    return 0.4 if error * 100 <= abs(wanted) else 0.2 if error * 10 <= abs(wanted) else 0.1
 
 
 def binary_reward(completions: list, answer: list, **_) -> list[float]:

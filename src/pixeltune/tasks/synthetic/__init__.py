@@ -1,4 +1,4 @@
 """Tasks that make their own rows, from a seed, for the bundled model.
 
-Imports only the parsers and `base` of `tasks`.
+Imports of its room `tasks.base`, `tasks.parsing` and `tasks.visual`, of others nothing.
 """

@@ -1,7 +1,9 @@
 """sums: arithmetic and word problems with numbers to 99, in one or two steps.
 
 A row is right when the last ``Answer: N`` of the completion holds the right number, the rule of the
-ART evaluation script; a completion without that line scores 0, so format counts as well as arithmetic.
+ART evaluation script; a completion without that line scores 0, so format counts as well as arithmetic. That is
+stricter, on purpose, than `pixeltune.tasks.parsing.answers`, which reads any way to write a number: here the
+word is spelled as asked for, a whole number stands right behind it, and of ``Answer: 48 + 37 = 85`` that is 48.
 The reference completion works the sum out column by column, units first, which is also how the bundled
 model gets sums right at all (``docs/design/tiny.md``).
 """
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pixeltune.tasks.base import Task, draw, texts_of
+from pixeltune.tasks.parsing.answers import credit
 
 NAME = "sums"
 HELD_OUT = 8  # one problem in eight belongs to the test split, whatever words it is asked in
@@ -154,15 +157,8 @@ def score(row: dict, text: str) -> float:
 
 
 def grade(row: dict, text: str) -> float:
-    """Partial credit, the levels of ART's evaluation script: 1.0 exact, 0.4 within 1 %, 0.2 within 10 %, 0.1
-    for the right format, 0.01 for any digit, else 0.0.
-    """
-    number, right = parse(text), row["answer"]
-    if number is None:
-        return 0.01 if any(character.isdigit() for character in text) else 0.0
-    if number == right:
-        return 1.0
-    return 0.4 if abs(number - right) <= 0.01 * right else 0.2 if abs(number - right) <= 0.1 * right else 0.1
+    """Partial credit for the number of the last ``Answer: N``: `pixeltune.tasks.parsing.answers.credit`."""
+    return credit(parse(text), row["answer"], text)
 
 
 def shaped_reward(completions: list, answer: list[int], **_) -> list[float]:

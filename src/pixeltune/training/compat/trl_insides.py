@@ -74,6 +74,24 @@ def wrap_generation(trainer: Any, around: Callable[[Callable, list], tuple]) -> 
     trainer._generate = lambda prompts: around(generate, prompts)
 
 
+def generate_as_teacher(trainer: Any) -> None:
+    """Let a self-distillation generate with the teacher's weights where it generates from the teacher's prompt.
+
+    TRL does so for logits only: completions would come from the student, told in words (`_generate` and
+    `_get_teacher_context_for_self_distillation` of `SDFTTrainer`,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/experimental/sdft/sdft_trainer.py).
+    """
+    generate = trainer._generate
+
+    def with_the_teacher(prompt_ids: list[list[int]]) -> tuple:
+        if not trainer.generate_from_teacher:
+            return generate(prompt_ids)
+        with trainer._get_teacher_context_for_self_distillation():
+            return generate(prompt_ids)
+
+    trainer._generate = with_the_teacher
+
+
 def completions_of(generated: tuple) -> list:
     """The completions in what `_generate` returns: RLOO's has three parts, GRPO's eight."""
     return generated[2] if len(generated) == 3 else generated[3]

@@ -17,14 +17,20 @@ from pixeltune.model.compat.bars import without_bars
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Within this the libraries are as quiet as a run wants them; afterwards they are as before."""
-    filters = {"transformers.trainer_utils": _AlignedTokens(), "trl.trainer.kto_trainer": _UnevenLabels()}
-    for name, one in filters.items():
+    filters = (
+        ("transformers.trainer_utils", _AlignedTokens()),
+        ("transformers.trainer_utils", _OtherSteps()),
+        ("trl.trainer.kto_trainer", _UnevenLabels()),
+        ("trl.trainer.grpo_trainer", _LeftOut()),
+        ("trl.trainer.rloo_trainer", _LeftOut()),
+    )
+    for name, one in filters:
         logging.getLogger(name).addFilter(one)
     with _without_small_bars():
         try:
             yield
         finally:
-            for name, one in filters.items():
+            for name, one in filters:
                 logging.getLogger(name).removeFilter(one)
 
 
@@ -39,6 +45,30 @@ class _AlignedTokens(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not record.getMessage().startswith("The tokenizer has new PAD/BOS/EOS tokens")
+
+
+class _OtherSteps(logging.Filter):
+    """ "Warning: The following arguments do not match the ones in the `trainer_state.json` ..."
+
+    Steps between logs and saves are those asked for, not the checkpoint's, and of another batch size we warn
+    ourselves (`resumption.py`; `compare_trainer_and_checkpoint_args`,
+    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer_utils.py).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Warning: The following arguments do not match the ones in")
+
+
+class _LeftOut(logging.Filter):
+    """ "All reward functions returned None for the following kwargs: ..."
+
+    None is how a reward leaves a completion out, and this is said in every step where one does, with its prompt in
+    full; where all are left out the run stops (`adapter/guard.py`;
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py).
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "All reward functions returned None for the following kwargs" not in record.getMessage()
 
 
 class _UnevenLabels(logging.Filter):
