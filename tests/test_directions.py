@@ -41,7 +41,6 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
 SMALL = {
     "errors",
     "lookup",
-    "terminal",
     "writing",
     "version",
 }  # open to all, and they import nothing but each other

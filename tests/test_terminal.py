@@ -2,7 +2,7 @@
 
 import pytest
 
-from pixeltune.terminal import escaped
+from pixeltune.errors import escaped
 
 
 @pytest.mark.parametrize(

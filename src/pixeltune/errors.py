@@ -1,4 +1,4 @@
-"""What pixeltune refuses, as one class: the command line prints these in a line and lets all else be seen."""
+"""What pixeltune refuses, as one class, and how it is said: in one line; all else keeps its traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -24,3 +24,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """ " (did you mean ...?)" if one of the known words is near, else nothing."""
     near = difflib.get_close_matches(word.partition("=")[0], list(known), n=1, cutoff=0.6)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def escaped(text: object) -> str:
+    """A stranger's text for a terminal, where control characters can rewrite lines already read.
+
+    One line of printable characters; the others stand as Python writes them, ``\\x1b``. Those are everything that
+    `str.isprintable` refuses: controls, line ends, what turns the direction of writing, spaces but the usual
+    one, and halves of surrogate pairs.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))

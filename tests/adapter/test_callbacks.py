@@ -105,7 +105,7 @@ def test_a_score_does_not_take_the_place_of_its_steps_loss(monkeypatch, tmp_path
     def log(entry):
         control.should_log = False
 
-    score = HeldOutScore(None, [], None, 2, log, tmp_path)
+    score = HeldOutScore(None, [], {"": None}, 2, log, tmp_path)
     state = SimpleNamespace(is_world_process_zero=True, global_step=2, max_steps=9)
     score.on_step_end(None, state, control)
     assert control.should_log

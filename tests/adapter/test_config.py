@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from pixeltune.adapter import ArtConfig
+from pixeltune.errors import UserError
 from pixeltune.picture.drawings import draw
 
 
@@ -58,3 +61,16 @@ def test_cells_come_back_with_the_weights_when_the_start_is_gone(tmp_path):
 def test_wrong_settings_are_refused_at_once(settings, message):
     with pytest.raises(ValueError, match=message):
         ArtConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "given", [{"seed": "a"}, {"image_tokens": "a"}, {"mask": 5}, {"start": None}, {"processor": 5}]
+)
+def test_a_setting_of_another_type_is_refused_by_its_name(given):
+    (name,) = given
+    with pytest.raises(UserError, match=f"^{name} is {given[name]!r}: it must be"):
+        ArtConfig(**given)
+
+
+def test_a_path_becomes_a_text():
+    assert ArtConfig(mask=Path("mask.png"), start=Path("start.png")).mask == "mask.png"

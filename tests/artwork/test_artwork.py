@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import os
 import re
 import struct
@@ -547,6 +548,50 @@ def test_hub_round_trip(tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "hf_hub_download", refuse)
     with pytest.raises(ArtworkError, match=r"me/art: cannot pull \(no\): check"):
         Artwork.pull("me/art")
+
+    class NoAnswer(Exception):
+        """As the hub's HTTP library has them, of no class of the hub's."""
+
+    def nobody(*_, **__):
+        raise NoAnswer("connection refused\nno details")
+
+    monkeypatch.setattr(Api, "create_repo", nobody)
+    with pytest.raises(ArtworkError, match=r"me/art: cannot push \(connection refused\): check"):
+        painted().push("me/art")
+
+
+def test_tries_of_a_pull_are_not_told_one_by_one(monkeypatch, caplog):
+    hub = pytest.importorskip("huggingface_hub")
+    logger = logging.getLogger("huggingface_hub.utils._http")
+
+    def again(*_, **__):
+        logger.warning("Retrying in 1s")
+        raise OSError("no network")
+
+    monkeypatch.setattr(hub, "hf_hub_download", again)
+    logger.addHandler(caplog.handler)
+    try:
+        with pytest.raises(ArtworkError, match="cannot pull"):
+            Artwork.pull("me/art")
+        assert not caplog.text
+        logger.warning("told again")
+        assert "told again" in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
+
+
+def test_an_artwork_is_saved_as_a_png_and_nothing_else(tmp_path):
+    with pytest.raises(ArtworkError, match=r"x\.jpg must end in \.png"):
+        painted().save(tmp_path / "x.jpg")
+    (folder := tmp_path / "a.png").mkdir()
+    with pytest.raises(ArtworkError, match="is a folder: give the name of a PNG"):
+        painted().save(folder)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_number_is_no_file():
+    with pytest.raises(ArtworkError, match="not 5"):
+        Artwork.load(5)
 
 
 def test_needs_neither_torch_nor_transformers():

@@ -43,6 +43,18 @@ def test_what_is_no_artwork_stays(tmp_path):
     check_output(tmp_path / "new" / "b.png")
 
 
+def test_where_nothing_can_be_written_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    before = sorted(tmp_path.rglob("*"))
+    outputs = [tmp_path / "file" / "a.png"]
+    if os.path.isdir("/proc"):  # where even root cannot
+        outputs += ["/proc/a.png", "/proc/new/a.png"]
+    for output in outputs:
+        with pytest.raises(UserError, match=r"a\.png cannot be written, .*Give another name"):
+            check_output(output)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_what_is_read_is_not_written(tmp_path):
     (tmp_path / "run").mkdir()
     artwork(tmp_path / "run" / "artwork.png")

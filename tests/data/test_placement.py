@@ -1,15 +1,19 @@
 import copy
+import re
 import subprocess
 import sys
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from PIL import Image
 
 import families
+from pixeltune.data.placeholders import tokens_of, tokens_of_block
 from pixeltune.data.placement import place, place_dataset, place_image, place_row
+from pixeltune.errors import UserError
 from pixeltune.model.preprocessing import Preprocessor
 
+BLOCK = "<|vision_start|><|image_pad|><|image_pad|><|vision_end|>"
 USER = {"role": "user", "content": "How many?"}
 SYSTEM = {"role": "system", "content": "Be brief."}
 CALL = {"type": "function", "function": {"name": "count", "arguments": {"of": "apples"}}}
@@ -134,10 +138,63 @@ def test_rows_without_a_conversation_are_refused():
 
 def test_datasets_keep_their_other_columns():
     dataset = Dataset.from_list([{**row, "label": True} for row in families.rows(3)])
-    placed = place_dataset(dataset, "[art]")
+    placed = place_dataset(dataset, BLOCK)
     assert placed.column_names == dataset.column_names
-    assert all(row["prompt"][0]["content"].startswith("[art]") for row in placed)
+    assert all(row["prompt"][0]["content"].startswith(BLOCK) for row in placed)
     assert placed["completion"] == dataset["completion"]
+
+
+def test_a_dict_of_datasets_is_placed_in_each_and_a_stream_too():
+    rows = Dataset.from_list([{"prompt": "How many?"}])
+    said = [{"role": "user", "content": f"{BLOCK}How many?"}]
+    assert place_dataset(DatasetDict(train=rows, test=rows), BLOCK)["test"][0]["prompt"] == said
+    assert next(iter(place_dataset(rows.to_iterable_dataset(), BLOCK)))["prompt"] == said
+
+
+@pytest.mark.parametrize("given", [[{"prompt": "How many?"}], {"train": []}, None])
+def test_what_is_no_dataset_is_refused(given):
+    with pytest.raises(UserError, match=f"takes a datasets.Dataset.*not {type(given).__name__}"):
+        place_dataset(given, BLOCK)
+
+
+@pytest.mark.parametrize("block", ["hello", "", None])
+def test_a_text_that_stands_for_no_artwork_is_refused(block):
+    with pytest.raises(UserError, match="no placeholder text of an artwork"):
+        place_dataset(Dataset.from_list([{"prompt": "How many?"}]), block)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "See <|image_pad|>"}, "row 1: prompt holds '<|image_pad|>'"),
+        ({"prompt": "See", "completion": "a <|video_pad|>"}, "row 1: completion holds '<|video_pad|>'"),
+    ],
+)
+def test_rows_that_quote_a_picture_token_are_refused(row, message):
+    rows = Dataset.from_list([{"prompt": "How many?", "completion": "<video>, a tag"}, row])
+    with pytest.raises(UserError, match=re.escape(message)):
+        place_dataset(rows, BLOCK)
+
+
+def test_a_prompt_that_is_a_number_is_called_so():
+    with pytest.raises(UserError, match=r'"prompt" holds a number \(5\)'):
+        place_row({"prompt": 5}, "[art]")
+
+
+def test_an_artwork_that_is_there_already_is_no_quotation():
+    placed = place_dataset(Dataset.from_list([{"prompt": "How many?"}]), BLOCK)
+    with pytest.raises(UserError, match="place it once"):
+        place_dataset(placed, BLOCK)
+
+
+@pytest.mark.parametrize("family", families.ALL)
+def test_the_block_tells_the_picture_tokens_of_its_family(family):
+    if needed := families.missing(family):
+        pytest.skip(f"needs {needed}")
+    processor = families.make_processor(family)
+    preprocessor = Preprocessor(processor)
+    block = preprocessor.block(*preprocessor.size_for_tokens(64))
+    assert set(tokens_of_block(block)) == set(tokens_of(type(processor.image_processor).__name__))
 
 
 def test_importing_it_needs_neither_torch_nor_transformers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 from PIL import Image
@@ -105,3 +106,17 @@ def test_pictures_of_the_rows_own_come_behind_the_artwork(bundled):
     assert f"{MARK}<|vision_start|>[picture: 100 tokens]<|vision_end|>What is it?" in prompt.text
     assert trained.text.startswith("Rain.")
     assert prompt.tokens > 164
+
+
+def test_a_row_beyond_the_context_brings_no_warning_of_the_tokenizer(caplog):
+    processor = load_processor("tiny")
+    processor.tokenizer.deprecation_warnings = {}
+    block = Preprocessor(processor).block(256, 256)
+    long = {"role": "user", "content": "word " * (processor.tokenizer.model_max_length + 1)}
+    library = logging.getLogger("transformers")
+    library.addHandler(caplog.handler)
+    try:
+        preview(place_row({"prompt": [long], "completion": [SAID]}, block), processor, block)
+    finally:
+        library.removeHandler(caplog.handler)
+    assert "Token indices" not in caplog.text

@@ -11,6 +11,7 @@ import families
 from pixeltune.cli.main import main
 from pixeltune.data.images import check_pictures
 from pixeltune.data.placeholders import KNOWN, check_rows, placeholder_tokens
+from pixeltune.data.rows import read
 from pixeltune.errors import UserError
 from pixeltune.evaluation import plans
 from pixeltune.model import loading
@@ -155,3 +156,13 @@ def test_pictures_without_a_file_are_counted():
     rows[1]["images"][1] = Image.new("RGB", (9, 8))
     with pytest.raises(UserError, match="row x: picture 2: too wide"):
         check_pictures(rows, take)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 1), (1, 40), (40, 3), (3, 40)])
+def test_pictures_with_a_side_like_channels_are_refused_with_their_line(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "thin.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "fine.png")
+    lines = [{"prompt": "what?", "completion": "red", "images": [name]} for name in ("fine.png", "thin.png")]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(UserError, match=rf"line 2: .*thin.png: {size[1]}x{size[0]} pixels .* side needs 4"):
+        check_pictures(read(tmp_path / "rows.jsonl", ("prompt", "completion")), lambda _: None)

@@ -178,7 +178,8 @@ def test_rows_that_do_not_fit_are_named_before_the_model_loads(tmp_path, monkeyp
         str(tmp_path / "out"),
     ]
     assert main(["eval", "--task", "mine", *flags]) == 1
-    assert "mine, row long (and 0 more)" in capsys.readouterr().err
+    assert f"{data}, line 2: " in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
 
 
 def test_an_adapter_of_another_model_is_refused(lora, tmp_path, capsys):

@@ -80,7 +80,7 @@ def test_check_robust_scores_every_distortion(painted, tmp_path, capsys, monkeyp
     assert clean["ci95"][0] < clean["accuracy"] <= clean["ci95"][1]
     assert 25 < report["distortions"]["noise, sigma 8"]["psnr_db"] < 35
     printed = capsys.readouterr().out
-    assert "held-out rows" in printed
+    assert " rows" in printed
     assert all(name in printed for name in kept)
 
 
@@ -91,7 +91,7 @@ def test_the_task_is_named_or_known(painted, tmp_path, capsys, monkeypatch):
     made = replace(painted["calls"].provenance, data="rows.jsonl")
     png = str(Artwork(painted["calls"].pixels, made).save(tmp_path / "a.png"))
     for flags, message in (
-        (["--robust"], "say with --task"),
+        (["--robust"], "--data rows.jsonl"),
         (["--robust", "--task", "chess"], "no task 'chess'"),
         (["--robust", "--task", "calls", "--rows", "0"], "rows must be at least 1"),
         (["--task", "calls"], "go with --robust"),

@@ -7,7 +7,7 @@ import pytest
 from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.data.origin import Row
 from pixeltune.errors import UserError
-from pixeltune.training.lengths import check_lengths
+from pixeltune.training.lengths import check_cut, check_lengths
 
 
 class Words:
@@ -68,3 +68,13 @@ def test_rows_that_the_trainer_cuts_are_named():
         check(["a" * 10], ["a" * 11], ["a" * 99], cut=20)
     with pytest.raises(UserError, match="context of 30"):
         check(["a" * 99], cut=40)
+
+
+def test_a_cut_in_front_of_every_answer_is_refused():
+    settings = {"tokenizer": Words(), "artwork": 10}
+    check_cut(rows(2), ["a" * 30, "a" * 9], [0, 0], cut=20, **settings)
+    with pytest.raises(
+        UserError, match=r"--max_length 20 leaves .*, F, line 2, has 20 tokens, 10 of them the"
+    ):
+        check_cut(rows(3), ["a" * 30, "a" * 10, "a" * 9], [0, 0, 9], cut=20, **settings)
+    check_cut([], [], [], cut=20, **settings)

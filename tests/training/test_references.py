@@ -95,6 +95,23 @@ def test_a_completion_that_is_not_used_is_named(bundled, tmp_path):
         ready("distill", rows, tmp_path, instruction=str(instruction))
 
 
+def test_pairs_are_prompts_with_two_columns_more(bundled, tmp_path):
+    """Rewards get both; to a teacher they are unused columns; neither is a reference."""
+    lines = [{"prompt": f"{i}?", "chosen": "a", "rejected": "b"} for i in range(3)]
+    rows = write(tmp_path / "rows.jsonl", lines)
+    with pytest.raises(
+        UserError, match=r"rows.jsonl, line 1: there is no completion, and .* no reward: name"
+    ):
+        ready("grpo", rows, tmp_path)
+    found = ready("rloo", rows, tmp_path, reward="pixeltune.tasks.synthetic.sums:reward")
+    assert [(row["chosen"], row["rejected"]) for row in found.train_rows] == [("a", "b")] * 3
+    assert (found.held_out, found.task) == ([], None)
+    (tmp_path / "words.txt").write_text("Say the sum.")
+    with pytest.warns(UnusedDataWarning, match="the column '(chosen|rejected)' is not used by distill"):
+        found = ready("distill", rows, tmp_path, instruction=str(tmp_path / "words.txt"))
+    assert len(found.train_rows) == 3
+
+
 @pytest.mark.parametrize(
     ("line", "settings", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
 from pixeltune.errors import UserError
 from pixeltune.picture.settings import ArtworkSettings
+from pixeltune.training import trainers
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.paint import paint
 from pixeltune.training.settings import PaintArguments
@@ -81,13 +83,48 @@ def test_epochs_are_not_cut_off_by_the_usual_steps():
         ("sft", {"also": [1]}, "also is .1.: it must be list"),
         ("sft", {"max_steps": [1]}, "max_steps is .1.: it must be int"),
         ("sft", {"save_strategy": "sometimes"}, "SFTConfig does not take these settings"),
+        ("sft", {"per_device_train_batch_size": 0}, "--per_device_train_batch_size is 0 .* at least 1"),
+        ("grpo", {"per_device_train_batch_size": 0}, "per_device_train_batch_size|does not take"),
+        ("sft", {"gradient_accumulation_steps": 0}, "--gradient_accumulation_steps is 0 .* at least 1"),
+        ("sft", {"dataloader_num_workers": -1}, "--dataloader_num_workers is -1 .* at least 0"),
+        ("kto", {"per_device_train_batch_size": 1}, "must be at least 2: kto compares rows of a batch"),
+        ("sft", {"report_to": "nosuch"}, "--report_to: nosuch is not supported, only .*tensorboard"),
+        ("sft", {"deepspeed": "no.json"}, "SFTConfig does not take these settings: .*deepspeed"),
+        ("sft", {"fp16": True, "use_cpu": True}, "--fp16 true works on a GPU only"),
         ("sft", {"eval_strategy": "steps"}, "--score_steps takes held-out scores"),
         ("grpo", {"num_generations": 1}, "GRPOConfig does not take these settings"),
     ],
 )
-def test_wrong_names_and_values(objective, given, message):
+def test_wrong_names_and_values(objective, given, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        paint(objective, **{"task": "sums", **given})
+        paint(objective, **{"task": "sums", "output_dir": tmp_path, **given})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("rewards", "kind", "message"),
+    [
+        ({}, UserError, "^Refusing does not take these settings: No.$"),
+        ({"environment_factory": object}, ValueError, "^No.\nNever.$"),  # it may be the environment's own
+    ],
+)
+def test_what_a_trainer_refuses_is_one_line(rewards, kind, message, monkeypatch):
+    class Refusing:
+        def __init__(self, **given):
+            raise ValueError("No.\nNever.")
+
+    monkeypatch.setattr(trainers, "OBJECTIVES", {"dpo": SimpleNamespace(trainer=Refusing)})
+    monkeypatch.setattr(trainers, "use_processor", lambda *_: None)
+    monkeypatch.setattr(trainers, "declare_context_length", lambda _: None)
+    ready = SimpleNamespace(objective="dpo", rewards=rewards, pictures=True)
+    with pytest.raises(ValueError, match=message) as refusal:
+        trainers.make_trainer(ready, None, None, None, ArtConfig(), None)
+    assert type(refusal.value) is kind
+
+
+def test_kto_without_its_kl_term_takes_single_rows():
+    given = {"task": "sums", "per_device_train_batch_size": 1, "loss_type": "apo_zero_unpaired"}
+    assert read_settings("kto", given)[1].per_device_train_batch_size == 1
 
 
 def test_a_text_is_a_list_of_one_and_a_path_a_text(tmp_path):

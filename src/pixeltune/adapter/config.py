@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_type_hints
 
 from peft.config import PeftConfig
 
+from pixeltune.checking import checked
 from pixeltune.errors import UserError
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.model.sizes import none_of
@@ -57,6 +59,9 @@ class ArtConfig(ArtworkSettings, PeftConfig):
 
     def __post_init__(self) -> None:
         PeftConfig.__post_init__(self)
+        hints = get_type_hints(ArtworkSettings) | {"seed": int, "processor": str | None}
+        for name, hint in hints.items():
+            setattr(self, name, checked(name, getattr(self, name), hint))
         ArtworkSettings.__post_init__(self)
         self.peft_type = "ART"
 

@@ -8,8 +8,11 @@ imported here: a serving machine loads artworks too.
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +32,8 @@ from pixeltune.artwork.png import (
     read_texts,
 )
 from pixeltune.artwork.provenance import FORMAT, KEYWORD, Provenance, read_record
-from pixeltune.errors import first_line
+from pixeltune.errors import escaped, first_line
 from pixeltune.picture.files import STARTS, data_url
-from pixeltune.terminal import escaped
 from pixeltune.writing import write_atomically
 
 
@@ -60,6 +62,10 @@ class Artwork:
         """
         if isinstance(source, bytes):
             return cls._parse(source)
+        if not isinstance(source, str | os.PathLike):
+            raise ArtworkError(
+                f"an artwork is read from a file, by its name, or from bytes, not {source!r:.60}"
+            )
         if os.path.isdir(source):
             source = os.path.join(source, ARTWORK)
         try:
@@ -100,8 +106,14 @@ class Artwork:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the PNG atomically: at `path` stands the old file or the whole new one, never a half.
 
-        Raises ArtworkError where it was painted from a picture file and nobody says under which licence.
+        Raises ArtworkError where the name is not a PNG's or a folder's, or where it was painted from a picture
+        file and nobody says under which licence.
         """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ArtworkError(f"{path} must end in .png: an artwork is a PNG and nothing else")
+        if path.is_dir():
+            raise ArtworkError(f"{path} is a folder: give the name of a PNG")
         if self.provenance.start not in (None, *STARTS) and not self.provenance.licence:
             raise ArtworkError(
                 f"painted from {self.provenance.start}, which is somebody's: say under which licence the "
@@ -194,7 +206,6 @@ class Artwork:
     def push(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload picture and card to the Hugging Face hub; returns the address of the commit."""
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
 
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder) / ARTWORK)
@@ -205,9 +216,9 @@ class Artwork:
                 commit = api.upload_folder(
                     repo_id=repo_id, folder_path=folder, commit_message=f"Artwork {self.sha256[:12]}"
                 )
-            except (HfHubHTTPError, OSError, ValueError) as error:
+            except Exception as error:  # the hub's, and where nobody answers those of its HTTP library
                 raise ArtworkError(
-                    f"{repo_id}: cannot push ({first_line(error)}): check name, token"
+                    f"{repo_id}: cannot push ({first_line(error)}): check name, token, network"
                 ) from error
         return str(commit.commit_url)
 
@@ -218,10 +229,23 @@ class Artwork:
         from huggingface_hub.errors import HfHubHTTPError
 
         try:
-            path = hf_hub_download(repo_id, ARTWORK, revision=revision, token=token)
+            with _without_retries_said():
+                path = hf_hub_download(repo_id, ARTWORK, revision=revision, token=token)
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise ArtworkError(f"{repo_id}: cannot pull ({first_line(error)}): check name, token") from error
         return cls.load(path)
+
+
+@contextmanager
+def _without_retries_said() -> Iterator[None]:
+    """The hub's lines about every try are left out: that none succeeded is said once."""
+    logger = logging.getLogger("huggingface_hub.utils._http")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _flat(facts: dict[str, Any]) -> str:

@@ -25,8 +25,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--robust", action="store_true", help="also score the artwork after JPEG, resizing, ..."
     )
     parser.add_argument("--task", help="... on this task (none: the one it was painted on)")
-    parser.add_argument("--data", help="... with a benchmark's files from this folder (none: the hub)")
-    parser.add_argument("--rows", type=int, help=f"... on so many held-out rows (none: {ROWS})")
+    parser.add_argument(
+        "--data",
+        help="... with a benchmark's files from this folder (none: the hub), or on your own rows' file",
+    )
+    parser.add_argument("--rows", type=int, help=f"... on so many rows (none: {ROWS})")
     parser.add_argument("--output", help="... and write the scores to this JSON file")
     parser.add_argument(
         "--channel",

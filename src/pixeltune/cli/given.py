@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pixeltune.checking import checked
 from pixeltune.cli.flags import Setting, settings_of
 from pixeltune.cli.parser import Parser, UsageError, flag_for
 from pixeltune.errors import UserError, suggestion
 from pixeltune.training.defaults import OBJECTIVE_FACTS
-from pixeltune.training.settings import checked
 
 MAX_CONFIG_BYTES = 1 << 20
 

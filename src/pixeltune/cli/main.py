@@ -14,8 +14,7 @@ from importlib import import_module
 
 from pixeltune.cli.extras import advice, missing_module
 from pixeltune.cli.parser import Parser, UsageError, with_underscores
-from pixeltune.errors import UserError, suggestion
-from pixeltune.terminal import escaped
+from pixeltune.errors import UserError, escaped, suggestion
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.version import __version__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,12 +19,13 @@ def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         inputs: PNGs, and runs' folders, that the verb reads.
 
     Raises:
-        UserError: it is no PNG's name, or what is there now would be lost.
+        UserError: it is no PNG's name, cannot be written, or what is there now would be lost.
     """
     output = Path(output)
     if output.suffix.lower() != ".png":
         raise UserError(f"--output {output} must end in .png: an artwork is a PNG and nothing else")
     if not output.exists():
+        _check_writable(output)
         return
     for given in map(Path, inputs):
         read = given / ARTWORK if given.is_dir() else given
@@ -36,4 +38,21 @@ def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     except ArtworkError as error:
         raise UserError(
             f"--output {output} is there already and no artwork of pixeltune: give another name, or remove it"
+        ) from error
+    _check_writable(output)
+
+
+def _check_writable(output: Path) -> None:
+    """
+    Raises:
+        UserError: no file can be made in its folder, or in the one in which that folder would be made.
+    """
+    folder = next(one for one in output.absolute().parents if one.exists())
+    try:
+        # Tried, because root may write everywhere by permission, and yet not in /proc or on a read-only disk.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--output {output} cannot be written, {folder}: {error.strerror}. Give another name"
         ) from error

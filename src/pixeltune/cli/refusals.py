@@ -43,7 +43,7 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
     arguments = PaintArguments(**{name: said for name, said in given.items() if name in names})
     usual = {name: one.default for name, one in theirs(verb).items()}
     settings = usual | {name: said for name, said in given.items() if name not in names}
-    check_theirs(settings)
+    check_theirs(verb, settings)
     # How many processes there are is not known yet.
     config: Any = SimpleNamespace(**settings, world_size=1)
     find_model(arguments.model, arguments.revision)

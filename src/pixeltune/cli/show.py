@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     from pixeltune.artwork.artwork import Artwork
     from pixeltune.artwork.png import ArtworkError
-    from pixeltune.terminal import escaped
+    from pixeltune.errors import escaped
 
     status = 0
     for path in arguments.artwork:

@@ -23,6 +23,9 @@ from pixeltune.picture.files import data_url, opaque, read_colour, read_picture
 MAX_PICTURES = 16
 """Of one row."""
 
+MIN_SIDE = 4
+"""Of a picture, in pixels: transformers takes a side of 1 or 3 for channels of colour, and guesses."""
+
 GROUND = "white"
 """What transparent parts stand on."""
 
@@ -131,7 +134,7 @@ def check(images: object, folder: Path, where: str) -> list[str]:
 def check_pictures(
     rows: Iterable[dict], take: Callable[[Image.Image], object]
 ) -> list[list[tuple[int, int]]]:
-    """Refuse rows with a picture that the model's processor cannot take.
+    """Refuse rows with a picture that the model's processor cannot take, or has to guess at (`MIN_SIDE`).
 
     Args:
         rows: of a file or a task, whose ``images`` are PIL pictures or paths.
@@ -148,12 +151,25 @@ def check_pictures(
         sizes.append([])
         for place, image in enumerate(row.get("images") or [], start=1):
             try:
-                take(picture := opened(image))
+                _check_sides(picture := opened(image))
+                take(picture)
                 sizes[-1].append((picture.height, picture.width))
             except UserError as error:
                 name = f"picture {place}" if isinstance(image, Image.Image) else str(image)
                 raise UserError(f"{origin(row, number)}: {name}: {error}") from error
     return sizes
+
+
+def _check_sides(picture: Image.Image) -> None:
+    """
+    Raises:
+        UserError: one is shorter than `MIN_SIDE`.
+    """
+    if min(picture.size) < MIN_SIDE:
+        raise UserError(
+            f"{picture.height}x{picture.width} pixels (height x width) are too few, each side needs {MIN_SIDE}: "
+            "enlarge or pad the picture, or leave its row out"
+        )
 
 
 def _is_picture(part: Message) -> bool:

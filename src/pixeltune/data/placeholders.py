@@ -60,6 +60,15 @@ def tokens_of(image_processor: str, *others: str) -> tuple[str, ...]:
     return KNOWN if others else own
 
 
+def tokens_of_block(block: str) -> tuple[str, ...]:
+    """The picture tokens of the family whose placeholder text this is; empty where it holds none."""
+    inside = {token for token in KNOWN if token in block}
+    if not inside:
+        return ()
+    own = next((tokens for tokens in _FAMILIES.values() if inside <= set(tokens)), KNOWN)
+    return tuple(token for token in own if token in KNOWN or token in block)
+
+
 def find_placeholder(text: str, tokens: tuple[str, ...] = KNOWN) -> str | None:
     """The first picture token, by default of any supported family, in a text; None: there is none."""
     found = _search(tokens).search(text)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pixeltune.data.lines import kind
 from pixeltune.data.messages import Message
+from pixeltune.data.origin import Row
+from pixeltune.data.placeholders import check_rows, tokens_of_block
 from pixeltune.errors import UserError
 
 PLACEMENT = "before the first user text"
@@ -93,6 +96,10 @@ def place_row(row: dict[str, Any], block: str) -> dict[str, Any]:
             f"no prompt, messages or chosen/rejected column to place the artwork in: {sorted(row)}"
         )
     for name in columns:
+        if not isinstance(row[name], str | list):
+            raise UserError(
+                f'the column "{name}" holds {kind(row[name])}: it must be a text or a list of messages'
+            )
         if not isinstance(row[name], list):
             raise UserError(
                 f'the column "{name}" holds plain text; make it a conversation first: '
@@ -102,8 +109,37 @@ def place_row(row: dict[str, Any], block: str) -> dict[str, Any]:
 
 
 def place_dataset(dataset: Any, block: str) -> Any:
-    """Place the artwork in every row of a `datasets.Dataset` or `IterableDataset` (see `place_row`)."""
-    return dataset.map(place_row, fn_kwargs={"block": block})
+    """Place the artwork in every row of a `datasets.Dataset` or `IterableDataset`, or of a dict of them.
+
+    Args:
+        dataset: rows as `place_row` takes them.
+        block: the placeholder text, from `ArtConfig.block` or `model.art_block`.
+
+    Raises:
+        UserError: these are no dataset or no placeholder text, or (when the row is read) a row has no place for
+            the artwork, or quotes a picture token.
+    """
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+
+    if not isinstance(dataset, Dataset | DatasetDict | IterableDataset | IterableDatasetDict):
+        raise UserError(
+            "place_dataset takes a datasets.Dataset, an IterableDataset or a DatasetDict, not "
+            f"{type(dataset).__name__}: datasets.Dataset.from_list(rows) makes one of a list of rows"
+        )
+    tokens = tokens_of_block(block) if isinstance(block, str) else ()
+    if not tokens:
+        raise UserError(
+            f"{block!r:.60} is no placeholder text of an artwork: give config.block(preprocessor) or model.art_block"
+        )
+    return dataset.map(_placed, with_indices=True, fn_kwargs={"block": block, "tokens": tokens})
+
+
+def _placed(row: dict[str, Any], index: int, block: str, tokens: tuple[str, ...]) -> dict[str, Any]:
+    placed = place_row(row, block)  # first: an artwork that is there already is no quotation
+    named = Row(row)
+    named.where = f"row {index}"
+    check_rows([named], tokens)
+    return placed
 
 
 def _first_user(messages: list[Message]) -> int:

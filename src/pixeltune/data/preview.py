@@ -103,11 +103,16 @@ class _Look:
 
     def ids(self, messages: list[Message] | str) -> list[int]:
         if isinstance(messages, str):
-            return list(self.tokenizer(messages)["input_ids"])
+            return list(self.tokenizer(messages, verbose=False)["input_ids"])
         ask = messages[-1]["role"] != "assistant"
         if not self.images:
             made = self.tokenizer.apply_chat_template(
-                messages, tools=self.tools, add_generation_prompt=ask, tokenize=True, return_dict=True
+                messages,
+                tools=self.tools,
+                add_generation_prompt=ask,
+                tokenize=True,
+                return_dict=True,
+                tokenizer_kwargs={"verbose": False},
             )
             return list(made["input_ids"])
         pictures = [_picture(image) for image in self.images]

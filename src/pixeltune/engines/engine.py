@@ -82,7 +82,10 @@ class Engine:
                 f"{self.url} lists no models: give the address of an OpenAI-compatible API"
             ) from error
         if model is None and len(served) != 1:
-            raise EngineError(f"{self.url} serves {', '.join(served) or 'no model'}: name the model to use")
+            raise EngineError(
+                f"{self.url} serves {', '.join(served) or 'no model'}: name the model to use (eval and check: "
+                "--engine_model)"
+            )
         if model is not None and served and model not in served:
             raise EngineError(f"{self.url} does not serve {model!r}: choose from {', '.join(served)}")
         self.model: str = model or served[0]

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from pixeltune.terminal import escaped
+from pixeltune.errors import escaped
 
 
 def bars(quiet: bool) -> Progress:

@@ -15,6 +15,7 @@ import numpy as np
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.png import OTHER_SUFFIXES, encode_png
+from pixeltune.checking import several
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
 from pixeltune.data.placeholders import tokens_of
@@ -118,17 +119,18 @@ class Candidate:
         }
 
 
-def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
+def candidates(specs: str | Path | Sequence[str | Path], engine: bool) -> list[Candidate]:
     """What the words of ``--compare`` stand for.
 
     Args:
-        specs: each one of `SPECS`. "start" is the picture that the first artwork was painted from, as
+        specs: each one of `SPECS`, or one alone. "start" is the picture that the first artwork was painted from, as
             ``start:FILE`` where that was a file.
         engine: whether an engine answers; then there are no adapters, else no other served names.
 
     Raises:
-        UserError: one of them is unknown, cannot be read, or is there twice.
+        UserError: there is none, or one is unknown, cannot be read, or is there twice.
     """
+    specs = [_spec(one) for one in several("compare", specs)]
     artworks = {spec: Artwork.load(path) for spec in specs if (path := _path(spec))}
     field, seen = [_candidate(spec, artworks, engine) for spec in specs], set()
     for one, spec in zip(field, specs, strict=True):
@@ -137,6 +139,18 @@ def candidates(specs: Sequence[str], engine: bool) -> list[Candidate]:
             raise UserError(f"{spec} is there twice: give every candidate once")
         seen.add(it)
     return _told_apart(field)
+
+
+def _spec(given: Any) -> str:
+    """
+    Raises:
+        UserError: it is neither a text nor a path.
+    """
+    if isinstance(given, Artwork):
+        raise UserError("compare takes names and paths, not an Artwork: save it, and name the PNG")
+    if not isinstance(given, str | os.PathLike):
+        raise UserError(f"compare has {given!r:.60} in it: give {SPECS}")
+    return os.fspath(given)
 
 
 def reference(field: Sequence[Candidate]) -> str:

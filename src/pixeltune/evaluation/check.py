@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.checking import check_arguments
 from pixeltune.data.placement import other_placement, place_image
 from pixeltune.data.tools import tools_of
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.replies import NoLogProbs, RequestRefused
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, escaped
 from pixeltune.evaluation import robustness
 from pixeltune.evaluation.agreement import Comparison, compare, greedy
 from pixeltune.evaluation.bars import bars, titled
@@ -27,7 +28,6 @@ from pixeltune.model.loading import load_model, load_processor, template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic import calls, sums
-from pixeltune.terminal import escaped
 
 MAX_TOKENS = 48  # of an answer that is compared
 
@@ -202,7 +202,8 @@ def check(
         tolerance: largest log-prob gap in nats that passes.
         robust: also score the artwork after JPEG, resizing, ...
         task: ... on this task; None: the one it was painted on.
-        data: ... with a benchmark's files from this folder; None: the hub.
+        data: ... with a benchmark's files from this folder (None: the hub), or without a task on your own rows'
+            file, against their completions.
         rows: ... on so many held-out rows.
         quiet: no progress bar.
 
@@ -210,6 +211,7 @@ def check(
         UserError: the PNG, the model or the task cannot be used.
         EngineError: the engine is not there, or refuses.
     """
+    check_arguments(check, locals())
     if min(prompts, rows) < 1:
         raise UserError(f"{'prompts' if prompts < 1 else 'rows'} must be at least 1")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)

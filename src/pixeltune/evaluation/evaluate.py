@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pixeltune.checking import check_arguments
 from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
 from pixeltune.evaluation import journal
@@ -29,7 +30,7 @@ from pixeltune.writing import write_atomically
 
 def evaluate(
     task: str | Task | Sequence[str | Task] | None = None,
-    compare: Sequence[str] = ("off",),
+    compare: str | Path | Sequence[str | Path] = ("off",),
     *,
     model: str = "tiny",
     revision: str | None = None,
@@ -55,7 +56,7 @@ def evaluate(
     Args:
         task: a task or its name, or several; one of the user's own also as ``package.module:TASK``. None with
             rows of your own.
-        compare: candidates, each one of `pixeltune.evaluation.candidates.SPECS`.
+        compare: candidates, each one of `pixeltune.evaluation.candidates.SPECS`, or one alone.
         model: "tiny" (bundled), a hub name or a folder; with an engine only for the record.
         revision: commit or tag of the model on the hub.
         dtype: of its weights; None: as its config says.
@@ -84,11 +85,14 @@ def evaluate(
         UserError: anything wrong with tasks, data, candidates or model, before the model loads.
         RunError: the engine is gone; what it answered is kept.
     """
-    tasks: list[str | Task] = [task] if isinstance(task, str | Task) else list(task or [])
+    check_arguments(evaluate, locals())
+    tasks: list[str | Task] = [task] if isinstance(task, str | Task) else _listed(task)
     _check_settings(tasks, data, score, reward, engine, dtype or bits or device_map, rows)
     if min(concurrency, batch_size, max_new_tokens) < 1:
         raise UserError("concurrency, batch_size and max_new_tokens must be at least 1")
     field = candidates(compare, bool(engine))
+    folder = Path(output_dir)
+    _check_folder(folder)
     own_rows = data is not None and bool(reward or score or not tasks)
     if data is not None and not own_rows and not any(map(is_benchmark, tasks)):
         raise UserError(
@@ -127,7 +131,6 @@ def evaluate(
         "revision": revision,
         **({"dtype": dtype, "bits": bits} if dtype or bits else {}),
     }
-    folder = Path(output_dir)
     results = _ask(field, [*plans, harmful], provider, lambda p, c: _journal(p, c, asked, folder), quiet)
     *scored, refused = results
     against = reference(field)
@@ -175,6 +178,29 @@ def _ask(
                     )
                     bar.remove_task(line)
     return results
+
+
+def _listed(tasks: Any) -> list[str | Task]:
+    """
+    Raises:
+        UserError: there is something among them that is neither a task nor a name.
+    """
+    listed = [] if tasks is None else list(tasks) if isinstance(tasks, list | tuple) else [tasks]
+    if (other := next((one for one in listed if not isinstance(one, str | Task)), None)) is not None:
+        raise UserError(f"task is {other!r:.60}: it must be a task, its name, or a list of them")
+    return listed
+
+
+def _check_folder(folder: Path) -> None:
+    """
+    Raises:
+        UserError: nothing can be written into it, because a file stands where a folder must.
+    """
+    for part in (folder / "rows", folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise UserError(
+                f"output_dir {folder}: {part} is a file: give the name of a folder for the report"
+            )
 
 
 def _check_settings(

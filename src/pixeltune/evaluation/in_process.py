@@ -106,7 +106,9 @@ class InProcess:
         if any(pictures):
             rows = zip(texts, pictures, strict=True)
             return [self._batch([text], [own], "right")["input_ids"].shape[1] for text, own in rows]
-        return [len(ids) for ids in self.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        # Not verbose: that some are longer than the model's context is said by us.
+        made = self.processor.tokenizer(texts, add_special_tokens=False, verbose=False)
+        return [len(ids) for ids in made["input_ids"]]
 
     def _prompts(
         self, conversations: list[list[Message]], tools: list[Tools], answered: bool = False

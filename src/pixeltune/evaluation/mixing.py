@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.checking import check_arguments, several
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import Candidate, start_of
 from pixeltune.evaluation.defaults import MIX_ROWS
@@ -115,7 +116,7 @@ class Mixture:
 
 
 def mix(
-    artworks: Sequence[str | Path | Artwork],
+    artworks: str | Path | Artwork | Sequence[str | Path | Artwork],
     *,
     strength: float | None = None,
     start: str | None = None,
@@ -130,7 +131,8 @@ def mix(
     """A weaker or stronger artwork, or the average of several if it is no worse than the best of them.
 
     Args:
-        artworks: PNGs, runs' folders or artworks that were read; one with a strength, several for their average.
+        artworks: PNGs, runs' folders or artworks that were read; one (alone or in a list) with a strength,
+            several for their average.
         strength: 0 is the start picture, 1 the artwork, 2 twice the change.
         start: the start picture's file, where it was one of yours.
         task: averages are kept if they are no worse on it; None: the artworks' own.
@@ -146,6 +148,8 @@ def mix(
         UserError: the artworks do not go together, no average is as good as the best member, or all scores
             are zero.
     """
+    check_arguments(mix, locals())
+    given = [artworks] if isinstance(artworks, Artwork) else several("artworks", artworks)
     if rows < 1:
         raise UserError("rows must be at least 1")
     if strength is not None and (task or data or score or reward):
@@ -154,13 +158,13 @@ def mix(
         )
     if strength is None and start:
         raise UserError("--start is where a --strength begins: give one, or leave it out")
-    read = [one if isinstance(one, Artwork) else Artwork.load(one) for one in artworks]
+    read = [one if isinstance(one, Artwork) else Artwork.load(one) for one in given]
     if strength is not None:
         if len(read) > 1:
             raise UserError("--strength is a dial of one artwork")
         return Mixture(dial(read[0], np.asarray(start_of(read[0], start or "")), strength))
     average(read)  # what cannot be averaged is refused before a model is loaded
-    paths = ["" if isinstance(one, Artwork) else str(one) for one in artworks]
+    paths = ["" if isinstance(one, Artwork) else str(one) for one in given]
     field = [
         Candidate(path or "an artwork", "picture", one.image, artwork=one, path=path)
         for one, path in zip(read, paths, strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pixeltune.data.images import check_pictures
 from pixeltune.data.messages import Message
-from pixeltune.data.origin import Row
+from pixeltune.data.origin import Row, origin
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import Candidate
@@ -81,6 +81,8 @@ def own_plan(
     shots = max((one.shots for one in field), default=0)
     numbered = all(row["id"] == str(number) for number, row in enumerate(rows, start=1))
     source = f"rows of {Path(data).name}, by their {'numbers' if numbered else 'ids'}"
+    if shots:
+        source += f", without the first {shots}, which are shown as examples"
     examples, rows = rows[:shots], rows[shots:][:n]
     if not rows:
         raise UserError(f"{data} has {shots} rows, all of them shown as examples: none is left to score on")
@@ -144,8 +146,10 @@ def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: in
         most = limit - tokens - plan.task.max_new_tokens
         if long := [i for i, length in enumerate(lengths) if length > most]:
             i = long[0]
+            row, more = plan.rows[i], f" (and {len(long) - 1} more)" if len(long) > 1 else ""
+            where = origin(row, i) if getattr(row, "where", "") else f"{plan.name}, {origin(row, i)}"
             raise UserError(
-                f"{plan.name}, row {plan.rows[i].get('id', i)} (and {len(long) - 1} more): "
+                f"{where}{more}: "
                 f"{lengths[i] + tokens} tokens and {plan.task.max_new_tokens} of an answer do not fit into "
                 f"the model's {limit}: leave them out, or take a model with a longer context"
             )

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixeltune.errors import escaped
 from pixeltune.evaluation.scoring import Result, result
 from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
 from pixeltune.tasks.base import Task
-from pixeltune.terminal import escaped
 
 LEVEL = 0.05
 WIDE = 1000

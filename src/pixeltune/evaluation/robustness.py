@@ -17,11 +17,14 @@ import numpy as np
 from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.checking import check_arguments
+from pixeltune.data.placeholders import check_rows, tokens_of
 from pixeltune.errors import UserError
 from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.defaults import ROWS
 from pixeltune.evaluation.in_process import wearing
 from pixeltune.evaluation.scoring import Result, score_rows
+from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, is_known, name_of, names
 
 SEED = 0  # of the rows, and of noise
@@ -138,7 +141,7 @@ class Robustness:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(title=titled(f"{self.task}, {self.rows} held-out rows"))
+        table = Table(title=titled(f"{self.task}, {self.rows} rows"))
         table.add_column("picture sent")
         for title in ("PSNR", "score", "95 %"):
             table.add_column(title, justify="right")
@@ -168,7 +171,8 @@ def robustness(
         model: "tiny" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
         task: to score on; None: the one it was painted on.
-        data: folder of a benchmark's files; None: the hub.
+        data: folder of a benchmark's files (None: the hub), or without a task your own rows' file, which are
+            scored against their completions.
         rows: how many.
         quiet: no progress bar.
 
@@ -178,6 +182,7 @@ def robustness(
     from pixeltune.model.compat.bars import without_bars
     from pixeltune.model.loading import load_model, load_processor
 
+    check_arguments(robustness, locals())
     if rows < 1:
         raise UserError("rows must be at least 1")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
@@ -191,16 +196,21 @@ def robustness(
 def task_and_rows(
     artwork: Artwork, task: str | Task | None, data: str | Path | None, rows: int
 ) -> tuple[str | Task, list[dict]]:
-    """The task to score on, the one given or what the artwork was painted on, and its rows.
+    """The task to score on, the one given, your own rows' or what the artwork was painted on, and its rows.
 
     Raises:
         UserError: there is no such task, or its rows cannot be had.
     """
-    painted_on = artwork.provenance.data
+    made = artwork.provenance
+    if task is None and data is not None and not Path(data).is_dir():
+        mine, found = own.read(data)
+        check_rows(found, tokens_of(made.image_processor, *made.also))
+        return mine, found[:rows]
+    painted_on = made.data
     if task is None and not is_known(painted_on):
         raise UserError(
-            f"the artwork was painted on {painted_on or 'unknown data'}, which is no task: say with --task what "
-            f"to score it on ({', '.join(names())})"
+            f"the artwork was painted on {painted_on or 'unknown data'}, which is no task: say what to score it "
+            f"on with --task ({', '.join(names())}), or with --data rows.jsonl"
         )
     chosen = task or painted_on or ""
     return chosen, find_rows(chosen, "test", rows, SEED, data)

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pixeltune.artwork.folder import ARTWORK, MAPS
-from pixeltune.errors import UserError
+from pixeltune.errors import UserError, escaped
 from pixeltune.gallery import page, pictures
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
 from pixeltune.gallery.maps import TokenMaps, read_maps, store_maps, token_maps
 from pixeltune.gallery.run import Frame, Run, evenly, no_run, read_run
-from pixeltune.terminal import escaped
 from pixeltune.version import __version__
 
 MARK = "gallery.json"

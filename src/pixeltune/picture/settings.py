@@ -25,8 +25,8 @@ class ArtworkSettings:
     """Size, start and freedom of an artwork.
 
     Raises:
-        UserError: settings that contradict each other, or are out of range. Whether files can be read, and
-            whether the size is one to paint, is found out later.
+        UserError: settings of another type, that contradict each other, or are out of range. Whether files can
+            be read, and whether the size is one to paint, is found out later.
     """
 
     image_tokens: int | None = field(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.metadata import PackageNotFoundError
 from typing import Any, get_type_hints
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 
-from pixeltune.errors import UserError, suggestion
+from pixeltune.checking import checked
+from pixeltune.errors import UserError, first_line, suggestion
 from pixeltune.training.defaults import check_theirs
 from pixeltune.training.objectives import OBJECTIVES, Objective
-from pixeltune.training.settings import PaintArguments, checked
+from pixeltune.training.settings import PaintArguments
 
 
 def find_objective(name: str) -> Objective:
@@ -58,7 +61,7 @@ def trainer_config(objective: str = "sft", **settings: Any) -> TrainingArguments
         usual["max_steps"] = -1  # else the steps would silently win over what was asked for
     try:
         return config(**usual | given)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError, PackageNotFoundError) as error:
         # A config's checks are all about what was given to it.
         raise UserError(f"{config.__name__} does not take these settings: {error}") from error
 
@@ -75,7 +78,14 @@ def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArg
     given = {name: value for name, value in settings.items() if name in theirs}
     arguments = PaintArguments(**{name: value for name, value in settings.items() if name in ours})
     config = trainer_config(objective, **given)
-    check_theirs(vars(config))
+    check_theirs(objective, vars(config))
+    if config.fp16 and config.device.type == "cpu":
+        # accelerate would neither cast nor scale the loss there, without a word.
+        raise UserError("--fp16 true works on a GPU only, and here is none: use --bf16 true, or neither")
+    try:
+        get_reporting_integration_callbacks(config.report_to)
+    except ValueError as error:
+        raise UserError(f"--report_to: {first_line(error)}") from error
     return arguments, config
 
 

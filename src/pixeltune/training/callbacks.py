@@ -121,24 +121,23 @@ class HeldOutScore(TrainerCallback):
         self,
         task: Task,
         rows: list[dict],
-        backend: InProcess,
+        backends: dict[str, InProcess],
         every: int,
         log: Callable[[dict], None],
         folder: Path,
-        aside: str = "",
     ) -> None:
         """
         Args:
             task: what it is asked.
             rows: its held-out rows.
-            backend: the model that wears the artwork.
+            backends: the models that wear the artwork, by what stands behind the names of what is logged and of
+                the folder: nothing for the first, such as ``/NAME`` for further ones.
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
-            aside: behind the names of what is logged, where there are several models.
         """
-        self.task, self.rows, self.backend, self.every, self.log = task, rows, backend, every, log
-        self.folder, self.aside = folder, aside
+        self.task, self.rows, self.backends, self.every, self.log = task, rows, backends, every, log
+        self.folder = folder
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
@@ -150,14 +149,15 @@ class HeldOutScore(TrainerCallback):
             self._score(state, control)
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
-        result = score_rows(self.task, self.rows, self.backend)
-        read = logged(result)
-        log_beside(self.log, control, {f"{name}{self.aside}": value for name, value in read.items()})
-        self._keep(state.global_step, result.records[: self.SAMPLES])
+        for aside, backend in self.backends.items():
+            result = score_rows(self.task, self.rows, backend)
+            read = logged(result)
+            log_beside(self.log, control, {f"{name}{aside}": value for name, value in read.items()})
+            self._keep(Path(f"{self.folder}{aside}"), state.global_step, result.records[: self.SAMPLES])
 
-    def _keep(self, step: int, records: list[dict]) -> None:
+    def _keep(self, folder: Path, step: int, records: list[dict]) -> None:
         said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
-        write_atomically(self.folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
+        write_atomically(folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
 
 
 class HeldOutLoss(TrainerCallback):
@@ -216,23 +216,24 @@ class TurnBudget(TrainerCallback):
     Short episodes first: while a model still fails at the first call, long ones only cost time.
     """
 
-    def __init__(self, trainer: Any, steps: int) -> None:
+    def __init__(self, *trainers: Any, steps: int) -> None:
         """
         Args:
-            trainer: TRL's GRPO trainer; its `max_tool_calling_iterations` is the last budget.
+            trainers: TRL's GRPO trainers, of one config; its `max_tool_calling_iterations` is the last budget.
             steps: after how many the budget is all of that.
 
         Raises:
             ValueError: there is no limit to grow to.
         """
-        if not trainer.args.max_tool_calling_iterations:
+        self.trainers, self.steps = trainers, steps
+        self.last = trainers[0].args.max_tool_calling_iterations
+        if not self.last:
             raise UserError("--turn_budget_steps needs a budget to grow to: --max_tool_calling_iterations")
-        self.trainer, self.steps = trainer, steps
-        self.last = trainer.args.max_tool_calling_iterations
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         share = min(1.0, state.global_step / self.steps)
-        limit_turns(self.trainer, 1 + int(share * (self.last - 1)))
+        for trainer in self.trainers:
+            limit_turns(trainer, 1 + int(share * (self.last - 1)))
 
 
 class PixelProgress(TrainerCallback):

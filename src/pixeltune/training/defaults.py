@@ -106,10 +106,11 @@ OBJECTIVE_FACTS = {
 """By the verb of the command line."""
 
 
-def check_theirs(settings: Mapping[str, Any]) -> None:
-    """Refuse settings of TRL's that cannot work here, though TRL takes them.
+def check_theirs(verb: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings of TRL's that cannot work, though its config takes them.
 
     Args:
+        verb: of the objective.
         settings: by name, of the right types; those that are missing are the defaults.
 
     Raises:
@@ -117,6 +118,15 @@ def check_theirs(settings: Mapping[str, Any]) -> None:
     """
     if str(settings.get("eval_strategy", "no")).rpartition(".")[2].lower() != "no":
         raise UserError("there are no rows for TRL's eval_strategy: --score_steps takes held-out scores")
+    least = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1, "dataloader_num_workers": 0}
+    for name, smallest in least.items():
+        if (number := settings.get(name, smallest)) < smallest:
+            raise UserError(f"--{name} is {number} and must be at least {smallest}")
+    # Its KL term comes from answers to other rows of the same batch.
+    if verb == "kto" and settings.get("loss_type") == "kto" and settings["per_device_train_batch_size"] < 2:
+        raise UserError(
+            "--per_device_train_batch_size is 1 and must be at least 2: kto compares rows of a batch"
+        )
     if (steps := settings.get("max_steps", -1)) < 1 and steps != -1:
         raise UserError(f"--max_steps is {steps} and must be at least 1, or -1 for --num_train_epochs")
     rate = settings.get("learning_rate", PIXEL_DEFAULTS["learning_rate"])

@@ -88,3 +88,41 @@ def check_lengths(
         f"{origin(rows[first], first)}{more}: {what}{tokens} tokens{of_which}{also} do not fit into the model's "
         f"context of {limit}: {shorten}, leave it out, {lower}or take a model with a longer context"
     )
+
+
+def check_cut(
+    rows: Sequence[dict],
+    prompts: Sequence[str],
+    pictures: Sequence[int],
+    tokenizer: Any,
+    *,
+    artwork: int,
+    cut: int,
+) -> None:
+    """Refuse to cut rows off in front of every answer, as nothing would be left to learn from.
+
+    Args:
+        rows: to train on.
+        prompts: by row, what the chat template makes of it up to the answer.
+        pictures: by row, image tokens of its own pictures; there may be more behind those.
+        tokenizer: of the model.
+        artwork: tokens of the artwork's placeholder.
+        cut: tokens behind which the trainer cuts a row off (TRL's ``max_length``).
+
+    Raises:
+        UserError: naming the row with the shortest prompt, which is as long as the cut or longer.
+    """
+    shortest: tuple[int, int] | None = None  # tokens, number of the row
+    for start in range(0, len(prompts), CHUNK):
+        ids = tokenizer(list(prompts[start : start + CHUNK]), add_special_tokens=False, verbose=False)
+        for number, one in enumerate(ids["input_ids"], start):
+            tokens = len(one) + pictures[number] + artwork
+            if tokens < cut:
+                return
+            shortest = min(shortest or (tokens, number), (tokens, number))
+    if shortest is not None:
+        tokens, number = shortest
+        raise UserError(
+            f"--max_length {cut} leaves nothing of any answer: the shortest prompt, {origin(rows[number], number)}, "
+            f"has {tokens} tokens, {artwork} of them the artwork's. Give more, or leave it out: rows are not cut then"
+        )

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from transformers import TrainingArguments
 
 
+NO_REWARD = (
+    "rows of your own have no reward: name one with --reward package.module:function, or give every row a "
+    f"completion and say how answers are compared with it: --score {' | '.join(own.SCORES)}"
+)
+
+
 @dataclass(frozen=True)
 class OwnRows:
     """The rows of a file, told apart."""
@@ -47,16 +53,16 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
 
     Raises:
         UserError: the file cannot be used, a score was asked for that the rows or the objective do not have, too
-            many are held out, or labels are all alike.
+            many are held out, labels are all alike, or there is neither a completion nor a reward.
     """
     rows = row_files.read(str(arguments.data), OBJECTIVE_FACTS[verb].columns)
     labelled = "label" in OBJECTIVE_FACTS[verb].columns
     if labelled:
         _check_labels(verb, rows, str(arguments.data))
-    answered = [
-        row for row in rows if row.get("label", True) and (row.get("completion") or row.get("chosen"))
-    ]
     references = OBJECTIVE_FACTS[verb].signal in ("rewards", "teacher")
+    # A chosen answer is no reference: rewards get it under its own name, beside the rejected one.
+    answers = ("completion",) if references else ("completion", "chosen")
+    answered = [row for row in rows if row.get("label", True) and any(map(row.get, answers))]
     if references:
         answered = _referenced(verb, rows, answered)
     if not answered:
@@ -65,6 +71,9 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
                 f"there is nothing to score held-out rows against: for that {verb} wants a completion in "
                 f"every row of {arguments.data}"
             )
+        if OBJECTIVE_FACTS[verb].signal == "rewards" and not arguments.reward:
+            first = next(row for row in rows if not row.get("completion"))
+            raise UserError(f"{origin(first, 0)}: there is no completion, and {NO_REWARD}")
         return OwnRows(None, rows, [], ())
     score = arguments.score or own.guess(answered)
     if arguments.score:
@@ -202,8 +211,9 @@ def _referenced(verb: str, rows: list[dict], answered: list[dict]) -> list[dict]
     unused, rewarded = Unused(), OBJECTIVE_FACTS[verb].signal == "rewards"
     for number, row in enumerate(rows):
         # A reward gets every column; a teacher reads none.
-        for name in () if rewarded else row.keys() - {"prompt", "completion", "tools", "images"}:
-            unused.add(f"the column {name!r} is not used by {verb}", origin(row, number))
+        for name in () if rewarded else row:
+            if name not in ("prompt", "completion", "tools", "images"):
+                unused.add(f"the column {name!r} is not used by {verb}", origin(row, number))
     if len(answered) < len(rows):
         for row in answered[:1]:
             unused.add(

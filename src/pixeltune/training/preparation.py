@@ -17,7 +17,6 @@ from pixeltune.model.precision import UNSCALED_FLOAT16
 from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term
 from pixeltune.picture.style_text import read_style
-from pixeltune.tasks import own
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
 from pixeltune.training import own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
@@ -193,10 +192,7 @@ def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dic
         if arguments.task is not None:
             what = f"the task {arguments.task} has no reward"
             raise UserError(f"{what}: name one with --reward package.module:function")
-        raise UserError(
-            "rows of your own have no reward: name one with --reward package.module:function, or give every "
-            f"row a completion and say how answers are compared with it: --score {' | '.join(own.SCORES)}"
-        )
+        raise UserError(own_rows.NO_REWARD)
     return {"reward_funcs": reward}
 
 

@@ -22,7 +22,7 @@ from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.training.distillation import prompt_tokens, teacher_rows
-from pixeltune.training.lengths import check_lengths
+from pixeltune.training.lengths import check_cut, check_lengths
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 from pixeltune.training.preparation import Preparation
 
@@ -41,7 +41,8 @@ def check(
 
     Raises:
         UserError: a row quotes a picture token or a mark of turns, or has a picture that the processor cannot
-            take, or does not fit into the context, or the template leaves out what it says, or its answer.
+            take, or does not fit into the context, or the template leaves out what it says, or its answer; or
+            `max_length` leaves nothing of any answer.
     """
     rows, preprocessor = [*ready.train_rows, *ready.held_out], Preprocessor(processor)
     check_rows(rows, placeholder_tokens(processor, block))
@@ -59,7 +60,11 @@ def check(
         "limit": limit,
     }
     artwork = len(processor.tokenizer(block, add_special_tokens=False)["input_ids"])
-    check_lengths(rows, texts, artwork=artwork, cut=getattr(config, "max_length", None), **lengths)
+    cut = getattr(config, "max_length", None)
+    if cut is not None:
+        asked = [_asked(row["prompt"], row, processor) for row in ready.train_rows]
+        check_cut(ready.train_rows, asked, lengths["pictures"], processor.tokenizer, artwork=artwork, cut=cut)
+    check_lengths(rows, texts, artwork=artwork, cut=cut, **lengths)
     if ready.instruction:
         told = [[_asked(tell(row["prompt"], ready.instruction), row, processor)] for row in rows]
         check_lengths(rows, told, artwork=0, what="the teacher's prompt has ", **lengths)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, get_type_hints
 
-from pixeltune.errors import UserError, suggestion
+from pixeltune.checking import check_data, checked
+from pixeltune.errors import UserError
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES, bits_of
 from pixeltune.picture.files import STARTS
 from pixeltune.picture.settings import ArtworkSettings
@@ -178,12 +176,7 @@ class PaintArguments(ArtworkSettings):
         return ArtConfig(**shared, seed=seed, revision=self.revision)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, str | os.PathLike | None):
-            raise UserError(
-                f"data is a {type(self.data).__name__} and must be the name of a file with a JSON object a line: "
-                "write the rows there (pandas: to_json(name, orient='records', lines=True), datasets: to_json(name), "
-                "else json.dumps of each)"
-            )
+        check_data(self.data)
         hints = get_type_hints(type(self))
         for one in fields(self):
             value = checked(one.name, getattr(self, one.name), hints[one.name], one.metadata.get("choices"))
@@ -235,43 +228,3 @@ def check_weight(schedule: str, floor: float | None) -> None:
         raise UserError(f"the style floor is a held-out score from 0 to 1, not {floor}")
     if floor is not None and schedule != "constant":
         raise UserError("give a style schedule or a style floor: with a floor the score sets the weight")
-
-
-def checked(name: str, value: Any, hint: Any, choices: Collection[Any] | None = None) -> Any:
-    """A value of the type that a field has; paths become texts and one text a list of one.
-
-    Fields of TRL's that take more than plain values are left to TRL.
-
-    Args:
-        name: of the field.
-        value: that was given.
-        hint: its type.
-        choices: the values that there are, beside null where the type has it; None: no such list.
-
-    Raises:
-        UserError: it is of another type, or none of the choices.
-    """
-    value = _typed(name, value, hint)
-    if choices is not None and value is not None and value not in choices:
-        near = suggestion(value, map(str, choices)) if isinstance(value, str) else ""
-        raise UserError(f"{name} is {value!r:.60}{near}: it must be {', '.join(map(str, choices))}")
-    return value
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    allowed = [get_origin(kind) or kind for kind in kinds]
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if name == "resume_from_checkpoint" and isinstance(value, bool):
-        value = str(value).lower()
-    if allowed != [list] and not set(allowed) <= {str, int, float, bool, type(None)}:
-        return value
-    if allowed == [list]:
-        items = [value] if isinstance(value, str) else value
-        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
-            return list(items)
-    elif type(value) in allowed or (float in allowed and type(value) is int):
-        return value
-    wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-    raise UserError(f"{name} is {value!r:.60}: it must be {wanted}")

@@ -16,6 +16,7 @@ from pixeltune.adapter import ArtConfig, use_processor
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.images import attach
 from pixeltune.engines.engine import Engine
+from pixeltune.errors import UserError, first_line
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.training.callbacks import (
     CheckpointArtwork,
@@ -45,21 +46,32 @@ def make_trainer(
     art: ArtConfig,
     processor: Any,
 ) -> Any:
-    """TRL's trainer of an objective for one model, which wears the artwork from then on."""
+    """TRL's trainer of an objective for one model, which wears the artwork from then on.
+
+    Raises:
+        UserError: the trainer refuses a setting.
+    """
     use_processor(model, processor)
     if ready.objective == "sft":
         mean_over_step(model)
     if "environment_factory" in ready.rewards:
         declare_context_length(model)
-    trainer = OBJECTIVES[ready.objective].trainer(
-        model=model,
-        args=config,
-        train_dataset=dataset,
-        # Without pictures in the rows the artwork is text to TRL; the adapter supplies the picture.
-        processing_class=processor if ready.pictures else processor.tokenizer,
-        peft_config=replace(art),
-        **ready.rewards,
-    )
+    kind = OBJECTIVES[ready.objective].trainer
+    try:
+        trainer = kind(
+            model=model,
+            args=config,
+            train_dataset=dataset,
+            # Without pictures in the rows the artwork is text to TRL; the adapter supplies the picture.
+            processing_class=processor if ready.pictures else processor.tokenizer,
+            peft_config=replace(art),
+            **ready.rewards,
+        )
+    except ValueError as error:
+        # Its checks are about settings; an environment, which it makes, may have an error of its own.
+        if isinstance(error, UserError) or "environment_factory" in ready.rewards:
+            raise
+        raise UserError(f"{kind.__name__} does not take these settings: {first_line(error)}") from error
     leave_out_model_cards(trainer)
     return trainer
 
@@ -106,13 +118,14 @@ def add_callbacks(
     if not quiet:
         trainer.add_callback(PixelProgress())
     if arguments.turn_budget_steps:
-        for one in trainers.values():
-            trainer.add_callback(TurnBudget(one, arguments.turn_budget_steps))
+        trainer.add_callback(TurnBudget(*trainers.values(), steps=arguments.turn_budget_steps))
     if ready.task is not None and ready.held_out and arguments.score_steps:
-        for name, one in trainers.items():
-            backend, aside = InProcess(one.model, processor), "" if one is trainer else f"/{name}"
-            settings = arguments.score_steps, trainer.log, output / f"{SAMPLES}{aside}", aside
-            trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backend, *settings))
+        backends = {
+            "" if one is trainer else f"/{name}": InProcess(one.model, processor)
+            for name, one in trainers.items()
+        }
+        settings = arguments.score_steps, trainer.log, output / SAMPLES
+        trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backends, *settings))
     if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
         trainer.add_callback(HeldOutLoss(ready.held_out, InProcess(trainer.model, processor), trainer.log))
     if arguments.snapshot_steps:

@@ -150,6 +150,26 @@ def test_an_equation_on_the_way_is_no_answer_and_plain_text_has_the_same_numbers
     assert stated(text) is None
 
 
+POWERS = [
+    "\\boxed{1.5\\times10^{3}}",
+    "Answer: 1.5\\times10^{3}",
+    "Answer: $1.5\\times10^{3}$",
+    "Answer: 1.5\\cdot10^3",
+    "Answer: 1.5\\times{10}^{3}",
+    "Answer: 1.5\\ast10^3",
+    "Answer: 1.5\\times10**3",
+    "Answer: 1.5\xd710^3",
+    "Answer: 1.5x10^3",
+    "Answer: 1.5X10^3",
+    "Answer: 1.5*10^3",
+    "Answer: 1.5*10^(3)",
+    "Answer: 1.5e3",
+    "Answer: 1.5E3",
+    "#### 1.5\\times10^3",
+    "So it is 1.5\\times10^3.",
+]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -199,6 +219,12 @@ def test_an_equation_on_the_way_is_no_answer_and_plain_text_has_the_same_numbers
         ("Answer: 1.5\xd710\u207b\xb3", "0.0015"),
         ("Answer: 1.5 x 10^{-3}", "0.0015"),
         ("Answer: 1.5 \\cdot 10^{-3}", "0.0015"),
+        *((text, "1500") for text in POWERS),
+        *((text.replace("3", "-3"), "0.0015") for text in POWERS),
+        ("Answer: -1.5\\times10^{-3}", "-0.0015"),
+        ("Answer: 1.5\\times10\N{MINUS SIGN}4", "1.5"),  # no power
+        ("Answer: 12\\div4", "3"),
+        ("Answer: \U0001d7d2\U0001d7d0", "42"),  # mathematical bold
         ("Answer: 10^3", "1000"),
         ("Answer: 10\xb3", "1000"),
         ("Answer: \uff14\uff12", "42"),
@@ -238,6 +264,18 @@ def test_numbers_in_the_forms_that_models_write(text, value):
 @pytest.mark.parametrize("text", ["Answer: 1e9999", "Answer: 1.5e123456", "Answer: 10^", "Answer: 3 1/0"])
 def test_what_is_out_of_bounds_is_read_in_no_time_or_not_at_all(text):
     assert number(text) in (None, 10)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Answer: 48 + 37", "48"),
+        ("Answer: 48 plus 37 is 85", "48"),
+        ("Answer: \N{EURO SIGN}1.234,50", "1.234"),
+    ],
+)
+def test_nothing_is_worked_out_and_a_comma_is_no_decimal_point(text, value):
+    assert number(text) == stated(text) == Fraction(value)
 
 
 @given(

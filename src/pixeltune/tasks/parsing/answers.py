@@ -6,7 +6,9 @@ more strictly: `pixeltune.tasks.synthetic.sums.parse`.
 An answer is written ``Answer: 42``, ``#### 42`` or ``\boxed{42}``, in any form that
 :mod:`pixeltune.tasks.parsing.numbers` reads, perhaps with a percent sign (dropped like any unit: GSM8K's
 answers to "what percentage" are plain numbers). It may be an equation, ``Answer: 48 + 37 = 85``: then it is
-the last of its sides that is a number and not a calculation. Numbers are compared exactly, as fractions.
+the last of its sides that is a number and not a calculation. Nothing is worked out: a calculation
+left open, ``Answer: 48 + 37``, and one in words, ``Answer: 48 plus 37 is 85``, count as their first number, as
+``Answer: 10-15`` and ``Answer: 85 - correct`` do. Numbers are compared exactly, as fractions.
 Completions are hostile text: every repetition in the patterns is bounded, and only the end of a very long
 completion is read.
 """

@@ -73,7 +73,8 @@ def _stated(letters: str) -> re.Pattern[str]:
 @cache
 def _boxed(letters: str) -> re.Pattern[str]:
     r"""The whole inside of a ``\boxed{}``: a letter, perhaps with the option's text behind a bracket."""
-    text = rf"""[ }}]{{0,2}} (?: \) | [.:] (?=[ ]) )
+    opens = r"\\(?:text|math)[a-z]{0,6}[ ]?\{"  # of the text alone: C\text{. foo}
+    text = rf"""[ }}]{{0,2}} (?: {opens} )? [ ]? (?: \) | [.:] (?=[ ]) )
                 (?! [ \t(}}]{{0,4}} (?: [{letters}] {_WHOLE} | (?i:or|and|nor)\b | [-,/|&+] ) ) .*"""
     return re.compile(
         rf"{_OPEN} (?i:option[ ])? ([{letters}]) {_WHOLE} (?: [ )\]}}.$\\]* | {text} )",

@@ -2,7 +2,9 @@ r"""Numbers as people and models write them, read exactly, as fractions.
 
 Read are signs, currency, thousands (``1,234``, ``1 234``, ``1'234`` and LaTeX's ``1{,}234``, ``1\,234``),
 decimals, fractions (``3/4``, ``\frac{3}{4}``, ``¾``), mixed numbers (``2 1/2``) and powers of ten (``1.5e3``,
-``1.5 x 10^3``). Every repetition in the patterns is bounded, and digits are capped.
+``1.5 x 10^3``, ``1.5\times10^{3}``). A comma is never a decimal point: ``1,5`` is a 1 and a 5, ``1.234,50``
+a 1.234 and a 50, because a text does not say whose way of writing it follows. Every repetition in the
+patterns is bounded, and digits are capped.
 """
 
 from __future__ import annotations
@@ -46,14 +48,15 @@ VALUE = rf"""
           | [ ]? {_fraction("mixed_top", "mixed_bottom")}
           | [ ]?/[ ]? (?P<under> {_WHOLE} {_DECIMALS} )
           | [eE] (?P<exponent>[-+]?[0-9]{{1,3}}) (?! [0-9A-Za-z] )
-          | [ ]? [x*] [ ]? 10 {_POWER % "power"}
+          | [ ]? [xX*] [ ]? (?: 10 | \{{10\}} ) {_POWER % "power"}
           | (?<= 10 ) (?<! [0-9.,]10 ) {_POWER % "ten"} )? )
 """
 _NUMBER = re.compile(VALUE, re.VERBOSE)
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _OPERATORS = str.maketrans(dict.fromkeys("\u00b7\u00d7\u2022\u2219\u22c5\u2715", "*") | {"\u00f7": "/"})
-_TIMES, _OVER = re.compile(r"\\(?:times|cdot|ast)\b"), re.compile(r"\\div\b")
+# A digit right behind a command of LaTeX ends it, where \b sees none: \times10.
+_TIMES, _OVER = re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), re.compile(r"\\div(?![A-Za-z])")
 _TEN = re.compile(r"(?<![0-9])10([⁺⁻]?[⁰¹²³⁴-⁹]{1,3})")
 _VULGAR = re.compile(r"(?:(?<=[0-9])[ ]?)?([¼-¾⅐-⅞↉])")
 _SPACING = re.compile(r"\{(?:\\[,;: ]|[ ])\}|\\[,;: ]|\\thinspace\b[ ]?|(?<=[0-9])~(?=[0-9]{3})")
