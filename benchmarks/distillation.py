@@ -64,7 +64,7 @@ def distill(run: str, name: str, seed: int, n: int) -> dict:
         path.write_text(json.dumps(told))
         result = measure("distill", name, seed, n, f"{flags_of(run, name)} --instruction {path}", told)
     result["teacher"] = result.pop("ceiling")
-    result["ratio"] = round(result["artwork"]["accuracy"] / result["teacher"]["accuracy"], 4)
+    result["ratio"] = round(result["artwork"]["score"] / result["teacher"]["score"], 4)
     return result
 
 

@@ -32,7 +32,7 @@ MADE_BY = "python benchmarks/tiny_card.py"
 
 
 def proportion(right: int, n: int) -> dict:
-    return {"accuracy": right / n, "n": n, "ci95": wilson(right, n)}
+    return {"score": right / n, "n": n, "ci95": wilson(right, n)}
 
 
 def obedience(model, processor, how: str, rows: int) -> dict:

@@ -100,7 +100,7 @@ def table(report: dict) -> str:
     """The markdown table of a report."""
 
     def percent(score: dict) -> str:
-        return "{:.1%} ({:.1%} to {:.1%})".format(score["accuracy"], *score["ci95"])
+        return "{:.1%} ({:.1%} to {:.1%})".format(score["score"], *score["ci95"])
 
     lines = ["| trainer | TRL | pixels moved by | before | after | outcome |", "|---|---|---|---|---|---|"]
     for name, record in report["trainers"].items():

@@ -36,7 +36,7 @@ PROVENANCE = Provenance(
     steps=25,
     start="grey",
     bound=0.5,
-    scores={"calls": {"accuracy": 1.0, "n": 200}},
+    scores={"calls": {"score": 1.0, "n": 200}},
     licence="CC0-1.0",
 )
 
@@ -506,7 +506,7 @@ def test_the_card_has_the_scores_that_a_training_writes():
     assert (
         "| start picture | 1.5 % | 0.5 to 4.3 % | 200 |\n| artwork | 95.5 % | 91.7 to 97.6 % | 200 |" in card
     )
-    for unknown in ({}, {"score": "1"}, {"score": None, "before": 7}, [1], "x", {"accuracy": 1.0}):
+    for unknown in ({}, {"score": "1"}, {"score": None, "before": 7}, [1], "x", {"right": 1.0}):
         artwork = replace(
             painted(), provenance=replace(PROVENANCE, scores={"held_out": unknown, "more": unknown})
         )

@@ -24,9 +24,9 @@ def test_the_demo_writes_its_report_and_fails_when_the_ceiling_is_missed(bundled
         assert set(scores) == {"off", "start", "artwork", "ceiling"}
         for score in scores.values():
             assert score["n"] == 8
-            assert 0 <= score["ci95"][0] <= score["accuracy"] <= score["ci95"][1] <= 1
+            assert 0 <= score["ci95"][0] <= score["score"] <= score["ci95"][1] <= 1
         artwork = Artwork.load(out / f"{name}.png")
-        before, after = ({"score": scores[key]["accuracy"], "ci95": scores[key]["ci95"]} for key in KEYS)
+        before, after = ({"score": scores[key]["score"], "ci95": scores[key]["ci95"]} for key in KEYS)
         assert artwork.provenance.scores == {"held_out": {**after, "n": 8, "before": before}}
         assert "| artwork |" in artwork.card()
     assert "vllm serve" in capsys.readouterr().out

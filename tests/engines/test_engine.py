@@ -123,7 +123,7 @@ def test_an_answer_that_was_given_up_on_counts_as_failed_and_not_as_right(canned
     result = score_rows(task, [{"prompt": HELLO}], OnEngine(Engine(canned.url)))
     assert (result.n, result.failed) == (0, 1)
     canned.answer = {"choices": [choice("Answer: 4")]}
-    assert score_rows(task, [{"prompt": HELLO}], OnEngine(Engine(canned.url))).accuracy == 1.0
+    assert score_rows(task, [{"prompt": HELLO}], OnEngine(Engine(canned.url))).score == 1.0
 
 
 def test_of_several_answers_none_may_be_given_up_on(canned):

@@ -38,9 +38,9 @@ def test_greedy_completions_are_identical_and_so_is_the_score(engine, stock, pai
     here = score_rows(task, rows, InProcess(*stock, art.image if art else None))
     there = score_rows(task, rows, OnEngine(engine, art.data_url() if art else None))
     assert [r["completions"] for r in there.records] == [r["completions"] for r in here.records]
-    assert there.accuracy == here.accuracy
+    assert there.score == here.score
     if art:
-        assert there.accuracy > 0.8
+        assert there.score > 0.8
         assert there.ci95[0] > 0.4  # the start picture and no picture get 0
 
 
@@ -78,7 +78,7 @@ def test_check_and_eval_speak_to_the_engine(vllm_url, painted, tmp_path, capsys)
     flags = ["--engine", vllm_url, "--rows", "20", "--output_dir", str(tmp_path / "out")]
     assert main(["eval", "--task", "sums", "--artwork", png, *flags]) == 0
     report = json.loads((tmp_path / "out/report.json").read_text())
-    assert report["tasks"]["sums"]["candidates"]["sums.png"]["accuracy"] >= 0.8
+    assert report["tasks"]["sums"]["candidates"]["sums.png"]["score"] >= 0.8
 
 
 def test_check_finds_an_engine_that_sees_something_else(vllm_url, painted, tmp_path, capsys):

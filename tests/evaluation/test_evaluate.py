@@ -77,8 +77,8 @@ def test_every_candidate_answers_the_same_rows(compared):
             user = [record["prompt"][-1] for record in records]
             assert user == [row["prompt"][0] for row in task.rows("test", 10)]
     got = {name: report["tasks"]["calls"]["candidates"][name] for name in names}
-    assert min(got[name]["accuracy"] for name in ("calls.png", "best")) >= 0.8
-    assert max(got[name]["accuracy"] for name in ("off", "start")) <= 0.2
+    assert min(got[name]["score"] for name in ("calls.png", "best")) >= 0.8
+    assert max(got[name]["score"] for name in ("off", "start")) <= 0.2
     picture = got["calls.png"]["prompt_tokens"] - got["off"]["prompt_tokens"]
     assert picture == pytest.approx(66)  # 64 image tokens between vision start and end
     assert "significant" in report["tasks"]["calls"]["verdict"]
@@ -267,7 +267,7 @@ def test_an_evaluation_killed_in_the_middle_asks_only_what_is_left(engine, tmp_p
     assert main(words) == 0
     assert sum(question in engine.answers for _, question in engine.asked) == 60 - kept
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["tasks"]["sums"]["candidates"]["off"]["accuracy"] == 1.0
+    assert report["tasks"]["sums"]["candidates"]["off"]["score"] == 1.0
     assert report["tasks"]["sums"]["candidates"]["off"]["n"] == 60
 
 

@@ -75,7 +75,7 @@ def test_several_comparisons_are_paid_for():
 def test_failed_requests_are_shown_and_not_scored():
     report = summary({"off": _result({1}, frozenset({5, 6})), "a.png": _result(ALL)}, ROWS, TASK, "a.png")
     assert report["candidates"]["off"] | {"ci95": None} == {
-        "accuracy": 1 / 98,
+        "score": 1 / 98,
         "n": 98,
         "ci95": None,
         "failed": 2,

@@ -75,9 +75,9 @@ def test_check_robust_scores_every_distortion(painted, tmp_path, capsys, monkeyp
     assert tuple(report["distortions"]) == kept
     clean = report["distortions"]["none"]
     assert clean["psnr_db"] is None
-    assert clean["accuracy"] > 0.7
+    assert clean["score"] > 0.7
     assert clean["n"] == 20
-    assert clean["ci95"][0] < clean["accuracy"] <= clean["ci95"][1]
+    assert clean["ci95"][0] < clean["score"] <= clean["ci95"][1]
     assert 25 < report["distortions"]["noise, sigma 8"]["psnr_db"] < 35
     printed = capsys.readouterr().out
     assert " rows" in printed

@@ -57,7 +57,7 @@ def distinct(task, n: int) -> list[dict]:
 def test_reference_answers_score_full_marks(task):
     rows = distinct(task, 100)
     result = score_rows(task, rows, Parrot(task, rows))
-    assert (result.accuracy, result.n, result.failed) == (1.0, len(rows), 0)
+    assert (result.score, result.n, result.failed) == (1.0, len(rows), 0)
     assert [record["row"] for record in result.records] == list(range(len(rows)))
 
 
@@ -65,7 +65,7 @@ def test_wrong_answers_count_and_the_instruction_goes_first():
     rows = distinct(sums.TASK, 50)
     parrot = Parrot(sums.TASK, rows, wrong=10)
     result = score_rows(sums.TASK, rows, parrot, "Be good.")
-    assert result.accuracy == 0.8
+    assert result.score == 0.8
     assert result.ci95 == wilson(40, 50)
     assert all(messages[0] == {"role": "system", "content": "Be good."} for messages in parrot.asked)
     assert "records" not in result.summary()
@@ -75,7 +75,7 @@ def test_wrong_answers_count_and_the_instruction_goes_first():
 def test_failed_requests_are_not_wrong_answers(workers):
     rows = distinct(sums.TASK, 60)
     result = score_rows(sums.TASK, rows, Flaky(sums.TASK, rows, lambda number: number % 5 == 0, workers))
-    assert (result.accuracy, result.n, result.failed) == (1.0, 48, 12)
+    assert (result.score, result.n, result.failed) == (1.0, 48, 12)
     failed = [record for record in result.records if record["error"]]
     assert {(record["score"], record["error"]) for record in failed} == {(None, "HTTP 500")}
 
@@ -88,7 +88,7 @@ def test_an_engine_that_is_gone_ends_the_evaluation_and_what_it_said_is_kept(tmp
         score_rows(sums.TASK, rows, Flaky(sums.TASK, rows, lambda number: number > 33), journal=journal)
     parrot = Parrot(sums.TASK, rows)
     result = score_rows(sums.TASK, rows, parrot, journal=journal)
-    assert (result.accuracy, result.n, result.failed) == (1.0, 90, 0)
+    assert (result.score, result.n, result.failed) == (1.0, 90, 0)
     assert len(parrot.asked) == 90 - 33
 
 
@@ -121,8 +121,8 @@ def test_answers_of_a_journal_are_scored_as_the_task_scores_now(tmp_path):
     """The journal's name says what was asked, and not how it is scored."""
     rows, journal = distinct(sums.TASK, 4), tmp_path / "rows.jsonl"
     parrot = Parrot(sums.TASK, rows)
-    assert score_rows(replace(sums.TASK, score=lambda *_: 0.0), rows, parrot, journal=journal).accuracy == 0.0
-    assert score_rows(sums.TASK, rows, parrot, journal=journal).accuracy == 1.0
+    assert score_rows(replace(sums.TASK, score=lambda *_: 0.0), rows, parrot, journal=journal).score == 0.0
+    assert score_rows(sums.TASK, rows, parrot, journal=journal).score == 1.0
     assert len(parrot.asked) == len(rows)
     assert {json.loads(line)["score"] for line in journal.read_text().splitlines()} == {1.0}
 
@@ -134,4 +134,4 @@ def test_many_workers_ask_every_row_once():
     result = score_rows(calls.TASK, rows, parrot, progress=lambda done, n: seen.append((done, n)))
     assert sorted(json.dumps(m) for m in parrot.asked) == sorted(json.dumps(row["prompt"]) for row in rows)
     assert seen == [(done, len(rows)) for done in range(len(rows) + 1)]
-    assert result.accuracy == 1.0
+    assert result.score == 1.0

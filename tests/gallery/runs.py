@@ -80,9 +80,9 @@ def make_run(folder: Path, **changes: Any) -> Path:
 def make_evaluation(folder: Path) -> Path:
     """What ``pixeltune eval --task calls --compare off a.png`` leaves, with ten rows."""
 
-    def candidate(accuracy: float, interval: tuple[float, float]) -> dict:
+    def candidate(score: float, interval: tuple[float, float]) -> dict:
         tokens = {"prompt_tokens": 70.0, "completion_tokens": 20.0, "latency": 0.1}
-        return {"accuracy": accuracy, "n": 10, "ci95": interval, "failed": 0, **tokens}
+        return {"score": score, "n": 10, "ci95": interval, "failed": 0, **tokens}
 
     test = {"a": "a.png", "b": "off", "n": 10, "difference": 0.9, "p_holm": 0.004, "significant": True}
     part = {

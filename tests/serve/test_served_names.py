@@ -172,7 +172,7 @@ def test_our_own_evaluation_through_the_gateway(served, vllm_url, painted):
     named = score_rows(calls.TASK, rows, OnEngine(Engine(served.url, "calls"), None))
     sent = score_rows(calls.TASK, rows, OnEngine(Engine(vllm_url), painted["calls"].data_url()))
     assert [r["completions"] for r in named.records] == [r["completions"] for r in sent.records]
-    assert named.accuracy > 0.7
+    assert named.score > 0.7
 
 
 def test_lm_eval_asks_by_name(served, tmp_path):

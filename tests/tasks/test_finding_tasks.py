@@ -159,7 +159,7 @@ def test_the_example_of_the_guide(tmp_path, monkeypatch):
         def complete(self, conversations, tools, max_new_tokens):
             return [Reply(row["completion"][0]["content"]) for row in rows]
 
-    assert score_rows(task, rows, Parrot()).accuracy == 1.0
+    assert score_rows(task, rows, Parrot()).score == 1.0
     said = [row["completion"] for row in rows]
     answers = {name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "completion")}
     assert task.reward(completions=said, **answers) == [1.0] * 12

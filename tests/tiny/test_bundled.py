@@ -78,8 +78,8 @@ def test_the_template_renders_tools_calls_and_results(stock):
 )
 def test_able_when_told_and_badly_behaved_when_not(stock, task, told, untold):
     rows = task.rows("test", 100, seed=3)
-    assert score_rows(task, rows, InProcess(*stock), task.instruction).accuracy >= told
-    assert score_rows(task, rows, InProcess(*stock)).accuracy <= untold
+    assert score_rows(task, rows, InProcess(*stock), task.instruction).score >= told
+    assert score_rows(task, rows, InProcess(*stock)).score <= untold
 
 
 @pytest.mark.parametrize("how", ["words", "card"])
@@ -100,8 +100,8 @@ def test_words_and_cards_steer_equally(stock, how):
 
 
 def test_it_sees_the_colour_of_the_only_tile(stock):
-    assert tile_colours(*stock, rounds=1, seed=5)["accuracy"] >= 0.95
+    assert tile_colours(*stock, rounds=1, seed=5)["score"] >= 0.95
 
 
 def test_it_sees_tile_colours(stock):
-    assert board_colours(*stock, boards=20, seed=5)["accuracy"] >= 0.95
+    assert board_colours(*stock, boards=20, seed=5)["score"] >= 0.95

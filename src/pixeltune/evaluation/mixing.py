@@ -232,7 +232,7 @@ def scorer(
 
     def score(artwork: Artwork) -> float:
         with wearing(loaded, processor, artwork.image) as backend:
-            return score_rows(plan.task, plan.rows, backend).accuracy
+            return score_rows(plan.task, plan.rows, backend).score
 
     return score
 

@@ -36,7 +36,7 @@ class Report:
     def scores(self) -> dict[str, dict[str, float]]:
         """Mean scores by task and candidate."""
         return {
-            task: {name: one["accuracy"] for name, one in part["candidates"].items()}
+            task: {name: one["score"] for name, one in part["candidates"].items()}
             for task, part in self.tasks.items()
         }
 
@@ -83,7 +83,7 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task, against: s
         against: the candidate that the others are compared with.
 
     Returns:
-        ``rows`` (how many), ``candidates`` (per candidate accuracy, n, ci95, failed, mean prompt and
+        ``rows`` (how many), ``candidates`` (per candidate score, n, ci95, failed, mean prompt and
         completion tokens and seconds, ``groups`` where rows have any, ``metrics``), ``tests`` (see
         :func:`tests`) and ``verdict``.
     """
@@ -148,7 +148,7 @@ def verdict(candidates: dict[str, dict], compared: Sequence[dict]) -> str:
     end = f" Requests that failed and are in no score: {failed}." if failed else ""
     if not compared:
         name, one = next(iter(candidates.items()))
-        return f"{name}: {one['accuracy']:.1%}; nothing to compare it with.{end}"
+        return f"{name}: {one['score']:.1%}; nothing to compare it with.{end}"
     against = compared[0]["a"]
     parts = []
     for test in compared:
@@ -158,7 +158,7 @@ def verdict(candidates: dict[str, dict], compared: Sequence[dict]) -> str:
         else:
             parts.append(f"{points} (could be chance, {_p(test['p_holm'])})")
     many = f", corrected for {len(compared)} comparisons" if len(compared) > 1 else ""
-    return f"{against}: {candidates[against]['accuracy']:.1%}; {'; '.join(parts)}{many}.{end}"
+    return f"{against}: {candidates[against]['score']:.1%}; {'; '.join(parts)}{many}.{end}"
 
 
 def lines(report: dict) -> tuple[list[str], list[list[str]]]:
@@ -171,7 +171,7 @@ def lines(report: dict) -> tuple[list[str], list[list[str]]]:
     cells = []
     for name, one in report["candidates"].items():
         low, high = one["ci95"]
-        score = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"] if one["n"] else ["-", "-"]
+        score = [f"{one['score']:.1%}", f"{low:.1%} to {high:.1%}"] if one["n"] else ["-", "-"]
         tokens = ["-" if one[k] is None else f"{one[k]:.0f}" for k in ("prompt_tokens", "completion_tokens")]
         p = _p(ps[name]["p_holm"]).removeprefix("p = ").removeprefix("p ") if name in ps else ""
         cells.append([name, *score, str(one["n"]), str(one["failed"]), *tokens, p])
@@ -216,7 +216,7 @@ def _groups(got: Result, rows: list[dict]) -> dict[str, tuple[float, int]]:
     out = {}
     for group in dict.fromkeys(row.get("group", "") for row in rows):
         part = result([r for r in got.records if rows[r["row"]].get("group", "") == group])
-        out[group] = (part.accuracy, part.n)
+        out[group] = (part.score, part.n)
     return out
 
 

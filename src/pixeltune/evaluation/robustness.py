@@ -148,7 +148,7 @@ class Robustness:
         for distortion, (ratio, result) in self.measured.items():
             low, high = result.ci95
             db = "equal" if ratio is None else f"{ratio:.1f} dB"
-            table.add_row(distortion, db, f"{result.accuracy:.1%}", f"{low:.1%} to {high:.1%}")
+            table.add_row(distortion, db, f"{result.score:.1%}", f"{low:.1%} to {high:.1%}")
         text = io.StringIO()
         Console(file=text, width=100).print(table)
         return text.getvalue().rstrip()

@@ -31,7 +31,7 @@ class Result:
     The score is a mean over the rows that were answered; ``failed`` counts those that were not.
     """
 
-    accuracy: float
+    score: float
     n: int
     ci95: tuple[float, float]
     failed: int = 0

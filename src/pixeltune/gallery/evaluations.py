@@ -75,7 +75,7 @@ def _table(name: str, part: dict, folder: Path) -> Table:
     found = []
     for line in cells:
         one = candidates.get(line[0])  # names of groups and metrics begin with spaces
-        values = [number(v) for v in (one["accuracy"], *one["ci95"])] if one and one["n"] else []
+        values = [number(v) for v in (one["score"], *one["ci95"])] if one and one["n"] else []
         whole = len(values) == 3 and None not in values and 0 <= values[1] <= values[2] <= 1
         found.append(([str(cell) for cell in line], tuple(values) if whole else None))
     records = {candidate: _records(folder / "rows", f"{name}-{candidate}") for candidate in candidates}

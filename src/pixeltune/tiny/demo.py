@@ -58,7 +58,7 @@ def demo(output_dir: str | Path, *, rows: int, seed: int, steps: int | None = No
     console, out = Console(), Path(output_dir)
     report = measure(out, rows, steps, seed, console)
     scores = report["tasks"].values()
-    reached = all(score["artwork"]["accuracy"] >= 0.95 * score["ceiling"]["accuracy"] for score in scores)
+    reached = all(score["artwork"]["score"] >= 0.95 * score["ceiling"]["score"] for score in scores)
     report["passed"] = reached and report["pixels_equal"]
     write_atomically(out / "report.json", json.dumps(report, indent=2) + "\n")
     _print(console, report, out)
@@ -119,7 +119,7 @@ def _print(console: Console, report: dict, out: Path) -> None:
         table.add_column(title, justify="right")
     for name, scores in report["tasks"].items():
         cells = [
-            f"{scores[key]['accuracy']:.1%} ({scores[key]['ci95'][0]:.0%}-{scores[key]['ci95'][1]:.0%})"
+            f"{scores[key]['score']:.1%} ({scores[key]['ci95'][0]:.0%}-{scores[key]['ci95'][1]:.0%})"
             for key in COLUMNS
         ]
         table.add_row(name, *cells)

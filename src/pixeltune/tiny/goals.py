@@ -28,7 +28,7 @@ def scores(model: Any, processor: Any) -> dict[str, float]:
             weight.copy_(weight.to(torch.bfloat16))
     backend = InProcess(shipped, processor)
     return {
-        task.name: score_rows(task, task.rows("test", ROWS, SEED), backend, task.instruction).accuracy
+        task.name: score_rows(task, task.rows("test", ROWS, SEED), backend, task.instruction).score
         for task in GOALS
     }
 

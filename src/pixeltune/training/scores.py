@@ -16,7 +16,7 @@ ENDS = "held_out_low", "held_out_high"
 
 def logged(result: Result) -> dict[str, float]:
     """A held-out score as it is logged, with the ends of its interval."""
-    return dict(zip((SCORE, *ENDS), (result.accuracy, *result.ci95), strict=True))
+    return dict(zip((SCORE, *ENDS), (result.score, *result.ci95), strict=True))
 
 
 def held_out_scores(history: Sequence[dict[str, Any]], rows: int, step: int) -> dict[str, Any]:
