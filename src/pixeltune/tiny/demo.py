@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import transformers
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -54,7 +53,6 @@ def demo(output_dir: str | Path, *, rows: int, seed: int, steps: int | None = No
         RunError: the base weights changed while painting, or not one pixel did.
     """
     datasets.disable_progress_bars()  # a dozen bars of half a second each would bury the two that matter
-    transformers.utils.logging.disable_progress_bar()
     console, out = Console(), Path(output_dir)
     report = measure(out, rows, steps, seed, console)
     scores = report["tasks"].values()
