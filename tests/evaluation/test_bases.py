@@ -102,3 +102,14 @@ def test_weights_are_compared_in_the_precision_that_was_painted_in(monkeypatch):
         assert weights_as_painted(unlike, "m", None) is None
         assert not is_as_painted(unlike, loaded)
     assert len(asked) == 3
+
+
+def test_a_model_that_is_loaded_in_the_right_precision_is_not_loaded_once_more(monkeypatch):
+    monkeypatch.setattr(bases, "load_model", lambda *_: pytest.fail("it was loaded again"))
+    monkeypatch.setattr(bases, "weights_sha256", lambda model: f"of {model.name}")
+    loaded = SimpleNamespace(name="it", dtype=torch.float32)
+    assert weights_as_painted(replace(MADE, training={"dtype": "float32"}), "m", "r", loaded) == "of it"
+    monkeypatch.setattr(bases, "load_model", lambda *given: SimpleNamespace(name=given[2]))
+    assert (
+        weights_as_painted(replace(MADE, training={"dtype": "bfloat16"}), "m", "r", loaded) == "of bfloat16"
+    )

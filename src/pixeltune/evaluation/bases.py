@@ -58,13 +58,20 @@ def comparable(made: Provenance) -> bool:
     return made.base_sha256 is not None and not made.training.get("bits")
 
 
-def weights_as_painted(made: Provenance, model: str, revision: str | None) -> str | None:
+def weights_as_painted(made: Provenance, model: str, revision: str | None, loaded: Any = None) -> str | None:
     """`weights_sha256` of a model in the precision that an artwork was painted in; None if not `comparable`.
 
-    The model is loaded for it, and let go.
+    Args:
+        made: of the artwork.
+        model: its name.
+        revision: commit or tag of it on the hub.
+        loaded: the model, where it is loaded already; in another precision, or not there, it is loaded for this
+            and let go.
     """
     if not comparable(made):
         return None
+    if loaded is not None and is_as_painted(made, loaded):
+        return weights_sha256(loaded)
     dtype = made.training.get("dtype")
     return weights_sha256(load_model(model, revision, dtype if dtype in DTYPES else "auto"))
 

@@ -222,7 +222,8 @@ def check(
     processor = load_processor(model, revision)
     preprocessor, made = Preprocessor(processor), artwork.provenance
     with _loading(model, quiet):
-        weights = weights_as_painted(made, model, revision)
+        loaded = None if asked is None and given is None else load_model(model, revision)
+        weights = weights_as_painted(made, model, revision, loaded)
     if problems := [*other_base(made, model, weights), *differences(artwork, preprocessor)]:
         differs = (f"DIFFERS     {escaped(problem)}" for problem in problems)
         return Check((*lines, *differs), passed=False)
@@ -235,8 +236,6 @@ def check(
     ]
     if asked is None and given is None:
         return Check(tuple(lines), passed=True)
-    with _loading(model, quiet):
-        loaded = load_model(model, revision)
     scored, passed = None, True
     if given is not None:
         scored = robustness.measure_artwork(artwork, *given, loaded, processor, quiet)

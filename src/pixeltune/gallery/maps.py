@@ -119,8 +119,8 @@ def token_maps(
         raise UserError(f"{made.data} asks about pictures, and maps are drawn for the artwork alone")
     name, revision = name or made.base_model, revision or made.revision
     processor = load_processor(name, revision)
-    check_base(made, name, revision)
     model = load_model(name, revision).requires_grad_(False)
+    check_base(made, name, revision, model)
     preprocessor = Preprocessor(processor)
     preprocessor.check_size(*artwork.size)
     height, width = artwork.size
@@ -147,7 +147,7 @@ def token_maps(
     )
 
 
-def check_base(made: Provenance, name: str, revision: str | None) -> None:
+def check_base(made: Provenance, name: str, revision: str | None, loaded: Any = None) -> None:
     """Refuse a model with other weights than an artwork was painted for, in the precision that was painted in.
 
     A model of the right weights may be called anything: a folder that was moved has another name.
@@ -158,7 +158,7 @@ def check_base(made: Provenance, name: str, revision: str | None) -> None:
     from pixeltune.evaluation.bases import other_base, weights_as_painted
     from pixeltune.evaluation.doubts import doubt
 
-    weights = weights_as_painted(made, name, revision)
+    weights = weights_as_painted(made, name, revision, loaded)
     found = "; ".join(other_base(made, name, weights))
     if found and weights is None:
         doubt(f"maps may be of another model, its weights cannot be compared: {found}")
