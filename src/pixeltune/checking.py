@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -30,6 +30,16 @@ def checked(name: str, value: Any, hint: Any, choices: Collection[Any] | None = 
         near = suggestion(value, map(str, choices)) if isinstance(value, str) else ""
         raise UserError(f"{name} is {value!r:.60}{near}: it must be {', '.join(map(str, choices))}")
     return value
+
+
+def check_names(given: Iterable[Any], known: Collection[str], where: str) -> None:
+    """
+    Raises:
+        UserError: a name is not known; the message says where, and which may be meant.
+    """
+    for name in given:
+        if name not in known:
+            raise UserError(f"there is no setting {name!r} {where}{suggestion(str(name), known)}")
 
 
 def check_arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> None:

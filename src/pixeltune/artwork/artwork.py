@@ -109,11 +109,7 @@ class Artwork:
         Raises ArtworkError where the name is not a PNG's or a folder's, or where it was painted from a picture
         file and nobody says under which licence.
         """
-        path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise ArtworkError(f"{path} must end in .png: an artwork is a PNG and nothing else")
-        if path.is_dir():
-            raise ArtworkError(f"{path} is a folder: give the name of a PNG")
+        check_name(path)
         if self.provenance.start not in (None, *STARTS) and not self.provenance.licence:
             raise ArtworkError(
                 f"painted from {self.provenance.start}, which is somebody's: say under which licence the "
@@ -234,6 +230,15 @@ class Artwork:
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise ArtworkError(f"{repo_id}: cannot pull ({first_line(error)}): check name, token") from error
         return cls.load(path)
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raises ArtworkError where a name to save an artwork under is not a PNG's, or a folder's."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ArtworkError(f"{path} must end in .png: an artwork is a PNG and nothing else")
+    if path.is_dir():
+        raise ArtworkError(f"{path} is a folder: give the name of a PNG")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixeltune.checking import checked
+from pixeltune.checking import check_names, checked
 from pixeltune.cli.flags import Setting, settings_of
 from pixeltune.cli.parser import Parser, UsageError, flag_for
 from pixeltune.errors import UserError, suggestion
@@ -150,10 +150,10 @@ def _read_config(path: Path, verb: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UserError(f"{path} must hold names and values, such as 'task: sums'")
     table = settings_of(verb)
-    for name in config:
-        if name not in table:
-            near = suggestion(str(name), table)
-            raise UserError(f"{path}: there is no setting {name!r} of pixeltune {verb}{near}")
+    try:
+        check_names(config, table, f"of pixeltune {verb}")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return {name: value(table[name], said, f"{path}: ") for name, said in config.items()}
 
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.artwork import Artwork, check_name
 from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.png import ArtworkError
 from pixeltune.errors import UserError
@@ -22,8 +22,10 @@ def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         UserError: it is no PNG's name, cannot be written, or what is there now would be lost.
     """
     output = Path(output)
-    if output.suffix.lower() != ".png":
-        raise UserError(f"--output {output} must end in .png: an artwork is a PNG and nothing else")
+    try:
+        check_name(output)
+    except ArtworkError as error:
+        raise UserError(f"--output {error}") from error
     if not output.exists():
         _check_writable(output)
         return
@@ -31,8 +33,6 @@ def check_output(output: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         read = given / ARTWORK if given.is_dir() else given
         if read.exists() and read.samefile(output):
             raise UserError(f"--output {output} is {given}, which is read: give another name")
-    if output.is_dir():
-        raise UserError(f"--output {output} is a folder: give the name of a PNG")
     try:
         Artwork.peek(output)
     except ArtworkError as error:

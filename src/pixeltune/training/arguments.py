@@ -11,7 +11,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from pixeltune.checking import checked
+from pixeltune.checking import check_names, checked
 from pixeltune.errors import UserError, first_line, suggestion
 from pixeltune.training.defaults import check_theirs
 from pixeltune.training.objectives import OBJECTIVES, Objective
@@ -87,13 +87,3 @@ def read_settings(objective: str, settings: Mapping[str, Any]) -> tuple[PaintArg
     except ValueError as error:
         raise UserError(f"--report_to: {first_line(error)}") from error
     return arguments, config
-
-
-def check_names(given: Mapping[str, Any], known: set[str], where: str) -> None:
-    """
-    Raises:
-        UserError: a name is not known; the message says which may be meant.
-    """
-    for name in given:
-        if name not in known:
-            raise UserError(f"there is no setting {name!r} {where}{suggestion(str(name), known)}")
