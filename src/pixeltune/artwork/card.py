@@ -72,12 +72,14 @@ def _painted(p: Provenance) -> str:
         + (f" of {p.data}" if p.data else "")
         + (f" in {steps} steps" if steps is not None else "")
         + f", and takes {p.image_tokens} image tokens of each prompt."
-        + "".join(f" {base} is {_whereabouts(base)}." for base in p.bases if not _HUB_ID.fullmatch(base))
+        + "".join(f" {base} is {_whereabouts(base, p)}." for base in p.bases if not _HUB_ID.fullmatch(base))
     )
 
 
-def _whereabouts(base: str) -> str:
+def _whereabouts(base: str, p: Provenance) -> str:
     """What a model is whose name is not one on the hub."""
+    if base == p.base_model and isinstance(origin := p.training.get("origin"), str):
+        return f"a model that comes with pixeltune: {origin}"
     return "the model that comes with pixeltune" if base == "tiny" else "a folder's name, not one on the hub"
 
 

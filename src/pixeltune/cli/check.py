@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     from pixeltune.evaluation.defaults import PROMPTS, ROWS, TOLERANCE
 
     parser.add_argument("artwork", nargs="?", help="a PNG, or the folder of a run")
-    parser.add_argument("--model", required=True, help='"tiny" (bundled), a hub name or a folder')
+    parser.add_argument("--model", required=True, help='"tiny" or "smol" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
     parser.add_argument("--engine", help="URL of a running OpenAI-compatible engine, such as http://host/v1")
     parser.add_argument("--engine_model", help="the model's name there (none: the only one it serves)")

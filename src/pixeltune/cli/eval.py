@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--artwork", help="a PNG or a run's folder, with every request; none: text only")
     parser.add_argument("--compare", nargs="+", metavar="CANDIDATE", help=f"or several: {SPECS}")
     parser.add_argument("--rows", type=int, default=defaults.ROWS, help="held-out rows (0: all there are)")
-    parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
+    parser.add_argument("--model", default="tiny", help='"tiny" or "smol" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
     parser.add_argument("--dtype", help=f"of its weights: {', '.join(DTYPES)}")
     parser.add_argument(

@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--score", choices=SCORES, help="of your own rows (none: chosen where it is plain)")
     parser.add_argument("--reward", help="package.module:function that scores your own rows instead")
     parser.add_argument("--rows", type=int, default=MIX_ROWS, help="held-out rows to score on")
-    parser.add_argument("--model", default="tiny", help='"tiny" (bundled), a hub name or a folder')
+    parser.add_argument("--model", default="tiny", help='"tiny" or "smol" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of the model on the hub")
 
 

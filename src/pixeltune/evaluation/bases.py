@@ -30,7 +30,7 @@ def other_base(made: Provenance, model: str, weights: str | None) -> list[str]:
 
     Args:
         made: of the artwork; each of its models will do.
-        model: "tiny" (bundled), a hub name or a folder, which may be of owner/name or of name.
+        model: "tiny" or "smol" (bundled), a hub name or a folder, which may be of owner/name or of name.
         weights: `weights_sha256` of the model in the precision that was painted in; None: not compared.
     """
     recorded = {made.base_model: made.base_sha256, **made.also}

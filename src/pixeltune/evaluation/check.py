@@ -194,7 +194,7 @@ def check(
 
     Args:
         artwork: a PNG, a run's folder, or one that was read.
-        model: "tiny" (bundled), a hub name or a folder.
+        model: "tiny" or "smol" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
         engine: URL of a running OpenAI-compatible engine to compare with the model here.
         engine_model: the model's name there, None for the only one.

@@ -57,7 +57,7 @@ def evaluate(
         task: a task or its name, or several; one of the user's own also as ``package.module:TASK``. None with
             rows of your own.
         compare: candidates, each one of `pixeltune.evaluation.candidates.SPECS`, or one alone.
-        model: "tiny" (bundled), a hub name or a folder; with an engine only for the record.
+        model: "tiny" or "smol" (bundled), a hub name or a folder; with an engine only for the record.
         revision: commit or tag of the model on the hub.
         dtype: of its weights; None: as its config says.
         bits: quantise its linear layers while loading.

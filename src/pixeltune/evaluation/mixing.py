@@ -141,7 +141,7 @@ def mix(
             chosen from the rows where it is plain.
         reward: ``package.module:function`` that scores them instead, in TRL's signature.
         rows: held-out rows to score on.
-        model: "tiny" (bundled), a hub name or a folder.
+        model: "tiny" or "smol" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
 
     Raises:

@@ -168,7 +168,7 @@ def robustness(
 
     Args:
         artwork: a PNG, a run's folder, or one that was read.
-        model: "tiny" (bundled), a hub name or a folder.
+        model: "tiny" or "smol" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
         task: to score on; None: the one it was painted on.
         data: folder of a benchmark's files (None: the hub), or without a task your own rows' file, which are

@@ -14,7 +14,14 @@ from typing import Any
 
 from pixeltune.errors import UserError, suggestion
 
-TINY = Path(__file__).parents[1] / "tiny" / "weights"  # what the name "tiny" means
+TINY = Path(__file__).parents[1] / "tiny" / "weights"
+SMOL = Path(__file__).parents[1] / "smol" / "model"  # where `make smol` puts it
+BUNDLED = {"tiny": TINY, "smol": SMOL}
+"""Names of models that come with pixeltune, and their folders."""
+ORIGINS = {
+    "smol": "language of HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), vision tower of pixeltune (Apache-2.0)"
+}
+"""Whose work a bundled model is, where it is not ours alone."""
 SECONDS = 6.0  # that the hub has to answer, looking up its address included
 FILES = ("config.json", "processor_config.json", "preprocessor_config.json")
 """One of which a model, or a processor that is kept apart, has."""
@@ -27,7 +34,7 @@ def find_model(name: str, revision: str | None = None) -> dict[str, Any]:
     """Look whether there is such a model; takes seconds at most, and loads nothing.
 
     Args:
-        name: "tiny", a folder, or a name on the hub.
+        name: one of `BUNDLED`, a folder, or a name on the hub.
         revision: commit or tag on the hub.
 
     Returns:
@@ -37,7 +44,9 @@ def find_model(name: str, revision: str | None = None) -> dict[str, Any]:
         UserError: there is none; the message says where it was looked for.
     """
     path = Path(name)
-    if name == "tiny":
+    if name in BUNDLED:
+        if not (BUNDLED[name] / FILES[0]).is_file():
+            raise UserError(f"{name} is not put together yet: run make {name} in a checkout of pixeltune")
         return {}
     if path.is_dir():
         if not any((path / file).is_file() for file in FILES):
@@ -62,8 +71,16 @@ def find_model(name: str, revision: str | None = None) -> dict[str, Any]:
     raise UserError(f"cannot load {name!r}: there is no such folder{near}; {problem}")
 
 
+def place(name: str) -> str:
+    """Where to load it from: the folder of a bundled model, else the name itself."""
+    return str(BUNDLED.get(name, name))
+
+
 def public_name(model: str) -> str:
     """A model's name as strangers may know it: of a folder only its last part."""
+    for name, folder in BUNDLED.items():
+        if model == str(folder):
+            return name
     return Path(model).name if Path(model).is_dir() else model
 
 
@@ -74,7 +91,7 @@ def _near(path: Path) -> str:
     except OSError:
         beside = []
     known = [str(path.parent / one) for one in beside]
-    return suggestion(str(path), [*known, "tiny"])
+    return suggestion(str(path), [*known, *BUNDLED])
 
 
 def _cached(name: str, revision: str | None) -> bool:

@@ -17,12 +17,12 @@ from transformers import (
 from pixeltune.errors import UserError, first_line
 from pixeltune.model.compat.bars import without_bars
 from pixeltune.model.compat.bitsandbytes_insides import keep_differentiable
-from pixeltune.model.finding import TINY, find_model
+from pixeltune.model.finding import find_model, place
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
-    """The processor of a hub name or folder; "tiny" is the bundled model.
+    """The processor of a hub name or folder; "tiny" and "smol" are bundled models.
 
     Raises:
         ValueError: there is no such model, or no image processor in it.
@@ -37,7 +37,7 @@ def load_model(
     bits: Literal[4, 8] | None = None,
     device_map: str | None = None,
 ) -> Any:
-    """The model of a hub name or folder, in evaluation mode; "tiny" is the bundled one.
+    """The model of a hub name or folder, in evaluation mode; "tiny" and "smol" are bundled ones.
 
     Args:
         name: of the model.
@@ -113,7 +113,7 @@ def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
     options |= find_model(name, revision)
     try:
         with without_bars():
-            return auto.from_pretrained(str(TINY) if name == "tiny" else name, revision=revision, **options)
+            return auto.from_pretrained(place(name), revision=revision, **options)
     except ImportError as error:
         if "quantization_config" in options:
             raise  # what quantising needs is said there

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pixeltune.model.families import sizes_by
-from pixeltune.model.finding import TINY
+from pixeltune.model.finding import place
 from pixeltune.model.sizes import Sizes
 
 FILES = ("processor_config.json", "preprocessor_config.json")
@@ -42,7 +42,7 @@ def read_sizes(name: str, revision: str | None = None) -> Sizes | None:
 
 
 def _files(name: str, revision: str | None) -> Iterator[Path]:
-    folder = TINY if name == "tiny" else Path(name)
+    folder = Path(place(name))
     if folder.is_dir():
         yield from (folder / file for file in FILES if (folder / file).is_file())
         return

@@ -15,7 +15,7 @@ from typing import Any
 
 from pixeltune.data.messages import text_of
 from pixeltune.errors import UserError, suggestion
-from pixeltune.lookup import look_up
+from pixeltune.tasks.lookup import look_up
 
 SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles", "errands", "long_sums")
 BENCHMARKS = ("gsm8k", "svamp", "aqua_rat", "bbh", "bfcl", "seal_tools", "api_bank", "when2call")

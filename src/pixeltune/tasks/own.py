@@ -12,8 +12,8 @@ from pixeltune.data.lines import kind
 from pixeltune.data.messages import text_of
 from pixeltune.data.origin import origin
 from pixeltune.errors import UserError, suggestion
-from pixeltune.lookup import find_object
 from pixeltune.tasks.base import Task, texts_of
+from pixeltune.tasks.lookup import find_object
 from pixeltune.tasks.parsing import answers, choices
 from pixeltune.tasks.parsing.tool_calls import parse, render, same, same_calls
 

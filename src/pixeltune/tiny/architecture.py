@@ -22,7 +22,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from pixeltune.tiny import curriculum
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).parent / "chat_template.jinja"
 SPECIAL = (
     "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
     "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
@@ -50,7 +50,7 @@ REPLY = {
 
 def build_tokenizer() -> Qwen2Tokenizer:
     """Byte-level BPE with Qwen's pre-tokenizer (digits stand alone) and special tokens, on 8,000 rows."""
-    template = (HERE / "chat_template.jinja").read_text()
+    template = TEMPLATE.read_text()
     draft = Qwen2Tokenizer(chat_template=template)
     rng = random.Random(f"{SEED} tokenizer")
     gallery = curriculum.Gallery(rng, draw=False)

@@ -13,7 +13,7 @@ from pixeltune.adapter.checkpoint import canvas_parts
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import MAX_ARTWORK_PIXELS
 from pixeltune.errors import UserError
-from pixeltune.model.finding import TINY, public_name
+from pixeltune.model.finding import public_name
 from pixeltune.model.loading import load_processor
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas
@@ -61,7 +61,7 @@ def export(checkpoint: str | Path, licence: str | None = None) -> Artwork:
         pixels,
         provenance.compose(
             provenance.of_picture(config, Preprocessor(processor), licence),
-            base_model="tiny" if base == str(TINY) else public_name(base or config.processor),
+            base_model=public_name(base or config.processor),
             revision=config.revision,
             objective="unknown",
             seed=config.seed,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pixeltune.data.instruction import read_instruction
 from pixeltune.errors import UserError
-from pixeltune.lookup import find_object
 from pixeltune.model.finding import public_name
 from pixeltune.model.precision import UNSCALED_FLOAT16
 from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term
 from pixeltune.picture.style_text import read_style
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
+from pixeltune.tasks.lookup import find_object
 from pixeltune.training import own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import PLACEMENT
+from pixeltune.model.finding import ORIGINS
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.files import STARTS
@@ -91,6 +92,7 @@ def of_models(models: dict[str, Any], hashes: dict[str, str], revision: str | No
         "base_sha256": sha256,
         "training": {
             "dtype": str(first.dtype).removeprefix("torch."),
+            **({"origin": ORIGINS[name]} if name in ORIGINS else {}),
             **({"also": dict(also)} if also else {}),
         },
     }

@@ -29,7 +29,9 @@ NO_ROWS = "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"
 class PaintArguments(ArtworkSettings):
     """What to paint, for which model, from which rows."""
 
-    model: str = field(default="tiny", metadata={"help": '"tiny" (bundled), a hub name or a folder.'})
+    model: str = field(
+        default="tiny", metadata={"help": '"tiny" or "smol" (bundled), a hub name or a folder.'}
+    )
     revision: str | None = field(default=None, metadata={"help": "Commit or tag of the model on the hub."})
     also: list[str] = field(
         default_factory=list,

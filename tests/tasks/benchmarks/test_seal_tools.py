@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixeltune.tasks.base import find_rows
-from pixeltune.tasks.benchmarks.seal_tools import metrics, reward, rows, score
+from pixeltune.tasks.benchmarks.seal_tools import SPLITS, metrics, reward, rows, score
 from pixeltune.tasks.parsing.tool_calls import parse
 from pixeltune.tasks.synthetic.calls import render
 
@@ -196,7 +196,7 @@ def test_one_call_that_cannot_be_read_spoils_the_format():
 def test_what_goes_wrong_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"fetch Seal-Tools_Dataset from github\.com/fairyshine/Seal-Tools"):
         rows("test")
-    with pytest.raises(ValueError, match="seal_tools has no category 'in_domain': it has none"):
+    with pytest.raises(ValueError, match="seal_tools has no category 'in_domain': choose from single"):
         rows("train", folder=FIXTURES, category="in_domain")
     with pytest.raises(ValueError, match="not 'dev'"):
         rows("dev", folder=FIXTURES)
@@ -264,3 +264,23 @@ def test_values_as_deep_as_a_well(depth):
             assert score(row(one), text) == score(row(one), tags) == 0.0
             assert metrics([row(one)], [text])["parameter_f1"] == 0.0
             assert metrics([row(one)], [tags])["parameter_f1"] == 0.0
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="no copy of the data")
+@pytest.mark.parametrize(("category", "offered"), [("single", 5), ("single_of_two", 2)])
+def test_single_calls_are_rows_of_their_own(category, offered):
+    sizes = {split: find_rows(f"seal_tools:{category}", split, None, folder=SHARED) for split in SPLITS}
+    assert {split: len(found) for split, found in sizes.items()} == {
+        "train": 178,
+        "validation": 22,
+        "test": 294,
+    }
+    assert not {row["id"] for row in sizes["train"]} & {row["id"] for row in sizes["validation"]}
+    places = []
+    for row in sizes["test"]:
+        (call,), names = json.loads(row["calls"]), [t["function"]["name"] for t in json.loads(row["tools"])]
+        assert len(set(names)) <= offered
+        assert "API_call_" not in row["prompt"][0]["content"]
+        if category == "single_of_two":
+            places.append(names.index(call["name"]))
+    assert len(places) == 0 or 0.4 < sum(places) / len(places) < 0.6

@@ -24,7 +24,9 @@ from pixeltune.tasks.parsing.tool_calls import Written, parse, render, same
 
 NAME = "seal_tools"
 DOMAINS = ("in_domain", "out_domain")
-SPLITS = {"train": (), "validation": (), "test": DOMAINS}
+SINGLE = {"single": 5, "single_of_two": 2}
+"""Categories of the requests that take one call, a quarter of all, and how many tools are on offer."""
+SPLITS = {"train": tuple(SINGLE), "validation": tuple(SINGLE), "test": (*DOMAINS, *SINGLE)}
 RESULT = "API_call_"
 
 _SUFFIX = (
@@ -35,6 +37,9 @@ _SUFFIX = (
 
 def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
     """Rows with ``prompt``, ``tools``, ``completion``, ``calls`` (JSON) and, in the test, ``group``.
+
+    In a category of `SINGLE` nothing is said of several calls, and of two tools on offer the other one is the
+    retriever's first that is not needed; before or after, by the row's id.
 
     A folder is upstream's ``Seal-Tools_Dataset`` (or a clone around it), and in it ``candidates.jsonl`` with
     the ``id`` of every query and the names of its ``candidates``, the tools on offer.
@@ -53,10 +58,14 @@ def _rows(split: str, folder: Path | None, category: str | None) -> list[dict]:
         where = f"{NAME} candidates.jsonl, record {number}"
         offers[dataset.field(record, "id", str, where)] = dataset.field(record, "candidates", list, where)
     found: list[dict] = []
-    for domain in ((category,) if category else DOMAINS) if split == "test" else (None,):
+    for domain in ((category,) if category in DOMAINS else DOMAINS) if split == "test" else (None,):
         name = f"test_{domain}.jsonl" if domain else "dev.jsonl"
         for number, record in enumerate(_records(folder, name), start=1):
             row = _row(record, offers, tools, f"{NAME} {name}, record {number}")
+            if category in SINGLE:
+                if len(calls := json.loads(row["calls"])) > 1:
+                    continue
+                row = _single(row, calls[0]["name"], SINGLE[category])
             found.append({**row, "group": domain} if domain else row)
     return found if split == "test" else dataset.validation(found, split, lambda row: row["id"])
 
@@ -181,6 +190,20 @@ def _row(record: dict, offers: dict[str, list], tools: dict[str, dict], where: s
         "completion": [{"role": "assistant", "content": render(calls)}],
         "tools": json.dumps([tools[name] for name in offers[identity]]),
         "calls": json.dumps(calls),
+    }
+
+
+def _single(row: dict, needed: str, offered: int) -> dict:
+    """The row of a single call, without what is said of several, and with so many tools on offer."""
+    (message,), offer = row["prompt"], json.loads(row["tools"])
+    if offered < len(offer):
+        others = [tool for tool in offer if tool["function"]["name"] != needed][: offered - 1]
+        offer = [tool for tool in offer if tool["function"]["name"] == needed]
+        offer = offer + others if sum(row["id"].encode()) % 2 else others + offer
+    return {
+        **row,
+        "prompt": [{**message, "content": message["content"].removesuffix(_SUFFIX)}],
+        "tools": json.dumps(offer),
     }
 
 
