@@ -15,7 +15,7 @@ from vllm_server import vllm_server
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that uses the server is marked `vllm`, and skipped where that is asked for, aloud.
+    """Everything that uses a server is marked `vllm`, and skipped where that is asked for, aloud.
 
     Side by side (`pytest -n 2 --dist loadgroup`), tests that share the server or the painted artworks stay in
     one process, which starts first because it takes longest; the others go by file, long ones before short
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = pytest.mark.skip(reason="PIXELTUNE_SKIP_VLLM=1")
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
-        if "vllm_url" in used:
+        if used & {"vllm_url", "smol_url"}:
             item.add_marker("vllm")
             if os.environ.get("PIXELTUNE_SKIP_VLLM") == "1":
                 item.add_marker(skip)

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import json
-import logging
 import os
 import re
 import struct
@@ -76,7 +75,7 @@ def test_an_edit_of_a_picture_file_is_saved_only_under_a_licence(tmp_path):
         with pytest.raises(ArtworkError, match=r"painted from cat\.jpg.*under which licence"):
             artwork.save(path)
         with pytest.raises(ArtworkError, match="under which licence"):
-            artwork.push("somebody/cat")
+            artwork.push_to_hub("somebody/cat")
         assert not path.exists()
 
 
@@ -471,7 +470,7 @@ def test_describe_and_card():
         assert dict(close.describe())["bound"] == f"{bound} grey levels around the start picture"
     assert "created" not in facts, "unknown facts are left out"
     card = artwork.card()
-    assert card.startswith('---\nlibrary_name: "pixeltune"\ntags: ')
+    assert card.startswith('---\nlibrary_name: "pixeltune"\npipeline_tag: "image-text-to-text"\ntags: ')
     assert 'license: "cc0-1.0"' in card
     assert "calls\\|sums" in card
 
@@ -493,7 +492,7 @@ def test_the_card_s_header_names_models_that_are_on_the_hub(bases, header, said)
     card = replace(painted(), provenance=made).card()
     head, text = card.split("\n---\n", 1)
     assert [line for line in head.splitlines() if "base_model" in line] == (
-        [f"base_model: {header}"] if header else []
+        [f"base_model: {header}", 'base_model_relation: "adapter"'] if header else []
     )
     assert said in text
     assert f"# An artwork for {first}" in text
@@ -521,63 +520,6 @@ def test_a_notebook_shows_the_picture_and_a_line():
     assert artwork._repr_png_() == artwork.png()
     bare = replace(artwork, provenance=replace(PROVENANCE, data=None, scores={}, base_model="a\x1bb"))
     assert repr(bare) == "Artwork(8x12, 64 image tokens, for a\\x1bb)"
-
-
-def test_hub_round_trip(tmp_path, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub")
-
-    class Api:
-        def __init__(self, token=None): ...
-
-        def create_repo(self, repo_id, **_): ...
-
-        def upload_folder(self, *, folder_path, **_):
-            for name in os.listdir(folder_path):
-                os.link(os.path.join(folder_path, name), tmp_path / name)
-            return type("Commit", (), {"commit_url": "hub/commit"})
-
-    monkeypatch.setattr(hub, "HfApi", Api)
-    monkeypatch.setattr(hub, "hf_hub_download", lambda repo, name, **_: str(tmp_path / name))
-    assert painted().push("me/art") == "hub/commit"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "artwork.png"]
-    assert Artwork.pull("me/art") == painted()
-
-    def refuse(*_, **__):
-        raise OSError("no\nnetwork")
-
-    monkeypatch.setattr(hub, "hf_hub_download", refuse)
-    with pytest.raises(ArtworkError, match=r"me/art: cannot pull \(no\): check"):
-        Artwork.pull("me/art")
-
-    class NoAnswer(Exception):
-        """As the hub's HTTP library has them, of no class of the hub's."""
-
-    def nobody(*_, **__):
-        raise NoAnswer("connection refused\nno details")
-
-    monkeypatch.setattr(Api, "create_repo", nobody)
-    with pytest.raises(ArtworkError, match=r"me/art: cannot push \(connection refused\): check"):
-        painted().push("me/art")
-
-
-def test_tries_of_a_pull_are_not_told_one_by_one(monkeypatch, caplog):
-    hub = pytest.importorskip("huggingface_hub")
-    logger = logging.getLogger("huggingface_hub.utils._http")
-
-    def again(*_, **__):
-        logger.warning("Retrying in 1s")
-        raise OSError("no network")
-
-    monkeypatch.setattr(hub, "hf_hub_download", again)
-    logger.addHandler(caplog.handler)
-    try:
-        with pytest.raises(ArtworkError, match="cannot pull"):
-            Artwork.pull("me/art")
-        assert not caplog.text
-        logger.warning("told again")
-        assert "told again" in caplog.text
-    finally:
-        logger.removeHandler(caplog.handler)
 
 
 def test_an_artwork_is_saved_as_a_png_and_nothing_else(tmp_path):

@@ -246,8 +246,8 @@ def test_calls_of_tools_that_are_not_there_are_named_once(tmp_path):
         ),
         (
             SFT,
-            {"instruction": "a", "output": "b"},
-            "prompt must be there; columns found: instruction, output",
+            {"instruction": "a", "answer": "b"},
+            "prompt must be there; columns found: answer, instruction",
         ),
         (SFT, {"prompt": "a", "text": "b"}, "found: prompt, text; expected: .*completion"),
         (

@@ -54,7 +54,8 @@ class Served:
 @contextmanager
 def gateway(folder: Path, *flags: object, log: Path, ready: int = 200) -> Iterator[Served]:
     """`pixeltune serve` as a process of its own, on a free port; `ready` is what /readyz answers at first."""
-    command = [sys.executable, "-m", "pixeltune.cli.main", "serve", "--artworks", folder, "--port", 0, *flags]
+    flags = ("--port", 0, "--notice", 0, *flags)  # of a flag given twice the last one counts
+    command = [sys.executable, "-m", "pixeltune.cli.main", "serve", "--artworks", folder, *flags]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [str(word) for word in command], stderr=output, env={**os.environ, "OMP_NUM_THREADS": "1"}

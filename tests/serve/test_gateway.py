@@ -352,7 +352,7 @@ def test_all_bodies_together_are_bounded(engine, folder, tmp_path):
 
     async def run(gateway):
         await asyncio.gather(*(ask(Proxy(gateway, "completions")) for _ in range(3)))
-        assert gateway.held == 0
+        assert gateway.intake.held == 0
 
     asyncio.run(run(Gateway(Shelf(folder), Upstreams(["http://x"]), limits=Limits(held=100))))
     assert sorted(filter(None, answers)) == [429, 503, 503]  # nobody has looked for an engine yet

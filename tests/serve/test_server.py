@@ -3,7 +3,6 @@
 import concurrent.futures
 import inspect
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -181,6 +180,7 @@ def test_flags_and_keyword_arguments_have_the_same_defaults(monkeypatch):
         (["--artworks", ".", "--upstream", "http://x", "--api-keys", "/nowhere"], "API keys"),
         (["--artworks", ".", "--upstream", "http://x", "--alias", "x"], "--alias"),
         (["--artworks", ".", "--upstream", "http://x", "--timeout", "0"], "--timeout"),
+        (["--artworks", ".", "--upstream", "http://x", "--notice", "-1"], "--notice"),
         (["--artworks", ".", "--upstream", "http://x", "--host", "203.0.113.1"], "--host"),
         (["--artworks", ".", "--upstream", "http://x", "--port", "99999"], "--port"),
     ],
@@ -202,24 +202,6 @@ def test_a_taken_port_is_an_error(capsys, folder):
 def test_it_listens_on_this_machine_alone_unless_told(served):
     assert served.root.startswith("http://127.0.0.1:")
     assert inspect.signature(serve).parameters["host"].default == "127.0.0.1"
-
-
-def test_sigterm_lets_running_requests_end(engine, folder, tmp_path):
-    with gateway(folder, "--upstream", engine.url, log=tmp_path / "log") as served:
-        stream = ask(served, say="a b c d e f g h slowly", stream=True)
-        next(stream)
-        served.process.send_signal(signal.SIGTERM)
-        wait(lambda: refused(served))
-        assert len([chunk for chunk in stream if chunk.choices]) == 8
-        assert served.process.wait(10) in (0, -signal.SIGTERM)  # uvicorn ends as it was told
-
-
-def refused(served):
-    try:
-        connect(served).close()
-    except OSError:
-        return True
-    return False
 
 
 def test_kill_and_restart_under_load(engine, folder, tmp_path):

@@ -6,7 +6,8 @@ import importlib.util
 
 import pytest
 
-from pixeltune.smol import language
+from pixeltune.smol import TOWER, language
+from vllm_server import vllm_server
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,23 @@ def grafted(smollm2):
     tokenizer = extend(copy.deepcopy(tokenizer))
     torch.manual_seed(0)
     return graft(model, tokenizer), build_processor(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def smol_folder(smollm2, tmp_path_factory):
+    """`smol` with its trained tower, as `make smol` puts it together."""
+    from pixeltune.smol.assembly import assemble, write
+
+    if not TOWER.exists():
+        pytest.fail(f"the tower is missing from {TOWER}: restore it from git, or run `make smol-tower`")
+    folder = tmp_path_factory.mktemp("smol") / "model"
+    write(*assemble(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smol_url(smol_folder, tmp_path_factory):
+    """Address of a real vLLM server that serves it as `smol`."""
+    log = tmp_path_factory.mktemp("vllm-smol") / "server.log"
+    with vllm_server(smol_folder, log, name="smol", max_model_len=1024) as url:
+        yield url

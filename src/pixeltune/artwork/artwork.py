@@ -8,11 +8,8 @@ imported here: a serving machine loads artworks too.
 
 import hashlib
 import json
-import logging
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pixeltune.artwork.adapter_files import adapter_files
 from pixeltune.artwork.card import card, held_out
 from pixeltune.artwork.folder import ARTWORK, CARD
+from pixeltune.artwork.hub import Hub
+from pixeltune.artwork.hub_errors import StaleWarning
 from pixeltune.artwork.png import (
     MAX_FILE_BYTES,
     ORIGINAL,
@@ -32,7 +32,7 @@ from pixeltune.artwork.png import (
     read_texts,
 )
 from pixeltune.artwork.provenance import FORMAT, KEYWORD, Provenance, read_record
-from pixeltune.errors import escaped, first_line
+from pixeltune.errors import escaped
 from pixeltune.picture.files import STARTS, data_url
 from pixeltune.writing import write_atomically
 
@@ -110,12 +110,15 @@ class Artwork:
         file and nobody says under which licence.
         """
         check_name(path)
+        self._check_licence()
+        return write_atomically(path, self.png())
+
+    def _check_licence(self) -> None:
         if self.provenance.start not in (None, *STARTS) and not self.provenance.licence:
             raise ArtworkError(
                 f"painted from {self.provenance.start}, which is somebody's: say under which licence the "
                 f"artwork may be passed on (Provenance.licence, --licence)"
             )
-        return write_atomically(path, self.png())
 
     def png(self) -> bytes:
         """The PNG file's bytes; equal artworks give equal bytes."""
@@ -199,37 +202,61 @@ class Artwork:
         """README.md for the hub and for a run: what it is for, scores, how to send it, provenance."""
         return card(self.provenance, self.describe())
 
-    def push(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload picture and card to the Hugging Face hub; returns the address of the commit."""
-        from huggingface_hub import HfApi
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        adapter: str | os.PathLike[str] | None = None,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload picture and card to the Hugging Face hub in one commit, as `push_to_hub` of transformers does.
 
-        with tempfile.TemporaryDirectory() as folder:
-            self.save(Path(folder) / ARTWORK)
-            (Path(folder) / CARD).write_text(self.card())
-            api = HfApi(token=token)
-            try:
-                api.create_repo(repo_id, private=private, exist_ok=True)
-                commit = api.upload_folder(
-                    repo_id=repo_id, folder_path=folder, commit_message=f"Artwork {self.sha256[:12]}"
-                )
-            except Exception as error:  # the hub's, and where nobody answers those of its HTTP library
-                raise ArtworkError(
-                    f"{repo_id}: cannot push ({first_line(error)}): check name, token, network"
-                ) from error
-        return str(commit.commit_url)
+        Args:
+            repo_id: "owner/name", or a name alone of the user's own. It is made where there is none.
+            adapter: folder of the run or checkpoint whose adapter goes along, for PEFT; None: without one.
+            commit_message: None: with the beginning of the picture's hash.
+            private: of a repository that is made; None: what is usual for its owner.
+            revision: branch, made where there is none; None: main.
+            token: None: of the environment, or of ``hf auth login``.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UserError: one line with the remedy (`HubError`: what the hub refuses; `ArtworkError`: what is not fit
+                to be given away).
+        """
+        self._check_licence()
+        files: dict[str, bytes | Path] = {ARTWORK: self.png(), CARD: self.card().encode()}
+        if adapter is not None:
+            files |= adapter_files(adapter, self.provenance, self.size)
+        message = commit_message or f"Artwork {self.sha256[:12]}"
+        return Hub(token).commit(repo_id, files, message=message, private=private, revision=revision)
 
     @classmethod
-    def pull(cls, repo_id: str, *, revision: str | None = None, token: str | None = None) -> "Artwork":
-        """Download and verify an artwork from the Hugging Face hub."""
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError
+    def from_hub(cls, repo_id: str, *, revision: str | None = None, token: str | None = None) -> "Artwork":
+        """Download an artwork from the Hugging Face hub, and verify it as `load` does.
 
+        Where the hub cannot be reached it is the one that was downloaded the last time, with a `StaleWarning`.
+
+        Args:
+            repo_id: "owner/name".
+            revision: branch, tag or commit. None: main.
+            token: None: of the environment, or of ``hf auth login``.
+
+        Raises:
+            UserError: one line with the remedy (`HubError`: it cannot be had; `ArtworkError`: it is no artwork).
+        """
+        found = Hub(token).picture(repo_id, revision)
+        if found.stale:
+            warnings.warn(f"{found.stale}. Taken from the cache: {found.commit}", StaleWarning, stacklevel=2)
         try:
-            with _without_retries_said():
-                path = hf_hub_download(repo_id, ARTWORK, revision=revision, token=token)
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise ArtworkError(f"{repo_id}: cannot pull ({first_line(error)}): check name, token") from error
-        return cls.load(path)
+            return cls._parse(found.png())
+        except ArtworkError as error:
+            raise ArtworkError(f"{repo_id}: {error}") from None
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
@@ -239,18 +266,6 @@ def check_name(path: str | os.PathLike[str]) -> None:
         raise ArtworkError(f"{path} must end in .png: an artwork is a PNG and nothing else")
     if path.is_dir():
         raise ArtworkError(f"{path} is a folder: give the name of a PNG")
-
-
-@contextmanager
-def _without_retries_said() -> Iterator[None]:
-    """The hub's lines about every try are left out: that none succeeded is said once."""
-    logger = logging.getLogger("huggingface_hub.utils._http")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _flat(facts: dict[str, Any]) -> str:

@@ -12,6 +12,17 @@ from pixeltune.artwork.provenance import Provenance
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
+HUB_LICENCES = frozenset(
+    "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m "
+    "afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 "
+    "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 "
+    "cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
+    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 agpl-3.0 gfdl gpl "
+    "gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql "
+    "ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 gemma unknown other".split()
+)
+"""Names of licences that the hub takes, in small letters: https://huggingface.co/docs/hub/repositories-licenses"""
+
 SEND = """\
 ```python
 from openai import OpenAI
@@ -55,12 +66,38 @@ def card(p: Provenance, facts: Sequence[tuple[str, str]]) -> str:
 def _header(p: Provenance) -> str:
     # The hub would take any other name for a repository, too.
     on_hub = [base for base in p.bases if _HUB_ID.fullmatch(base)]
-    base: dict[str, Any] = {"base_model": on_hub[0] if len(on_hub) == 1 else on_hub} if on_hub else {}
-    head = {"library_name": "pixeltune", **base, "tags": ["pixeltune", p.objective]}
+    head: dict[str, Any] = {"library_name": "pixeltune", "pipeline_tag": "image-text-to-text"}
+    if on_hub:
+        head |= {"base_model": on_hub[0] if len(on_hub) == 1 else on_hub, "base_model_relation": "adapter"}
+    head["tags"] = ["pixeltune", "visual-prompting", p.objective]
     if p.licence:
-        head["license"] = p.licence.lower()
+        head |= _licence(p.licence.lower())
+    head["widget"] = [{"text": "The artwork", "output": {"url": ARTWORK}}]  # the hub's preview of the page
+    head |= _results(p)
     # JSON strings and lists are valid YAML, whatever stands in the name.
     return "\n".join(["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"])
+
+
+def _licence(name: str) -> dict[str, str]:
+    """As the hub takes it, which refuses names that it does not know."""
+    if name in HUB_LICENCES:
+        return {"license": name}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.+]+", "-", name).strip("-") or "unnamed"}
+
+
+def _results(p: Provenance) -> dict[str, Any]:
+    """The artwork's own score on held-out rows, as the hub lists results; empty where it is not known."""
+    reading = _reading(p.scores, "held_out")
+    if not isinstance(score := reading.get("score"), int | float):
+        return {}
+    data = p.data or "rows"
+    known = {"n": reading.get("n"), "ci95": reading.get("ci95")}
+    result = {
+        "task": {"type": "image-text-to-text"},
+        "dataset": {"type": data, "name": f"held-out rows of {data}"},
+        "metrics": [{"type": "score", "value": score, "name": "score, 0 to 1", "args": known}],
+    }
+    return {"model-index": [{"name": f"artwork for {p.base_model}", "results": [result]}]}
 
 
 def _painted(p: Provenance) -> str:

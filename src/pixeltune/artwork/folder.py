@@ -14,6 +14,9 @@ ARTWORK = "artwork.png"
 CARD = "README.md"
 """The artwork's, beside it."""
 
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The adapter as PEFT saves it: from it a training goes on; the PNG alone suffices to serve."""
+
 HISTORY = "log_history.json"
 """The trainer's log of the whole run, once it is finished."""
 

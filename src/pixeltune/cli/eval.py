@@ -23,7 +23,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--task", nargs="+", default=[], help=f"{tasks}: bfcl:parallel")
     parser.add_argument(
-        "--data", help="folder of a benchmark's files (none: the hub), or your own rows' file"
+        "--data",
+        help="folder of a benchmark's files (none: the hub), or your own rows: JSONL, JSON, CSV, Parquet, a folder "
+        "saved by datasets, owner/name:config:split on the hub",
+    )
+    parser.add_argument(
+        "--columns", nargs="+", default=(), help="of them that have other names: prompt=question"
     )
     parser.add_argument("--score", choices=SCORES, help="of your own rows (none: chosen where it is plain)")
     parser.add_argument("--reward", help="package.module:function that scores your own rows instead")

@@ -23,6 +23,7 @@ SCREEN = {
         "model",
         "task",
         "data",
+        "columns",
         "reward",
         "instruction",
         "output_dir",

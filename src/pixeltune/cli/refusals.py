@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +22,6 @@ from pixeltune.tasks.base import find_task
 from pixeltune.training import own_rows, preparation
 from pixeltune.training.defaults import check_theirs
 from pixeltune.training.settings import PaintArguments
-
-SMALL = 64 << 20
-"""Bytes of rows that are read twice: now and when the run is prepared. Larger files are read then only."""
 
 
 def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
@@ -55,7 +51,7 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
         _check_picture(arguments, sizes)
     if arguments.task is not None:
         task = find_task(arguments.task)  # whose rows may have to be downloaded
-    elif Path(str(arguments.data)).is_file() and Path(str(arguments.data)).stat().st_size > SMALL:
+    elif own_rows.is_large(arguments):
         return
     else:
         task = _quietly(own_rows.read, verb, arguments, config).task

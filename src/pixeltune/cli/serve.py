@@ -15,7 +15,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     from pixeltune.serve.reply import Limits
 
     add = parser.add_argument
-    add("--artworks", required=True, metavar="FOLDER", help="of PNGs; team/calls.png is the model team/calls")
+    add(
+        "--artworks",
+        required=True,
+        metavar="FOLDER",
+        help="of PNGs; team/calls.png is the model team/calls; or hf://owner/name[@revision] on the hub, "
+        "hf://collections/owner/name",
+    )
     add(
         "--upstream",
         required=True,
@@ -49,7 +55,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--timeout", type=float, default=Limits.answer, help="seconds for an engine to begin its answer")
     add("--pause", type=float, default=Limits.pause, help="seconds between two parts of a stream")
-    add("--drain", type=int, default=defaults.DRAIN, help="seconds that SIGTERM leaves to requests")
+    add(
+        "--notice",
+        type=float,
+        default=defaults.NOTICE,
+        help="seconds after SIGTERM in which /readyz answers 503 and requests are still taken",
+    )
+    add("--drain", type=int, default=defaults.DRAIN, help="seconds that running requests have after that")
     add("--cache", type=int, default=defaults.CACHE_MIB, metavar="MIB", help="of artworks in memory")
     add(
         "--log_level",
@@ -77,6 +89,7 @@ def run(arguments: Namespace) -> int:
         max_concurrency=arguments.max_concurrency,
         timeout=arguments.timeout,
         pause=arguments.pause,
+        notice=arguments.notice,
         drain=arguments.drain,
         cache=arguments.cache,
         log_level=arguments.log_level,

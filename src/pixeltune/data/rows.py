@@ -1,65 +1,107 @@
-"""Rows of the user's own: a JSONL file with one TRL prompt-completion row per line."""
+"""Rows of the user's own, from a file, a folder or the hub, checked and in TRL's forms."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pixeltune.data import conversion
+from pixeltune.data.forms import Forms, with_tools
 from pixeltune.data.images import check
-from pixeltune.data.lines import kind, parse, read_lines
+from pixeltune.data.lines import kind, parse
 from pixeltune.data.messages import Message, Unused, read_messages, says_nothing, text_of
 from pixeltune.data.origin import Row
+from pixeltune.data.sources import JSONL, Source, find
 from pixeltune.errors import UserError
 
 
+class Rows(list[dict]):
+    """Rows, and what there is to say of how they were read."""
+
+    notes: tuple[str, ...] = ()
+    """A line each; none of JSONL in TRL's own forms."""
+
+
 def read(
-    path: str | Path,
+    data: str | Path,
     columns: tuple[str, ...] = ("prompt", "completion"),
     keep: bool | None = None,
     ids: bool = False,
-) -> list[dict]:
-    """Read and check a JSONL file.
+    names: Iterable[str] | None = None,
+) -> Rows:
+    """Read and check rows.
 
-    Each line is an object with ``prompt`` (a text or a list of messages), perhaps ``tools`` (a list of OpenAI
-    tools, or that as a JSON string), perhaps ``images`` (picture files of its own, relative to the JSONL
-    file; the model sees them behind the artwork), and what else an objective learns from: ``completion``,
+    Each is an object with ``prompt`` (a text or a list of messages), perhaps ``tools`` (a list of OpenAI
+    tools, or that as a JSON string), perhaps ``images`` (picture files of its own, relative to the file;
+    the model sees them behind the artwork), and what else an objective learns from: ``completion``,
     ``chosen`` and ``rejected`` (like prompt), ``label`` (true or false). ``messages``, a whole conversation,
     stands for a prompt and a completion (with `keep` too), or where nobody answers in it and only a prompt is
-    wanted for that; ``chosen`` and ``rejected`` may be whole conversations, too.
+    wanted for that; ``chosen`` and ``rejected`` may be whole conversations, too. So do the columns of ShareGPT
+    and Alpaca.
 
     Args:
-        path: of the file.
+        data: a file, a folder that `datasets` saved, or a name on the hub (see `pixeltune.data.sources`).
         columns: what an objective learns from, the prompt first.
         keep: whether other columns stay as they are, for a reward; by default where `columns` is the prompt
             alone. Else they are named in an `UnusedDataWarning` and left out.
         ids: whether a row's ``id`` stays as it is, whatever becomes of other columns.
+        names: which columns stand for which of ours (see `pixeltune.data.forms.read_names`); None: the caller
+            has no say in it.
 
     Returns:
         Each a `Row`, in TRL's conversational form, ``tools`` as a JSON string (Arrow would merge the argument
         names of all rows into every row).
 
     Raises:
-        UserError: naming the file, the line and what to mend.
+        UserError: naming the file, the line or row and what to mend.
     """
-    path, unused = Path(path), Unused()
+    source, unused = find(data), Unused()
+    forms = Forms(source, names or ())
     keep = columns == ("prompt",) if keep is None else keep
-    rows: list[dict] = []
-    for where, line in read_lines(path):
+    rows = Rows()
+    for where, found in source.records(unused, forms.needed):
+        line = _split(with_tools(forms.apply(found, where, unused), keep), columns, keep, where)
+        if missing := [name for name in columns if name not in line]:
+            named = (
+                "" if names is None else f", or --columns {' '.join(f'{name}=COLUMN' for name in missing)}"
+            )
+            raise UserError(
+                f"{where}: {missing[0]} must be there; columns found: {', '.join(sorted(found)) or 'none'}; "
+                f"expected: {_example(columns)}{_inside(found, source) or named}"
+            )
         given = {"id": line.pop("id")} if ids and "id" in line else {}
-        row = Row(_row(line, columns, keep, where, path, unused) | given)
+        row = Row(_row(line, columns, keep, where, unused) | given)
         row.where = where
         if line.get("images"):
-            row["images"] = check(line["images"], path.parent, where)
+            if source.folder is None:
+                raise UserError(f"{where}: pictures are read of files on this machine only: leave images out")
+            row["images"] = check(line["images"], source.folder, where)
         rows.append(row)
     if not rows:
-        raise UserError(f"{path} holds no rows: write one JSON object per line, {_example(columns)}")
+        example = f"write one JSON object per line, {_example(columns)}"
+        raise UserError(f"{data} holds no rows" + (f": {example}" if source.form == JSONL else ""))
+    forms.check_names()
     for name, none in (("tools", None), ("images", [])):
         if any(name in row for row in rows):
             for one in rows:
                 one.setdefault(name, none)
     unused.warn()
+    rows.notes = forms.said(len(rows))
     return rows
+
+
+def lines(data: str | Path, names: Iterable[str], wanted: Collection[str]) -> list[tuple[str, dict]]:
+    """Rows as the user gave them, but for what columns are called, each with where it stands.
+
+    Args:
+        data, names: see `read`.
+        wanted: places of those to return.
+    """
+    source, unused = find(data), Unused()
+    forms = Forms(source, names)
+    found = ((where, line) for where, line in source.records(unused, forms.needed) if where in wanted)
+    return [(where, forms.apply(line, where, unused)) for where, line in found]
 
 
 def each_turn(rows: list[dict]) -> list[dict]:
@@ -75,15 +117,9 @@ def each_turn(rows: list[dict]) -> list[dict]:
     ]
 
 
-def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, path: Path, unused: Unused) -> dict:
-    given, line = line, _split(_with_tools(line, keep), columns, keep, where)
+def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: Unused) -> dict:
     out = dict(line) if keep else {}
     for name in columns:
-        if name not in line:
-            raise UserError(
-                f"{where}: {name} must be there; columns found: {', '.join(sorted(given)) or 'none'}; "
-                f"expected: {_example(columns)}{_remedy(given, columns, path)}"
-            )
         if name == "label":
             if not isinstance(line[name], bool):
                 raise UserError(
@@ -223,27 +259,6 @@ def _note_calls(messages: list[Message], tools: list[dict], where: str, unused: 
             unused.add(f"the tool {name!r} is called, and the row's tools do not name it", where)
 
 
-def _with_tools(line: dict, keep: bool) -> dict:
-    """A line whose ``functions``, of OpenAI's older logs, became ``tools`` where it has none.
-
-    Args:
-        line: of a file.
-        keep: whether the column stays as well.
-    """
-    functions = line.get("functions")
-    if isinstance(functions, str) and functions.strip()[:1] == "[":
-        try:
-            functions = parse(functions)
-        except ValueError:
-            return line
-    if line.get("tools") or not isinstance(functions, list) or not functions:
-        return line
-    if not all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in functions):
-        return line
-    rest = {name: value for name, value in line.items() if keep or name != "functions"}
-    return rest | {"tools": [{"type": "function", "function": one} for one in functions]}
-
-
 def _tools(tools: object, where: str) -> list[dict] | None:
     if isinstance(tools, str) and tools.strip():
         try:
@@ -266,16 +281,12 @@ def _example(columns: tuple[str, ...]) -> str:
     return json.dumps({name: values.get(name, True) for name in columns})
 
 
-def _remedy(line: dict, columns: tuple[str, ...], path: Path) -> str:
-    """What makes rows of a file in another form that is known, by the columns of one of its lines."""
+def _inside(line: dict, source: Source) -> str:
+    """What makes rows of a list that a JSON object holds under a name."""
     name, rows = next(iter(line.items()), ("", None))
-    inside = rows[0] if len(line) == 1 and isinstance(rows, list) and rows else None
-    if isinstance(inside, dict) and name not in ("conversations", "messages"):
-        return f"; of a list inside of one object this makes rows: {conversion.from_array(path, name)}"
-    if "prompt" in line or "chosen" in columns:
+    inside = rows[0] if source.form == JSONL and len(line) == 1 and isinstance(rows, list) and rows else None
+    if not isinstance(inside, dict) or name in ("conversations", "messages"):
         return ""
-    if isinstance(line.get("conversations"), list):
-        return f"; of ShareGPT's form this makes rows: {conversion.from_sharegpt(path)}"
-    if {"instruction", "output"} <= line.keys():
-        return f"; of Alpaca's form this makes rows: {conversion.from_alpaca(path)}"
-    return ""
+    return (
+        f"; of a list inside of one object this makes rows: {conversion.from_named(Path(source.name), name)}"
+    )

@@ -40,6 +40,7 @@ def evaluate(
     batch_size: int = BATCH_SIZE,
     rows: int | None = ROWS,
     data: str | Path | None = None,
+    columns: Sequence[str] = (),
     score: str | None = None,
     reward: str | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
@@ -64,7 +65,8 @@ def evaluate(
         device_map: share it out among this machine's devices.
         batch_size: rows at a time in this process.
         rows: held-out rows of each task, None for all there are.
-        data: folder of a benchmark's files (None: the hub), or a file of your own rows.
+        data: folder of a benchmark's files (None: the hub), or your own rows, as `paint` takes them.
+        columns: those of your own rows that have other names: ``["prompt=question", "completion=answer"]``.
         score: how your own rows are scored against their completions, one of
             `pixeltune.tasks.own.SCORES`; None: chosen from the rows where it is plain.
         reward: ``package.module:function`` that scores them instead, in TRL's signature.
@@ -98,9 +100,11 @@ def evaluate(
         raise UserError(
             "--data is a folder of a benchmark's files, or without --task a file of your own rows: leave one out"
         )
+    if columns and not own_rows:
+        raise UserError("a task's rows have their columns: --columns is of rows of your own, without --task")
     if own_rows:
         name = name_of(tasks[0]) if tasks else None
-        plans = [own_plan(name, data, reward, score, max_new_tokens, rows, field)]
+        plans = [own_plan(name, data, reward, score, max_new_tokens, rows, field, columns)]
     else:
         plans = [task_plan(one, rows, data, field) for one in tasks]
     doubts = (

@@ -12,6 +12,7 @@ from pixeltune.data.images import check_pictures
 from pixeltune.data.messages import Message
 from pixeltune.data.origin import Row, origin
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
+from pixeltune.data.sources import public_name, title
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import Candidate
 from pixeltune.evaluation.in_process import InProcess
@@ -61,33 +62,35 @@ def own_plan(
     max_new_tokens: int,
     n: int | None,
     field: list[Candidate],
+    columns: Sequence[str] | None = None,
 ) -> Plan:
-    """Rows of the user's own file, scored by a function or against their completions.
+    """Rows of the user's own, scored by a function or against their completions.
 
     Args:
-        name: in the report; None: the file's.
-        data: the file.
-        reward, score, max_new_tokens: see `pixeltune.tasks.own.read`.
+        name: in the report; None: that of the data.
+        data: a file, a folder or a name on the hub.
+        reward, score, max_new_tokens, columns: see `pixeltune.tasks.own.read`.
         n: how many rows, None for all there are; those that are shown as examples are not among them.
         field: the candidates.
 
     Raises:
         UserError: the file, the function or the candidates do not go together.
     """
-    name = name or Path(data).stem
-    task, rows = own.read(data, reward=reward, score=score, max_new_tokens=max_new_tokens)
+    name = name or title(data)
+    task, rows = own.read(data, reward=reward, score=score, max_new_tokens=max_new_tokens, columns=columns)
     if bad := next((one.name for one in field if one.best), None):
         raise UserError(f"{bad} needs a task that knows its best prompt: use prompt:FILE")
     shots = max((one.shots for one in field), default=0)
     numbered = all(row["id"] == str(number) for number, row in enumerate(rows, start=1))
-    source = f"rows of {Path(data).name}, by their {'numbers' if numbered else 'ids'}"
+    source = f"rows of {public_name(data)}, by their {'numbers' if numbered else 'ids'}"
     if shots:
         source += f", without the first {shots}, which are shown as examples"
-    examples, rows = rows[:shots], rows[shots:][:n]
-    if not rows:
+    source += "".join(f" ({note})" for note in rows.notes)
+    examples, rest = rows[:shots], rows[shots:][:n]
+    if not rest:
         raise UserError(f"{data} has {shots} rows, all of them shown as examples: none is left to score on")
     heads = {one.name: one.examples(examples, name) if one.shots else list(one.told) for one in field}
-    return Plan(name, task, rows, heads, source)
+    return Plan(name, task, rest, heads, source)
 
 
 def check_plans(

@@ -98,6 +98,11 @@ def page(run: Run, strip: list[tuple[Frame, str]], maps: TokenMaps | None) -> st
     )
 
 
+def drawing(chart: charts.Chart, name: str) -> str:
+    """A chart as HTML with inline SVG, for a page that has styles of its own; `name` is unique on it."""
+    return str(_PAGES.get_template("charts.html.j2").module.curve(chart, name))
+
+
 def asset(name: str) -> str:
     """The text of a file that goes beside the pages as it is."""
     return (files(__package__) / "templates" / name).read_text("utf-8")

@@ -182,7 +182,13 @@ def _read_history(run: Run) -> None:
     except ValueError as error:
         run.absent["series"] = str(error)
         return
-    last = run.artwork.provenance.steps
+    run.series = series_of(history, run.artwork.provenance.steps)
+    if not run.series:
+        run.absent["series"] = "the run's log holds nothing to draw"
+
+
+def series_of(history: list, last: int | None = None) -> dict[str, list[Point]]:
+    """What a page draws of a trainer's log, up to the step `last`: by key of `SERIES`, each by step."""
     series: dict[str, dict[int, Point]] = {}
     for entry in history:
         step = entry.get("step") if isinstance(entry, dict) else None
@@ -191,9 +197,7 @@ def _read_history(run: Run) -> None:
         for key in SERIES:
             if (value := number(entry.get(key))) is not None:
                 series.setdefault(key, {})[step] = Point(step, number(entry.get("seconds")), value)
-    run.series = {key: [points[s] for s in sorted(points)] for key, points in series.items()}
-    if not run.series:
-        run.absent["series"] = "the run's log holds nothing to draw"
+    return {key: [points[s] for s in sorted(points)] for key, points in series.items()}
 
 
 def _history(folder: Path) -> list:

@@ -36,16 +36,20 @@ class RequestError(Exception):
         self.status, self.message, self.code, self.param = status, message, code, param
         self.retry_after = retry_after  # seconds; 0: do not say
 
-    def body(self) -> bytes:
-        """JSON as the OpenAI API words its errors."""
+    @property
+    def kind(self) -> str:
+        """The `type` that the OpenAI API gives to such an error."""
         kinds = {
             401: "authentication_error",
             403: "permission_error",
             404: "not_found_error",
             429: "rate_limit_error",
         }
-        kind = kinds.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return kinds.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+
+    def body(self) -> bytes:
+        """JSON as the OpenAI API words its errors."""
+        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
         return json.dumps({"error": error}).encode()
 
 
@@ -137,16 +141,26 @@ def guard_media(body: dict[str, Any], owner: str) -> None:
     still the same, and no name is that of an artwork. What is called `uuid` anywhere else stays as it is.
 
     Raises:
-        RequestError: 400, the body is nested deeper than MAX_DEPTH; 413, a picture is too large.
+        RequestError: see `check_pictures`.
     """
-    _check_pictures(body)
+    check_pictures(body)
     for part in _parts(body):
         if part.get("uuid") is not None:
             name = hashlib.sha256(json.dumps([owner, part["uuid"]]).encode()).hexdigest()
             part["uuid"] = f"client-{name}"
 
 
-def _check_pictures(node: dict | list, depth: int = 0, field: str = "") -> None:
+def check_pictures(node: dict | list, depth: int = 0, field: str = "") -> None:
+    """Refuse what would fill an engine's memory, or the stack.
+
+    Args:
+        node: a body.
+        depth: of the node in the body.
+        field: that the node is the value of.
+
+    Raises:
+        RequestError: 400, it is nested deeper than MAX_DEPTH; 413, a picture in it is too large.
+    """
     if depth > MAX_DEPTH:
         raise RequestError(400, f"the body is nested deeper than {MAX_DEPTH} levels")
     for name, child in node.items() if isinstance(node, dict) else ((field, child) for child in node):
@@ -155,7 +169,7 @@ def _check_pictures(node: dict | list, depth: int = 0, field: str = "") -> None:
                 413, f"a picture has more than {MAX_SENT_PIXELS:,} pixels", code="image_too_large"
             )
         if isinstance(child, dict | list):
-            _check_pictures(child, depth + 1, name)
+            check_pictures(child, depth + 1, name)
 
 
 def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:

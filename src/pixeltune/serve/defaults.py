@@ -10,8 +10,11 @@ PORT = 8080
 CAPACITY = 1024
 """Requests at one engine at a time."""
 
+NOTICE = 5.0
+"""Seconds after SIGTERM in which /readyz answers 503 and requests are still taken: balancers look elsewhere."""
+
 DRAIN = 60
-"""Seconds that running requests have after SIGTERM."""
+"""Seconds that running requests have after that."""
 
 CACHE_MIB = 512
 """Of verified artworks in memory."""

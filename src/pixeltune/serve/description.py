@@ -61,7 +61,7 @@ def describe() -> dict[str, Any]:
         "/v1/models": "base models and artworks",
         "/v1/models/{name}": "one of them",
         "/healthz": "the gateway runs",
-        "/readyz": "an engine is reachable",
+        "/readyz": "an engine is reachable, and the gateway is not about to end",
         "/metrics": "Prometheus metrics",
     }.items():
         kind = "text/plain" if path == "/metrics" else "application/json"
@@ -76,7 +76,9 @@ def describe() -> dict[str, Any]:
                 },
             }
         }
-    paths["/readyz"]["get"]["responses"]["503"] = _answer("no engine is reachable", "application/json")
+    paths["/readyz"]["get"]["responses"]["503"] = _answer(
+        "no engine is reachable, or the gateway is about to end", "application/json"
+    )
     details = {name: {"type": ["string", "null"]} for name in ("type", "param", "code")}
     problem = {
         "type": "object",

@@ -71,7 +71,7 @@ def look_through(folder: Path) -> tuple[dict[str, Signature], dict[str, str]]:
                 elif is_folder:
                     folders.append((f"{path}/", (*above, real), by_link or is_link))
                 elif item.is_file():
-                    found[path.removesuffix(".png")] = _signature(item.stat())
+                    found[path.removesuffix(".png")] = signature(item.stat())
             except UnicodeEncodeError:
                 left_out[os.fsencode(path).decode("utf-8", "replace")] = "its name is not UTF-8"
             except (OSError, RuntimeError) as error:
@@ -80,7 +80,8 @@ def look_through(folder: Path) -> tuple[dict[str, Signature], dict[str, str]]:
     return found, left_out
 
 
-def _signature(facts: os.stat_result) -> Signature:
+def signature(facts: os.stat_result) -> Signature:
+    """By which a change of a file is seen."""
     return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev
 
 

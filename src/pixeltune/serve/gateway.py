@@ -13,6 +13,7 @@ from pixeltune.artwork.png import ArtworkError
 from pixeltune.data.requests import ENDPOINTS
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
+from pixeltune.serve.intake import Intake
 from pixeltune.serve.keys import ANYBODY, ApiKeys, Caller
 from pixeltune.serve.reply import Limits, Note
 from pixeltune.serve.shelf import Picture, Shelf
@@ -42,7 +43,8 @@ class Gateway:
     ) -> None:
         self.shelf, self.upstreams, self.keys = shelf, upstreams, keys
         self.limits, self.metrics = limits or Limits(), Metrics()
-        self.held = 0  # bytes of bodies in memory
+        self.intake = Intake(self.limits)
+        self.draining = False  # told to end: balancers are to send nothing more
         self.session: aiohttp.ClientSession
 
     async def start(self) -> None:
@@ -91,20 +93,7 @@ class Gateway:
             if silent := self.upstreams.silent():
                 raise unavailable(f"{model[:200]!r} is no artwork, and perhaps an engine's model", silent)
             raise no_such_model(model)
-        if path not in TAKES_ARTWORK:
-            raise RequestError(
-                400,
-                f"{model!r} is an artwork and needs a chat: use /v1/chat/completions or /v1/responses",
-                param="model",
-            )
-        try:
-            picture = await self.shelf.picture(model)
-        except KeyError:
-            raise no_such_model(model) from None
-        except ArtworkError as error:
-            raise RequestError(
-                503, f"the artwork {model!r} cannot be served: {error}", code="broken_artwork"
-            ) from None
+        picture = await artwork_named(model, self.shelf, path)
         base = next((base for base in picture.bases if self.upstreams.serving(base)), None)
         if base is None:
             wanted = " and ".join(map(repr, picture.bases))
@@ -156,6 +145,28 @@ class Gateway:
             return await self.session.post(
                 f"{upstream.url}/{path}", data=data, headers=headers, allow_redirects=False
             )
+
+
+async def artwork_named(model: str, shelf: Shelf, path: str) -> Picture:
+    """The artwork of a name on the shelf, for a request to `path`.
+
+    Raises:
+        RequestError: 400, there is no chat at that path; 404, it is gone; 503, its file is broken.
+    """
+    if path not in TAKES_ARTWORK:
+        raise RequestError(
+            400,
+            f"{model!r} is an artwork and needs a chat: use /v1/chat/completions or /v1/responses",
+            param="model",
+        )
+    try:
+        return await shelf.picture(model)
+    except KeyError:
+        raise no_such_model(model) from None
+    except ArtworkError as error:
+        raise RequestError(
+            503, f"the artwork {model!r} cannot be served: {error}", code="broken_artwork"
+        ) from None
 
 
 def header_text(value: bytes) -> str:

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 import aiohttp
 from multidict import CIMultiDict
@@ -38,27 +39,26 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        sent_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        note = Note(id=sent_id if REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex, path=self.path)
+        note = Note(id=request_id(headers), path=self.path)
         reply = ClientReply(send, note, self.gateway.limits.reader)
         begin = time.perf_counter()
         try:
             caller = self.gateway.caller(headers)
             note.caller = caller.name
-            raw = await self._read(headers, receive, note)
-            begin = time.perf_counter()
-            work = asyncio.create_task(self._answer(raw, caller, scope, reply, note, begin))
-            left = asyncio.create_task(_left(receive))
-            try:
-                await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():  # nobody listens any more: so the engine need not go on, either
-                    note.status, note.problem = 499, "the client left"
-                else:
-                    await work
-            finally:
-                for task in (work, left):
-                    task.cancel()
-                await asyncio.gather(work, left, return_exceptions=True)
+            async with self.gateway.intake.whole(headers, receive) as raw:
+                begin = time.perf_counter()
+                work = asyncio.create_task(self._answer(raw, caller, scope, reply, note, begin))
+                left = asyncio.create_task(_left(receive))
+                try:
+                    await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+                    if not work.done():  # nobody listens any more: so the engine need not go on, either
+                        note.status, note.problem = 499, "the client left"
+                    else:
+                        await work
+                finally:
+                    for task in (work, left):
+                        task.cancel()
+                    await asyncio.gather(work, left, return_exceptions=True)
         except RequestError as error:
             note.problem = error.message
             await reply.error(error)
@@ -70,38 +70,7 @@ class Proxy:
             note.problem = "internal error"
             await reply.error(RequestError(500, "the gateway failed: see its log"))
         finally:
-            self.gateway.held -= note.size
             self._record(note, time.perf_counter() - begin)
-
-    async def _read(self, headers: dict[bytes, bytes], receive: Receive, note: Note) -> bytes:
-        """The body, within bounds of size and time, and of what all bodies together may take."""
-        limits = self.gateway.limits
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise RequestError(415, "compressed bodies are not read: send plain JSON")
-        too_large = RequestError(413, f"the body is larger than {limits.body:,} bytes", code="body_too_large")
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > limits.body:
-            raise too_large
-        parts = []
-        try:
-            async with asyncio.timeout(limits.upload):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise RequestError(499, "the client left")
-                    parts.append(message.get("body", b""))
-                    note.size += len(parts[-1])
-                    self.gateway.held += len(parts[-1])
-                    if note.size > limits.body:
-                        raise too_large
-                    if self.gateway.held > limits.held:
-                        raise RequestError(
-                            429, "too much is being sent: try again", code="busy", retry_after=1
-                        )
-                    if not message.get("more_body"):
-                        return b"".join(parts)
-        except TimeoutError:
-            raise RequestError(408, f"the body did not come within {limits.upload:g} s") from None
 
     async def _answer(
         self, raw: bytes, caller: Caller, scope: Scope, reply: ClientReply, note: Note, begin: float
@@ -194,6 +163,12 @@ class Proxy:
                 "problem": note.problem,
             },
         )
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> str:
+    """The client's own, if it is sensible, or a new one."""
+    sent = headers.get(b"x-request-id", b"").decode("latin-1")
+    return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 async def _left(receive: Receive) -> None:

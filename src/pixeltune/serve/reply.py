@@ -50,7 +50,6 @@ class Note:
     model: str = NOT_KNOWN  # until it is known that there is such a name
     artwork: str = NOT_KNOWN  # "": the base model is asked for
     upstream: str = ""
-    size: int = 0  # bytes of the body
     status: int = 0
     first: float | None = None  # seconds to the first byte
     resent: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,12 +16,10 @@ from starlette.routing import Route
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.description import describe
 from pixeltune.serve.gateway import PASSED_ON, TAKES_ARTWORK, Gateway, no_such_model
+from pixeltune.serve.named import keep_current
 from pixeltune.serve.proxy import Proxy
 from pixeltune.version import __version__
 
-log = logging.getLogger("pixeltune.serve")
-
-REFRESH_SECONDS = 1.0  # between two looks at the artworks
 FIRST_LOOK_SECONDS = 1.0  # that engines have to answer before requests are taken without them
 
 
@@ -38,7 +35,7 @@ def application(gateway: Gateway) -> Starlette:
         tasks = [asyncio.create_task(u.probe(gateway.session, upstreams.headers())) for u in upstreams.all]
         await asyncio.wait(tasks, timeout=FIRST_LOOK_SECONDS)
         tasks += [
-            asyncio.create_task(_keep_current(gateway)),
+            asyncio.create_task(keep_current(gateway.shelf)),
             asyncio.create_task(upstreams.watch(gateway.session)),
         ]
         yield
@@ -80,9 +77,8 @@ def application(gateway: Gateway) -> Starlette:
 
     async def readyz(_: Request) -> Response:
         up = {upstream.name: upstream.reachable for upstream in gateway.upstreams.all}
-        return JSONResponse(
-            {"upstreams": up, "artworks": len(gateway.shelf.entries)}, 200 if any(up.values()) else 503
-        )
+        told = {"upstreams": up, "artworks": len(gateway.shelf.entries), "draining": gateway.draining}
+        return JSONResponse(told, 200 if any(up.values()) and not gateway.draining else 503)
 
     async def metrics(request: Request) -> Response:
         if not gateway.caller(dict(request.scope["headers"])).sees_all:
@@ -121,17 +117,3 @@ def application(gateway: Gateway) -> Starlette:
         exception_handlers={HTTPException: refused, RequestError: refused},
         lifespan=lifespan,
     )
-
-
-async def _keep_current(gateway: Gateway) -> None:
-    reported = None
-    while True:
-        await asyncio.sleep(REFRESH_SECONDS)
-        try:
-            await gateway.shelf.refresh()
-            reported = None
-        except Exception as error:  # what is known stays, and the next look may be better
-            if str(error) != reported:
-                bug = not isinstance(error, OSError)  # else the folder is away for a moment
-                log.error("artworks cannot be read", extra={"reason": str(error)}, exc_info=bug)
-            reported = str(error)

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 import uvicorn
 
 from pixeltune.errors import UserError
-from pixeltune.serve.defaults import CACHE_MIB, CAPACITY, DRAIN, HOST, LOG_LEVEL, PORT
+from pixeltune.serve.defaults import CACHE_MIB, CAPACITY, DRAIN, HOST, LOG_LEVEL, NOTICE, PORT
+from pixeltune.serve.ending import DrainingServer
 from pixeltune.serve.gateway import Gateway
+from pixeltune.serve.hub import open_shelf
 from pixeltune.serve.keys import ApiKeys
 from pixeltune.serve.protocol import BoundedProtocol
 from pixeltune.serve.reply import Limits
 from pixeltune.serve.routes import application
-from pixeltune.serve.shelf import Shelf
 from pixeltune.serve.telemetry import log_to_stderr
 from pixeltune.serve.upstreams import Upstreams
 
@@ -39,17 +40,22 @@ def serve(
     max_concurrency: int = CAPACITY,
     timeout: float = Limits.answer,
     pause: float = Limits.pause,
+    notice: float = NOTICE,
     drain: int = DRAIN,
     cache: int = CACHE_MIB,
     log_level: str = LOG_LEVEL,
 ) -> None:
     """Make every PNG of a folder a model name, until SIGTERM or SIGINT; running requests may then end.
 
+    After SIGTERM /readyz answers 503, and `notice` seconds later nothing new is taken; the process ends with
+    status 0. SIGINT spares the notice.
+
     Everything is checked before anything starts. The log of the process, JSON lines, goes to stderr.
 
     Args:
         upstreams: addresses of OpenAI-compatible engines, such as "http://host:8000/v1".
-        artworks: the folder; `team/calls.png` in it is the model "team/calls". Links are followed.
+        artworks: the folder; `team/calls.png` in it is the model "team/calls". Links are followed. Or on the hub
+            ``hf://owner/name``, an artwork, or ``hf://collections/owner/name``, several (`HubShelf`).
         host: address to listen on; by default this machine alone can ask.
         port: to listen on; 0: any free one, which the log tells.
         keys: JSON file of callers (see `ApiKeys`); None: anybody may ask.
@@ -59,7 +65,8 @@ def serve(
         max_concurrency: requests at one engine at a time; more are refused with 429.
         timeout: seconds for an engine to begin its answer.
         pause: seconds between two parts of a stream.
-        drain: seconds that running requests have after SIGTERM.
+        notice: seconds after SIGTERM in which requests are still taken, for balancers to see /readyz; 0: none.
+        drain: seconds that running requests have after that.
         cache: MiB of verified artworks kept in memory.
         log_level: "debug", "info", "warning" or "error".
 
@@ -70,8 +77,11 @@ def serve(
     for name, value in (numbers | {"pause": pause, "cache": cache}).items():
         if not value > 0:
             raise UserError(f"--{name} must be positive, not {value}")
+    for name, value in {"notice": notice, "drain": drain}.items():
+        if not value >= 0:
+            raise UserError(f"--{name} must not be negative: {value}")
     gateway = Gateway(
-        Shelf(artworks, cache * 2**20),
+        open_shelf(artworks, cache * 2**20),
         Upstreams(upstreams, aliases=dict(aliases or {}), key=upstream_key, capacity=max_concurrency),
         ApiKeys(keys) if keys else None,
         Limits(body=max_body, answer=timeout, pause=pause),
@@ -105,4 +115,4 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=drain,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config, gateway, notice).run(sockets=[listener])

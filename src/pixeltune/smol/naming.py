@@ -101,7 +101,12 @@ class Textures:
 
 
 def loss(
-    tower: Any, processor: Any, names: Names, textures: Textures, rng: random.Random, share: float = 1.0
+    tower: Any,
+    processor: Any,
+    names: Names,
+    textures: Textures,
+    rng: random.Random,
+    counts: tuple[int, int, int] = (WRITTEN, SCENES, TEXTURES),
 ) -> Tensor:
     """One step's loss.
 
@@ -111,11 +116,12 @@ def loss(
         names: what cells can say.
         textures: what cells without a name should become.
         rng: of this step.
-        share: of a step's pictures.
+        counts: pictures of words, of shapes and of textures.
     """
-    said = [text(rng) for _ in range(round(share * WRITTEN))]
-    seen = [pictures.things(rng, rng.randint(1, 4)) for _ in range(round(share * SCENES))]
-    unnamed = [pictures.texture(rng) for _ in range(max(1, round(share * TEXTURES)))]
+    written, scenes, unlike_all = counts
+    said = [text(rng) for _ in range(written)]
+    seen = [pictures.things(rng, rng.randint(1, 4)) for _ in range(scenes)]
+    unnamed = [pictures.texture(rng) for _ in range(unlike_all)]
     shown = [pictures.words(rng, one) for one in said] + [pictures.scene(rng, one) for one in seen]
     made = tokens(tower, shown + unnamed, processor)
     wanted = torch.tensor([names.number[name or EMPTY] for one in [*said, *map(cells, seen)] for name in one])
@@ -127,6 +133,30 @@ def loss(
     of_names = (weight * (far + unlike)).sum() / weight.sum()
     of_textures = F.mse_loss(others, textures(unnamed)) / (REACH * names.size) ** 2
     return of_names + of_textures
+
+
+def fine_loss(tower: Any, processor: Any, textures: Textures, rng: random.Random, count: int) -> Tensor:
+    """How unlike an untrained tower's are the changes of tokens that what is finer than a cell makes.
+
+    Textures of any contrast, down to a twentieth, beside themselves with every cell of one colour: near a plain
+    picture too the tower is to tell apart what an untrained one does.
+
+    Args:
+        tower: in training.
+        processor: the model's.
+        textures: what an untrained tower makes of them.
+        rng: of this step.
+        count: of textures.
+
+    Returns:
+        Mean over textures of ``|change - wanted change|^2 / |wanted change|^2``.
+    """
+    strong = [pictures.texture(rng) for _ in range(count)]
+    shown = [pictures.faint(picture, 0.05 ** rng.random()) for picture in strong]
+    both = [*shown, *map(pictures.flat, shown)]
+    made, wanted = (part.view(2, count, -1) for part in (tokens(tower, both, processor), textures(both)))
+    change, right_change = made[0] - made[1], wanted[0] - wanted[1]
+    return ((change - right_change).square().mean(1) / right_change.square().mean(1)).mean()
 
 
 def right(tower: Any, processor: Any, names: Names, rng: random.Random, count: int) -> dict[str, float]:

@@ -167,6 +167,18 @@ def _shape(
         pen.polygon([(x + r * np.cos(t), y + r * np.sin(t)) for r, t in zip(radii, turns, strict=True)], ink)
 
 
+def flat(picture: np.ndarray) -> np.ndarray:
+    """The picture with every cell replaced by its mean colour."""
+    cells = picture.reshape(SIDE, CELL, SIDE, CELL, 3).astype(np.float32).mean((1, 3))
+    return cells.round().astype(np.uint8).repeat(CELL, 0).repeat(CELL, 1)
+
+
+def faint(picture: np.ndarray, contrast: float) -> np.ndarray:
+    """The picture with a share of its contrast, around its own mean colours."""
+    middle = picture.mean((0, 1))
+    return (middle + contrast * (picture - middle)).round().astype(np.uint8)
+
+
 def texture(rng: random.Random) -> np.ndarray:
     """Blocks, soft fields, gradients, codes or single letters, as the bundled model's tower saw them."""
     return varied(np.random.default_rng(rng.getrandbits(32)))[:SIZE, :SIZE]

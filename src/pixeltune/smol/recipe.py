@@ -27,15 +27,26 @@ from pixeltune.smol.architecture import build_processor, extend, graft
 from pixeltune.smol.language import load_language
 
 SEED = 0
-NAMING, READING = 2400, 700
+NAMING, READING = 1800, 200
 """Steps of the two stages."""
 MUON, ADAMW = 2e-3, 1e-3  # learning rates; Muon's is in AdamW's units (match_rms_adamw)
 # Share of them by step, linear in between.
-SHARES = {-1: 0.0, 19: 1.0, 1500: 1.0, NAMING - 1: 0.1, NAMING + 40: 0.2, NAMING + READING: 0.0}
-ROWS, MICRO_BATCHES = 4, 4
+SHARES = {
+    -1: 0.0,
+    19: 1.0,
+    1200: 1.0,
+    1549: 0.37,
+    1570: 0.6,
+    NAMING - 1: 0.15,
+    NAMING + 20: 0.3,
+    NAMING + READING: 0.0,
+}
+ROWS, MICRO_BATCHES = 4, 2
 """Conversations of a micro-batch, and micro-batches of a step of the second stage."""
-BESIDE = 0.5
-"""Weight of naming in the second stage."""
+BESIDE = 2, 1, 1
+"""Pictures of words, of shapes and of textures that are named beside in the second stage,"""
+FINE, FINER = 2, 1550
+"""and textures whose fine parts are compared, from this step on."""
 SNAPSHOT = 50
 
 
@@ -79,34 +90,37 @@ def train(out: Path, resume: bool = False, naming_steps: int = NAMING, reading_s
     out.parent.mkdir(parents=True, exist_ok=True)
     print(f"{sum(p.numel() for p in tower.parameters()):,} parameters, {torch.get_num_threads()} threads")
 
-    started, running, last = time.perf_counter(), None, naming_steps + reading_steps
+    started, running, last = time.perf_counter(), {}, naming_steps + reading_steps
     bar = tqdm(range(first, last), initial=first, total=last, mininterval=5)
     for step in bar:
-        rng = random.Random(f"{SEED} step {step}")
-        if step < naming_steps:
-            loss = naming.loss(tower, processor, names, textures, rng)
+        rng, found = random.Random(f"{SEED} step {step}"), {}
+
+        def learn(name: str, loss: torch.Tensor, found: dict[str, float] = found) -> None:
             loss.backward()
-            value = loss.item()
+            found[name] = found.get(name, 0.0) + loss.item()
+
+        if step < naming_steps:
+            learn("naming", naming.loss(tower, processor, names, textures, rng))
         else:
-            value = 0.0
             for _ in range(MICRO_BATCHES):
-                loss = reading.loss(model, processor, rng, ROWS) / MICRO_BATCHES
-                loss.backward()
-                value += loss.item()
-            (BESIDE * naming.loss(tower, processor, names, textures, rng, share=0.3)).backward()
+                learn("reading", reading.loss(model, processor, rng, ROWS) / MICRO_BATCHES)
+            learn("naming", naming.loss(tower, processor, names, textures, rng, BESIDE))
+        if step >= FINER:
+            learn("fine", naming.fine_loss(tower, processor, textures, rng, FINE))
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
         for part in optimisers + schedules:
             part.step()
         tower.zero_grad()
-        running = value if running is None or step == naming_steps else 0.95 * running + 0.05 * value
-        bar.set_postfix(loss=f"{running:.4f}", refresh=False)
+        running = {name: 0.95 * running.get(name, value) + 0.05 * value for name, value in found.items()}
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in running.items())
+        bar.set_postfix_str(losses, refresh=False)
         if (step + 1) % SNAPSHOT == 0:
             parts = [part.state_dict() for part in optimisers + schedules]
             state = {"tower": tower.state_dict(), "parts": parts, "step": step + 1}
             torch.save(state, snapshot.with_suffix(".tmp"))
             os.replace(snapshot.with_suffix(".tmp"), snapshot)
             seconds = time.perf_counter() - started
-            print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
+            print(f"step {step + 1}: {losses}; {seconds:.0f} s", flush=True)
             if (step + 1) % (4 * SNAPSHOT) == 0:
                 print(look(model, processor, names), flush=True)
     save(tower, out)

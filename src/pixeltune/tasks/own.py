@@ -1,4 +1,4 @@
-"""A task of the user's own: rows from a file, scored by a function or against their completions."""
+"""A task of the user's own: rows from a file or the hub, scored by a function or against their completions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pixeltune.data import rows as row_files
 from pixeltune.data.lines import kind
 from pixeltune.data.messages import text_of
 from pixeltune.data.origin import origin
+from pixeltune.data.sources import title
 from pixeltune.errors import UserError, suggestion
 from pixeltune.tasks.base import Task, texts_of
 from pixeltune.tasks.lookup import find_object
@@ -30,17 +31,19 @@ def read(
     reward: str | None = None,
     score: str | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
-) -> tuple[Task, list[dict]]:
+    columns: Sequence[str] | None = None,
+) -> tuple[Task, row_files.Rows]:
     """A task with ``score``, and its rows.
 
     Args:
-        path: JSONL with ``prompt``, with ``completion`` or whatever columns the reward takes; perhaps ``id``
-            (else a row is called by its number) and ``tools``.
+        path: a file, a folder or a name on the hub: rows with ``prompt``, with ``completion`` or whatever columns
+            the reward takes; perhaps ``id`` (else a row is called by its number) and ``tools``.
         reward: ``package.module:function``, called with one completion and the row's columns as lists of one, as
             in training with the text of its completion, if it has one, in the column ``reference``; its values are
             scores in [0, 1].
         score: one of `SCORES`, by which an answer is compared with the row's completion; None: see `guess`.
         max_new_tokens: of an answer.
+        columns: those that have other names (see `pixeltune.data.rows.read`).
 
     Raises:
         UserError: there is no such file, function or score, a row is malformed, or an id occurs twice; or a reward
@@ -48,14 +51,17 @@ def read(
     """
     if score and reward:
         raise UserError("--score and --reward both say how rows are scored: give one")
-    name = Path(path).stem
+    name = title(path)
     if reward:
-        function, rows = find_object(reward, "reward"), row_files.read(path, ("prompt",), ids=True)
+        function, rows = (
+            find_object(reward, "reward"),
+            row_files.read(path, ("prompt",), ids=True, names=columns),
+        )
         task = Task(name=name, max_new_tokens=max_new_tokens, score=_by_function(function, reward))
     else:
         if score is not None and score not in SCORES:
             raise UserError(f"there is no score {score!r}{suggestion(score, SCORES)}: {', '.join(SCORES)}")
-        rows = row_files.read(path, ("prompt", "completion"), ids=True)
+        rows = row_files.read(path, ("prompt", "completion"), ids=True, names=columns)
         score = score or guess(rows)
         if score is None:
             raise UserError(

@@ -9,11 +9,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pixeltune.artwork.folder import ARTWORK, CARD, HISTORY, SAMPLES, SNAPSHOTS, STATE, checkpoints
+from pixeltune.artwork.folder import (
+    ARTWORK,
+    CARD,
+    CONFIG,
+    HISTORY,
+    SAMPLES,
+    SNAPSHOTS,
+    STATE,
+    WEIGHTS,
+    checkpoints,
+)
 from pixeltune.data.hashes import HELD_OUT, TRAINED
 from pixeltune.errors import UserError
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 WRITTEN_BY_TRL = CONFIG, WEIGHTS, "training_args.bin"
 _STEP_FILE = re.compile(r"step-(\d+)\.(?:png|json)")
 MAX_JSON_BYTES = 16 << 20

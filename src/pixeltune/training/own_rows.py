@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltune.data import rows as row_files
 from pixeltune.data.hashes import prompt_hash, write_trained
-from pixeltune.data.lines import read_lines
 from pixeltune.data.messages import Unused, read_messages
 from pixeltune.data.origin import origin
+from pixeltune.data.sources import size, title
 from pixeltune.errors import UserError
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task
@@ -30,6 +30,10 @@ NO_REWARD = (
     "rows of your own have no reward: name one with --reward package.module:function, or give every row a "
     f"completion and say how answers are compared with it: --score {' | '.join(own.SCORES)}"
 )
+
+
+SMALL = 64 << 20
+"""Bytes of rows that are read twice: before torch is imported and when the run is prepared."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
         UserError: the file cannot be used, a score was asked for that the rows or the objective do not have, too
             many are held out, labels are all alike, or there is neither a completion nor a reward.
     """
-    rows = row_files.read(str(arguments.data), OBJECTIVE_FACTS[verb].columns)
+    rows = row_files.read(str(arguments.data), OBJECTIVE_FACTS[verb].columns, names=arguments.columns)
     labelled = "label" in OBJECTIVE_FACTS[verb].columns
     if labelled:
         _check_labels(verb, rows, str(arguments.data))
@@ -74,7 +78,7 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
         if OBJECTIVE_FACTS[verb].signal == "rewards" and not arguments.reward:
             first = next(row for row in rows if not row.get("completion"))
             raise UserError(f"{origin(first, 0)}: there is no completion, and {NO_REWARD}")
-        return OwnRows(None, rows, [], ())
+        return OwnRows(None, rows, [], rows.notes)
     score = arguments.score or own.guess(answered)
     if arguments.score:
         own.check(answered, arguments.score)
@@ -82,8 +86,9 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
     if score:
         longest = max(len(own.reference(row)) for row in answered)  # characters, so more than its tokens
         limit = config.max_completion_length if references else min(512, max(32, longest))
-        task = own.own_task(Path(str(arguments.data)).stem, score, limit)
+        task = own.own_task(title(str(arguments.data)), score, limit)
     train, held_out, notes = split(rows, answered, arguments.held_out_rows, config.seed)
+    notes = rows.notes + notes
     if labelled:
         if all(row["label"] for row in train):
             raise UserError(
@@ -94,6 +99,15 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
     for row in held_out:
         row.setdefault("completion", row.get("chosen"))
     return OwnRows(task, train, held_out, notes)
+
+
+def is_large(arguments: PaintArguments) -> bool:
+    """Whether the rows should not be read twice.
+
+    Raises:
+        UserError: there are none (see `pixeltune.data.sources.find`).
+    """
+    return size(str(arguments.data)) > SMALL
 
 
 def split(
@@ -167,24 +181,32 @@ def _number(wanted: int | None, total: int, fewest: int) -> int:
     return wanted
 
 
-def keep(folder: Path, verb: str, data: str | Path, train: Iterable[dict], held_out: Iterable[dict]) -> None:
+def keep(
+    folder: Path,
+    verb: str,
+    data: str | Path,
+    train: Iterable[dict],
+    held_out: Iterable[dict],
+    columns: Sequence[str] = (),
+) -> None:
     """Leave in a run's folder what scores it honestly later: held-out rows, and hashes of those trained on.
 
-    ``held_out.jsonl`` holds the lines as the user gave them, so that ``pixeltune eval --data`` takes it like
-    their own file, but for pictures, whose paths become absolute, and for what dpo and kto learn from, which
-    becomes a completion.
+    ``held_out.jsonl`` holds the rows as the user gave them, so that ``pixeltune eval --data`` takes it like
+    their own file, but for columns of other names and forms, which become those of TRL, pictures, whose paths
+    become absolute, and what dpo and kto learn from, which becomes a completion.
 
     Args:
         folder: of the run.
         verb: what they are learned from by.
-        data: the file that the rows were read from.
+        data: what the rows were read from.
         train: rows that are trained on.
         held_out: rows that are not.
+        columns: which stand for which of ours, as the user says.
     """
     write_trained(folder, map(prompt_hash, train))
     wanted = {origin(row, 0): row for row in held_out}
     learned = {name for name in OBJECTIVE_FACTS[verb].columns if name not in ("prompt", "completion")}
-    lines = [_line(line, wanted[where], learned) for where, line in read_lines(Path(data)) if where in wanted]
+    lines = [_line(line, wanted[where], learned) for where, line in row_files.lines(data, columns, wanted)]
     if lines:
         write_atomically(folder / HELD_OUT, "".join(json.dumps(line) + "\n" for line in lines))
 

@@ -187,7 +187,9 @@ class Painting:
             clear(self.output_dir, self.ready.checkpoint)
             if self.ready.own:
                 rows = self.ready.train_rows, self.ready.held_out
-                own_rows.keep(self.output_dir, self.objective, self.arguments.data, *rows)
+                own_rows.keep(
+                    self.output_dir, self.objective, self.arguments.data, *rows, self.arguments.columns
+                )
             self.say(report.beginning(self))
         checkpoint = self.ready.checkpoint
         try:

@@ -22,6 +22,8 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
     are each trained the last is shown, because those before it are in its prompt. Of a task's rows for dpo
     and kto, which are made of the model's own answers, the good side is shown.
 
+    Above it stands what there is to know of the rows, and of where they are from, as `paint` says it.
+
     Nothing is written, so the folder may hold a run.
 
     Raises:
@@ -34,7 +36,7 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
     rows = [_as_trained(first), *(row for row in ready.train_rows if row is not first)]
     ready = replace(ready, train_rows=rows, pictures=ready.pictures or bool(first.get("images")))
     placed, _ = place_rows(ready, art, painting.block, painting.processor)
-    line = heading(painting.ready, painting.arguments.task)
+    line = "\n".join([*painting.ready.notes, heading(painting.ready, painting.arguments.task)])
     return preview_row(
         placed[_turns(first, ready) - 1], painting.processor, painting.block, art.image_tokens, line
     )

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import PLACEMENT
+from pixeltune.data.sources import public_name
 from pixeltune.model.finding import ORIGINS
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
@@ -62,7 +63,7 @@ def of_run(
     """
     return {
         "objective": ready.objective,
-        "data": arguments.task or Path(arguments.data).name,
+        "data": arguments.task or public_name(arguments.data),
         "seed": config.seed,
         "created": datetime.date.today().isoformat(),
         "training": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pixeltune.data.sources import public_name
 from pixeltune.training.folder import ARTWORK, SNAPSHOTS
 from pixeltune.training.scores import best_step, losses, percent, verdict
 
@@ -74,4 +75,4 @@ def _precision(painting: Any) -> str:
 
 
 def _source(painting: Any) -> str:
-    return painting.arguments.task or Path(painting.arguments.data).name
+    return painting.arguments.task or public_name(painting.arguments.data)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_type_hints
 
 from pixeltune.checking import check_data, checked
+from pixeltune.data.forms import read_names
 from pixeltune.errors import UserError
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES, bits_of
 from pixeltune.picture.files import STARTS
@@ -70,9 +71,16 @@ class PaintArguments(ArtworkSettings):
     data: str | None = field(
         default=None,
         metadata={
-            "help": "Your own rows, a JSON object a line: prompt and completion (kto: and label), or prompt, "
+            "help": "Your own rows, a JSON object a line, a JSON list, CSV, Parquet, a folder saved by datasets or "
+            "owner/name:config:split on the hub: prompt and completion (kto: and label), or prompt, "
             "chosen and rejected (dpo), or prompt and what the reward needs (grpo, rloo); and perhaps tools. "
             "With a benchmark: a folder of its files, in place of the hub."
+        },
+    )
+    columns: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Columns of your own rows that have other names: prompt=question completion=answer."
         },
     )
     instruction: str | None = field(
@@ -199,6 +207,11 @@ class PaintArguments(ArtworkSettings):
             raise UserError("--style_floor needs held-out scores: --task, --held_out_rows, --score_steps")
         if self.train_rows < 1 or (self.held_out_rows or 0) < 0:
             raise UserError("--train_rows must be at least 1 and --held_out_rows at least 0")
+        if self.columns and self.task is not None:
+            raise UserError(
+                "a task's rows have their columns: --columns is of rows of your own, without --task"
+            )
+        read_names(self.columns)
         if self.score is not None and self.task is not None:
             raise UserError("a task knows its own score: --score is of rows of your own, without --task")
         if self.refill_rounds < 0 or self.turn_budget_steps < 0:
