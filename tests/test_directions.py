@@ -34,10 +34,24 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
     "training": {"picture", "artwork", "data", "tasks", "engines", "model", "adapter", "evaluation"},
     "serve": {"picture", "artwork", "data", "engines"},
     "gallery": {"artwork", "data", "tasks", "model", "evaluation"},
+    "studio": {"picture", "artwork", "data", "tasks", "model", "evaluation", "training", "gallery"},
     "tiny": {"picture", "artwork", "tasks", "model", "evaluation", "training"},
     "smol": {"model", "tiny"},
     # In the functions of its verbs, so that --help is fast.
-    "cli": {"picture", "artwork", "tasks", "model", "evaluation", "training", "serve", "gallery", "tiny"},
+    "cli": {
+        *(
+            "picture",
+            "artwork",
+            "tasks",
+            "model",
+            "evaluation",
+            "training",
+            "serve",
+            "gallery",
+            "studio",
+            "tiny",
+        )
+    },
 }
 SMALL = {
     "errors",

@@ -44,6 +44,7 @@ SERVE = "aiohttp,httptools,prometheus_client,starlette,uvicorn,uvloop"
         ("prometheus_client", "pip install 'pixeltune[serve]'"),
         ("jinja2", "pip install 'pixeltune[gallery]'"),
         ("openai", "pip install 'pixeltune[eval]'"),
+        ("gradio", "pip install 'pixeltune[studio]'"),
         ("bitsandbytes", "pip install 'pixeltune[quantization]'"),
         ("matplotlib", "pip install matplotlib"),  # the extra that brings it is made for developers
         ("PIL", "pip install --force-reinstall pixeltune"),
@@ -96,6 +97,7 @@ def test_the_cause_of_a_library_s_error_is_found():
         (f"{TRAIN},openai", "eval --task sums --engine http://127.0.0.1:9/v1", "pip install 'pixeltune[eval]'"),
         (TRAIN, "sft --task sums", "pip install 'pixeltune[train]'"),
         ("jinja2", "gallery runs/none --output_dir site", "needs jinja2"),
+        ("gradio", "studio", "needs gradio, which is not installed. Run: pip install 'pixeltune[studio]'"),
         (SERVE, "serve --upstream http://127.0.0.1:9/v1 --artworks .", "pip install 'pixeltune[serve]'"),
         ("starlette", "serve --upstream http://127.0.0.1:9/v1 --artworks .", "needs starlette"),
     ],

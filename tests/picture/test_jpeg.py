@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pixeltune.picture import jpeg as jpeg_module
-from pixeltune.picture.jpeg import CHROMINANCE, LUMINANCE, SUBSAMPLINGS, jpeg, quality_table
+from pixeltune.picture.jpeg import CHROMINANCE, LUMINANCE, SUBSAMPLINGS, cut_off, jpeg, quality_table
 
 QUALITIES = (10, 30, 50, 75, 90, 100)
 
@@ -90,3 +90,12 @@ def test_the_gradient_is_right_but_for_the_rounding(subsampling, monkeypatch):
 def test_what_it_cannot_do_is_refused(quality, subsampling):
     with pytest.raises(ValueError, match="quality 1 to 100"):
         jpeg(torch.zeros(3, 8, 8), quality, subsampling)
+
+
+def test_what_is_cut_off_has_no_gradient_and_the_ends_have():
+    """From torch 2.15 on `clamp` gives the ends none, where the black and white pixels are."""
+    values = torch.tensor([-0.1, 0.0, 0.5, 1.0, 1.2], requires_grad=True)
+    cut = cut_off(values, 0, 1)
+    assert torch.equal(cut, values.clamp(0, 1))
+    cut.sum().backward()
+    assert values.grad.tolist() == [0, 1, 1, 1, 0]

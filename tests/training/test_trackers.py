@@ -1,8 +1,14 @@
-"""Real callbacks of transformers; TensorBoard for real, stand-ins with the signatures of the others."""
+"""Real callbacks of transformers; TensorBoard for real, stand-ins with the signatures of the others, and those for
+real too where they are installed.
+"""
 
 import io
+import json
+import os
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -130,3 +136,48 @@ def test_packages_of_trackers_that_are_not_there_are_not_imported(monkeypatch):
     for name in ("wandb", "trackio", "mlflow"):
         monkeypatch.setitem(sys.modules, name, None)  # importing it raises
     log_picture([DefaultFlowCallback()], PIXELS, 1)
+
+
+PAINT = """
+import sys
+from pixeltune import paint
+
+paint(
+    report_to=[sys.argv[1]], output_dir="run", task="sums", held_out_rows=4, train_rows=20, quiet=True,
+    max_steps=2, score_steps=1, snapshot_steps=1, logging_steps=1, per_device_train_batch_size=4, learning_rate=0.06,
+)
+"""
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "trackio", "wandb", "mlflow"])
+def test_a_painting_shows_its_pictures_its_score_and_its_loss(name, bundled, tmp_path):
+    """In a process of its own, so that the packages find nothing but their folder, and nobody to send it to."""
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    place = tmp_path / "tracker"
+    place.mkdir()
+    folders = {"TENSORBOARD_LOGGING_DIR": place, "TRACKIO_DIR": place, "WANDB_DIR": place}
+    folders |= {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
+    env = os.environ | {key: str(folder) for key, folder in folders.items()}
+    env |= {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PAINT, name], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    snapshots = [np.array(Image.open(path)) for path in sorted((tmp_path / "run/snapshots").glob("*.png"))]
+    assert len(snapshots) == 3
+    if name == "tensorboard":
+        events = EventAccumulator(str(place)).Reload()
+        shown = [decoded(event.encoded_image_string) for event in events.Images("artwork")]
+        log = json.loads((tmp_path / "run/log_history.json").read_text())
+        for key, steps in (("held_out_score", [0, 1, 2]), ("loss", [1, 2])):
+            curve = [(entry["step"], pytest.approx(entry[key])) for entry in log if key in entry]
+            assert [(event.step, event.value) for event in events.Scalars(f"train/{key}")] == curve
+            assert [step for step, _ in curve] == steps
+    else:
+        outside = [path for path in tmp_path.rglob("*.png") if not path.is_relative_to(tmp_path / "run")]
+        shown = [np.array(Image.open(path).convert("RGB")) for path in outside]
+        kept = b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
+        assert b"held_out_score" in kept
+        assert b"loss" in kept.replace(b"train_loss", b"")
+    assert {pixels.tobytes() for pixels in shown} == {pixels.tobytes() for pixels in snapshots}

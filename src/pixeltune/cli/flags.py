@@ -25,7 +25,8 @@ ENUMS = ("transformers/trainer_utils.py", "transformers/training_args.py")
 """Where the classes stand that list what some settings may be."""
 
 _TYPES = {"int": int, "float": float, "bool": bool, "str": str, "dict": dict, "list": list, "tuple": tuple}
-_NAMES = {**_TYPES, "Any": Any, "Literal": Literal, "__builtins__": {}}
+# From Python 3.14 on a union with something of typing's imports typing, by the builtin of this name.
+_NAMES = {**_TYPES, "Any": Any, "Literal": Literal, "__builtins__": {"__import__": __import__}}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.version import __version__
 
 VERBS = {
-    "paint": [*OBJECTIVE_FACTS, "demo"],
+    "paint": [*OBJECTIVE_FACTS, "studio", "demo"],
     "look": ["eval", "check", "show", "gallery"],
     "use": ["serve", "mix", "export", "push", "pull"],
 }

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-from pixeltune.picture.jpeg import SUBSAMPLINGS, jpeg
+from pixeltune.picture.jpeg import SUBSAMPLINGS, cut_off, jpeg
 from pixeltune.picture.settings import read_robust
 
 
@@ -162,7 +162,7 @@ def resized(picture: Tensor, height: int, width: int, kernel: str) -> Tensor:
 
 def eight_bits(picture: Tensor) -> Tensor:
     """Cut off at 0 and 1 and rounded to k / 255, with the gradient of the picture that was cut off."""
-    inside = picture.clamp(0, 1)
+    inside = cut_off(picture, 0, 1)
     # A tensor as divisor: CUDA multiplies by the reciprocal of a number, and that is off the grid.
     levels = torch.round(inside.detach() * 255) / torch.full((), 255.0, dtype=inside.dtype).to(inside)
     return levels + (inside - inside.detach())

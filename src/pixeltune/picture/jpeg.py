@@ -78,7 +78,16 @@ def jpeg(picture: Tensor, quality: int, subsampling: str) -> Tensor:
     red = y + _round(1.402 * cr)
     green = y + _round(-0.344136286 * cb - 0.714136286 * cr)
     blue = y + _round(1.772 * cb)
-    return torch.stack([red, green, blue]).clamp(0, 255) / 255
+    return cut_off(torch.stack([red, green, blue]), 0, 255) / 255
+
+
+def cut_off(values: Tensor, low: float, high: float) -> Tensor:
+    """Values clamped, with a gradient from `low` to `high`, these included.
+
+    `Tensor.clamp` gives none at the ends themselves from torch 2.15 on, and black and white pixels are there.
+    """
+    outside = (values < low) | (values > high)
+    return torch.where(outside, values.detach().clamp(low, high), values)
 
 
 def quality_table(table: tuple[tuple[int, ...], ...], quality: int) -> Tensor:
@@ -97,7 +106,7 @@ def _code(channels: Tensor, table: Tensor) -> Tensor:
     rows = _fixed(blocks @ cosines.T, 4 * 8**0.5)
     coefficients = _quantise(_fixed(cosines @ rows, 8) / table) * table
     columns = _fixed(cosines.T @ coefficients, 4 * 8**0.5)
-    return _round((columns @ cosines).transpose(2, 3).reshape(count, height, width)).clamp(-128, 127)
+    return cut_off(_round((columns @ cosines).transpose(2, 3).reshape(count, height, width)), -128, 127)
 
 
 def _cosines() -> Tensor:

@@ -27,19 +27,13 @@ from pixeltune.smol.architecture import build_processor, extend, graft
 from pixeltune.smol.language import load_language
 
 SEED = 0
-NAMING, READING = 1800, 200
+NAMING, READING = 1800, 600
 """Steps of the two stages."""
 MUON, ADAMW = 2e-3, 1e-3  # learning rates; Muon's is in AdamW's units (match_rms_adamw)
 # Share of them by step, linear in between.
 SHARES = {
-    -1: 0.0,
-    19: 1.0,
-    1200: 1.0,
-    1549: 0.37,
-    1570: 0.6,
-    NAMING - 1: 0.15,
-    NAMING + 20: 0.3,
-    NAMING + READING: 0.0,
+    **{-1: 0.0, 19: 1.0, 1200: 1.0, 1549: 0.37, 1570: 0.6, NAMING - 1: 0.15},
+    **{NAMING + 20: 0.3, NAMING + 100: 0.16, NAMING + 110: 0.3, NAMING + 400: 0.3, NAMING + READING: 0.0},
 }
 ROWS, MICRO_BATCHES = 4, 2
 """Conversations of a micro-batch, and micro-batches of a step of the second stage."""

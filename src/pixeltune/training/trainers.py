@@ -10,7 +10,8 @@ from typing import Any
 
 from datasets import Dataset
 from PIL import Image
-from transformers import ProgressCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from pixeltune.adapter import ArtConfig, use_processor
 from pixeltune.artwork.provenance import Provenance
@@ -114,7 +115,7 @@ def add_callbacks(
     """
     trainer, output = next(iter(trainers.values())), Path(next(iter(trainers.values())).args.output_dir)
     trainer.add_callback(Clock())
-    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # of terminals, or of notebooks
     if not quiet:
         trainer.add_callback(PixelProgress())
     if arguments.turn_budget_steps:

@@ -1,0 +1,51 @@
+"""Facts that stand in more than one place of a release."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from documents import ROOT
+from pixeltune.cli.main import VERBS
+from pixeltune.version import __version__
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_the_version_to_cite_is_this_one():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert cited["version"] == __version__
+    assert cited["license"] == PROJECT["license"]
+    assert PROJECT["urls"]["Paper"] == cited["preferred-citation"]["url"]
+
+
+def test_the_changelog_begins_with_this_version():
+    """Unreleased changes stand before it."""
+    headings = re.findall(r"^## \[([\w.]+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert next(heading for heading in headings if heading != "Unreleased") == __version__
+
+
+def test_the_changelog_names_every_verb():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for verb in (verb for verbs in VERBS.values() for verb in verbs):
+        assert re.search(rf"`(pixeltune )?{verb}\b", text), verb
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_make_s_targets_and_scripts_that_a_page_names_are_there(page):
+    text, makefile = (ROOT / page).read_text("utf-8"), (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"(?m)(?:^|`)make ([a-z][\w-]*)", text):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    for script in re.findall(r"\bscripts/\w+\.py", text):
+        assert (ROOT / script).is_file(), script
+
+
+def test_pythons_that_are_named_begin_with_the_lowest_that_is_allowed():
+    named = [
+        line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", line)
+    ]
+    assert f">={named[0]}" == PROJECT["requires-python"]
+    assert named == [f"3.{minor}" for minor in range(11, 11 + len(named))]
