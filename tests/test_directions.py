@@ -54,6 +54,7 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
     },
 }
 SMALL = {
+    "asking",
     "errors",
     "writing",
     "version",

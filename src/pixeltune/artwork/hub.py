@@ -6,25 +6,21 @@ once and answered within seconds, or the hub cannot be reached.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pixeltune.artwork.folder import ARTWORK, CARD, CONFIG, WEIGHTS
 from pixeltune.artwork.hub_errors import HubError, Unreachable, explained, quiet
 from pixeltune.artwork.png import MAX_FILE_BYTES
+from pixeltune.asking import SECONDS, within_seconds
 from pixeltune.errors import UserError
 from pixeltune.version import __version__
 
-SECONDS = 6.0  # that the hub has to answer a question, looking up its address included
 FILES = {ARTWORK: MAX_FILE_BYTES, CARD: 2**20, CONFIG: 2**20, WEIGHTS: 2**30}
 """What a repository holds of an artwork, and how many bytes each may have."""
 OF_THE_HUB = {".gitattributes"}  # which it lays into each new repository
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -132,7 +128,7 @@ class Hub:
             HubError: there is no such collection, or the hub does not answer.
         """
         with explained(f"collection {slug}: cannot read it"):
-            listed = _within_seconds(lambda: self.api.get_collection(slug))
+            listed = within_seconds(lambda: self.api.get_collection(slug), SECONDS)
             return [(item.item_type, item.item_id) for item in listed.items]
 
     def commit(
@@ -164,7 +160,7 @@ class Hub:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         with explained(f"{name}: cannot push", revision), quiet():
-            user = _within_seconds(self.api.whoami)  # a bad token is found before anything is made
+            user = within_seconds(self.api.whoami, SECONDS)  # a bad token is found before anything is made
             name = name if "/" in name else f"{user['name']}/{name}"
             head = self._make(name, private, revision)
             held = head.sizes.keys()
@@ -209,26 +205,9 @@ class Hub:
             return self._look(name, revision)
 
     def _look(self, name: str, revision: str | None = None) -> Repository:
-        found = _within_seconds(
-            lambda: self.api.model_info(name, revision=revision, files_metadata=True, timeout=SECONDS)
+        found = within_seconds(
+            lambda: self.api.model_info(name, revision=revision, files_metadata=True, timeout=SECONDS),
+            SECONDS,
         )
         sizes = {file.rfilename: file.size or 0 for file in found.siblings or []}
         return Repository(name, str(found.sha), sizes, bool(found.private))
-
-
-def _within_seconds(ask: Callable[[], Answer]) -> Answer:
-    """What a question gives or raises; TimeoutError where that takes longer than `SECONDS`."""
-    future: Future[Answer] = Future()
-
-    def answer() -> None:
-        try:
-            future.set_result(ask())
-        except BaseException as error:
-            future.set_exception(error)
-
-    # Aside, because looking up an address knows no bound on time.
-    threading.Thread(target=answer, daemon=True).start()
-    try:
-        return future.result(SECONDS)
-    except TimeoutError as error:
-        raise TimeoutError(str(error) or f"no answer within {SECONDS:g} s") from None

@@ -6,17 +6,16 @@ The hub is asked once whether it is there: libraries ask again and again, for mi
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from pixeltune.asking import SECONDS, within_seconds
 from pixeltune.data.lines import MAX_BYTES
 from pixeltune.data.tables import one_line
 from pixeltune.errors import UserError
 
-SECONDS = 6.0  # that the hub has to answer, looking up its address included
 SPLIT = "train"
 """Where none is named."""
 FORMS = ("parquet", "json", "csv", "arrow", "text")
@@ -128,19 +127,13 @@ def _ask(name: str) -> tuple[dict[str, int], str | None]:
     cache = f"it is not in the cache ({config.HF_DATASETS_CACHE})"
     if constants.HF_HUB_OFFLINE:
         return {}, f"the hub is not asked (HF_HUB_OFFLINE is set), and {cache}: unset that, or give a file"
-    found: list[Any] = []
-
-    def ask() -> None:
-        try:
-            found.append(HfApi().dataset_info(name, files_metadata=True, timeout=SECONDS))
-        except Exception as error:
-            found.append(error)
-
-    # Aside, because looking up an address knows no bound on time.
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(SECONDS)
-    answer = found[0] if found else TimeoutError(f"no answer within {SECONDS:g} s")
+    answer: Any
+    try:
+        answer = within_seconds(
+            lambda: HfApi().dataset_info(name, files_metadata=True, timeout=SECONDS), SECONDS
+        )
+    except Exception as error:
+        answer = error
     match answer:
         case GatedRepoError():
             return {}, (

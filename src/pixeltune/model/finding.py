@@ -7,11 +7,11 @@ once. Here it is asked once, and what happened is said.
 from __future__ import annotations
 
 import re
-import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pixeltune.asking import SECONDS, within_seconds
 from pixeltune.errors import UserError, suggestion
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
@@ -22,7 +22,6 @@ ORIGINS = {
     "smol": "language of HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0), vision tower of pixeltune (Apache-2.0)"
 }
 """Whose work a bundled model is, where it is not ours alone."""
-SECONDS = 6.0  # that the hub has to answer, looking up its address included
 FILES = ("config.json", "processor_config.json", "preprocessor_config.json")
 """One of which a model, or a processor that is kept apart, has."""
 
@@ -116,23 +115,14 @@ def _on_hub(name: str, revision: str | None) -> str | None:
     cache = f"it is not in the cache ({constants.HF_HUB_CACHE})"
     if constants.HF_HUB_OFFLINE:
         return f"the hub is not asked (HF_HUB_OFFLINE is set), and {cache}: unset that, or give a folder"
-    found: list[BaseException | None] = []
-
-    def ask() -> None:
-        try:
-            get_hf_file_metadata(hf_hub_url(name, FILES[0], revision=revision), timeout=SECONDS)
-        except Exception as error:
-            found.append(error)
-        else:
-            found.append(None)
-
-    # Aside, because looking up an address knows no bound on time.
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(SECONDS)
-    error = found[0] if found else TimeoutError(f"no answer within {SECONDS:g} s")
+    address = hf_hub_url(name, FILES[0], revision=revision)
+    try:
+        within_seconds(lambda: get_hf_file_metadata(address, timeout=SECONDS), SECONDS)
+        return None
+    except Exception as caught:
+        error = caught
     match error:
-        case None | EntryNotFoundError():  # a processor alone has no config.json
+        case EntryNotFoundError():  # a processor alone has no config.json
             return None
         case GatedRepoError():
             return (

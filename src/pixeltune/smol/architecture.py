@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MARKS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 """The four special tokens that SmolLM2 does not have."""
 
-CELL = 28
-"""Pixels a side that become one image token: four patches of 14."""
-
 
 def extend(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """SmolLM2's tokenizer with the marks of pictures and the bundled model's chat template. In place."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from safetensors.torch import load_file
 
 from pixeltune.errors import UserError
@@ -65,11 +63,9 @@ def write(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProces
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         new = Path(scratch) / "new"
-        with torch.no_grad():
-            model.save_pretrained(new)
+        model.save_pretrained(new)
         processor.save_pretrained(new)
         (new / "README.md").write_text(CARD)
         if folder.exists():
             os.rename(folder, Path(scratch) / "old")
         os.rename(new, folder)
-    shutil.rmtree(scratch, ignore_errors=True)
