@@ -16,14 +16,12 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from benchmarks.common.machine import machine
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.statistics import wilson
 from pixeltune.smol import TOWER, naming, pictures, reading
-from pixeltune.smol.architecture import build_processor, extend, graft
-from pixeltune.smol.language import load_language
+from pixeltune.smol.assembly import assemble
 from pixeltune.smol.pictures import SIDE, WORDS
 from pixeltune.writing import write_atomically
 
@@ -87,11 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
-    language, tokenizer = load_language()
-    processor = build_processor(extend(tokenizer))
-    model = graft(language, tokenizer)
-    model.model.visual.load_state_dict(load_file(arguments.tower))
-    names = naming.Names(model, tokenizer)
+    model, processor = assemble(arguments.tower)
+    names = naming.Names(model, processor.tokenizer)
     report: dict = {
         "made_by": MADE_BY,
         "machine": machine(),

@@ -38,20 +38,7 @@ ROOMS: dict[str, set[str]] = {  # each may import those named, which stand above
     "tiny": {"picture", "artwork", "tasks", "model", "evaluation", "training"},
     "smol": {"model", "tiny"},
     # In the functions of its verbs, so that --help is fast.
-    "cli": {
-        *(
-            "picture",
-            "artwork",
-            "tasks",
-            "model",
-            "evaluation",
-            "training",
-            "serve",
-            "gallery",
-            "studio",
-            "tiny",
-        )
-    },
+    "cli": set("picture artwork tasks model evaluation training serve gallery studio tiny".split()),
 }
 SMALL = {
     "asking",

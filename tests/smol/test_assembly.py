@@ -45,10 +45,9 @@ def test_a_folder_is_replaced_whole_or_not_at_all(grafted, tmp_path, monkeypatch
     assert (folder / "config.json").exists()
 
 
-def test_without_the_tower_it_says_where_it_comes_from(tmp_path, monkeypatch):
-    monkeypatch.setattr(assembly, "TOWER", tmp_path / "none")
+def test_without_the_tower_it_says_where_it_comes_from(tmp_path):
     with pytest.raises(UserError, match="make smol-tower"):
-        assembly.assemble()
+        assembly.assemble(tmp_path / "none")
 
 
 @pytest.mark.parametrize(

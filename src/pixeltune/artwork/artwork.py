@@ -74,10 +74,7 @@ class Artwork:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ArtworkError(f"{os.fspath(source)}: cannot read it ({reason}): check the path") from None
-        try:
-            return cls._parse(data)
-        except ArtworkError as error:
-            raise ArtworkError(f"{os.fspath(source)}: {error}") from None
+        return cls.verified(os.fspath(source), data)
 
     @classmethod
     def _parse(cls, data: bytes) -> "Artwork":
@@ -253,10 +250,19 @@ class Artwork:
         found = Hub(token).picture(repo_id, revision)
         if found.stale:
             warnings.warn(f"{found.stale}. Taken from the cache: {found.commit}", StaleWarning, stacklevel=2)
+        return cls.verified(repo_id, found.png())
+
+    @classmethod
+    def verified(cls, name: str, png: bytes) -> "Artwork":
+        """The artwork in the bytes of a PNG, verified as `load` does.
+
+        Raises:
+            ArtworkError: it is none, or was changed; the message begins with the name.
+        """
         try:
-            return cls._parse(found.png())
+            return cls._parse(png)
         except ArtworkError as error:
-            raise ArtworkError(f"{repo_id}: {error}") from None
+            raise ArtworkError(f"{name}: {error}") from None
 
 
 def check_name(path: str | os.PathLike[str]) -> None:

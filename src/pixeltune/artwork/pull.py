@@ -12,7 +12,6 @@ from pixeltune.artwork.artwork import Artwork, check_name
 from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.hub import FILES, Hub
 from pixeltune.artwork.hub_errors import StaleWarning
-from pixeltune.artwork.png import ArtworkError
 from pixeltune.errors import UserError
 from pixeltune.writing import write_atomically
 
@@ -49,7 +48,7 @@ def pull(
                     f"{found.stale}. Taken from the cache: {found.commit}", StaleWarning, stacklevel=2
                 )
             png = found.png()
-            _verify(repo_id, png)
+            Artwork.verified(repo_id, png)
             return write_atomically(output, png)
         return _folder(hub, repo_id, revision, output)
     except OSError as error:
@@ -60,7 +59,7 @@ def _folder(hub: Hub, repo_id: str, revision: str | None, output: Path) -> Path:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} is there already: give another name, or remove it")
     repository = hub.look(repo_id, revision)
-    _verify(repo_id, hub.download(repository, ARTWORK).read_bytes())
+    Artwork.verified(repo_id, hub.download(repository, ARTWORK).read_bytes())
     files = {name: hub.download(repository, name) for name in FILES if name in repository.sizes}
     output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = output.with_name(f".{output.name}.{secrets.token_hex(4)}.tmp")
@@ -72,10 +71,3 @@ def _folder(hub: Hub, repo_id: str, revision: str | None, output: Path) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return output
-
-
-def _verify(repo_id: str, png: bytes) -> None:
-    try:
-        Artwork.load(png)
-    except ArtworkError as error:
-        raise ArtworkError(f"{repo_id}: {error}") from None

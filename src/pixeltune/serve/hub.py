@@ -89,10 +89,7 @@ class HubShelf(Shelf):
 
     def _add(self, hub: Hub, name: str, revision: str | None = None) -> None:
         found = hub.picture(name, revision)
-        try:
-            Artwork.load(found.png())
-        except ArtworkError as error:
-            raise ArtworkError(f"{name}: {error}") from None
+        Artwork.verified(name, found.png())
         self.paths[name], self.commits[name] = found.path, found.commit
         if found.stale:
             self.stale[name] = found.stale

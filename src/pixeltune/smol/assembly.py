@@ -34,13 +34,16 @@ SmolLM2-135M-Instruct's language, not retrained, in a stock Qwen2.5-VL whose vis
 """
 
 
-def assemble() -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]:
+def assemble(tower: Path = TOWER) -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]:
     """The model in float32 and its processor.
+
+    Args:
+        tower: its weights, a file of `recipe.save`.
 
     Raises:
         UserError: language or tower are not here.
     """
-    if not TOWER.is_file():
+    if not tower.is_file():
         raise UserError(
             "the tower of smol is not here: it comes with a checkout of pixeltune, not with the package, "
             "and make smol-tower trains it"
@@ -48,7 +51,7 @@ def assemble() -> tuple[Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor]
     language, tokenizer = load_language()
     processor = build_processor(extend(tokenizer))
     model = graft(language, tokenizer)
-    model.model.visual.load_state_dict(load_file(TOWER))
+    model.model.visual.load_state_dict(load_file(tower))
     return model, processor
 
 
