@@ -1,6 +1,7 @@
 """Session-wide fixtures: the bundled model, and one real vLLM server that serves it."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,25 @@ def painted(_paintings: dict) -> dict:
 def painted_calls_model(_paintings: dict):
     """The model that wears the live "calls" artwork."""
     return _paintings["calls"][1]
+
+
+# Without the last three the browser itself would look for its makers' servers.
+BROWSER_FLAGS = (
+    "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
+    "--disable-sync"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """The system's Chromium; no longer than a file, because its event loop would be in the way of others."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no chromium on this machine, and `make chromium` could not put it there")
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=found, args=BROWSER_FLAGS.split()) as running,
+    ):
+        yield running

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +19,6 @@ from runs import make_evaluation, make_run
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("PIXELTUNE_SKIP_BROWSER") == "1", reason="PIXELTUNE_SKIP_BROWSER=1"
-)
-# Without the last three the browser itself would look for its makers' servers.
-FLAGS = (
-    "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync"
 )
 WIDTHS = {"phone": 390, "desktop": 1280}
 NAME = "b <script>window.pwned=1</script>"
@@ -68,20 +62,6 @@ def site(tmp_path_factory) -> Path:
         == 0
     )
     return folder / "site"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no chromium on this machine, and `make chromium` could not put it there")
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=found, args=FLAGS.split()) as running,
-    ):
-        yield running
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,11 +24,6 @@ pytest.importorskip("gradio", reason="the extra `studio` is not installed")
 httpx = pytest.importorskip("httpx")  # which comes with it
 pytestmark = pytest.mark.skipif(
     os.environ.get("PIXELTUNE_SKIP_BROWSER") == "1", reason="PIXELTUNE_SKIP_BROWSER=1"
-)
-# Without the last three the browser itself would look for its makers' servers.
-FLAGS = (
-    "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync"
 )
 PATIENCE = 90_000  # ms, of a machine that does other things as well
 NOISE = "Method not implemented."  # said by the client of Gradio 6.31 while it uploads
@@ -69,20 +63,6 @@ def server(bundled, tmp_path_factory) -> Iterator[Server]:
     if running.process.poll() is None:
         running.process.kill()
     running.process.wait()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no chromium on this machine, and `make chromium` could not put it there")
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=found, args=FLAGS.split()) as running,
-    ):
-        yield running
 
 
 @contextmanager

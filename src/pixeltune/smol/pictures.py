@@ -51,9 +51,8 @@ def written(word: str, face: str | None, largest: int = 15) -> np.ndarray:
         face: one of `FACES`; where it is too wide to be read, Pillow's own, which is narrow.
         largest: size of the letters in pixels, at most.
     """
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     for size in range(largest, LEAST - 1, -1):
-        font = ImageFont.load_default(size) if face is None else ImageFont.truetype(folder / face, size)
+        font = _font(face, size)
         left, top, right, bottom = font.getbbox(word)
         if right - left <= CELL - 2:
             break
@@ -92,7 +91,18 @@ def words(rng: random.Random, cells: list[str | None], width: int = SIDE) -> np.
         top, left = CELL * (number // width), CELL * (number % width)
         cell = colours[0] + (colours[1] - colours[0]) * ink[..., None]
         picture[top : top + CELL, left : left + CELL] = cell
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(0, 6), picture.shape)
+    return _noisy(rng, picture, 6)
+
+
+def _font(face: str | None, size: int) -> ImageFont.FreeTypeFont:
+    if face is None:
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / face, size)
+
+
+def _noisy(rng: random.Random, picture: np.ndarray, most: float) -> np.ndarray:
+    """A picture as uint8, with noise of at most so many grey levels."""
+    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(0, most), picture.shape)
     return (picture + noise).clip(0, 255).astype(np.uint8)
 
 
@@ -149,8 +159,7 @@ def scene(rng: random.Random, shown: list[Thing]) -> np.ndarray:
         y = 2 * CELL * (thing.row + thing.size / 2) + rng.uniform(-5, 5)
         _shape(pen, thing.shape, x, y, reach, ink)
     picture = picture.resize((SIZE, SIZE), Image.Resampling.BOX)
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(0, 5), (SIZE, SIZE, 3))
-    return (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
+    return _noisy(rng, np.asarray(picture), 5)
 
 
 def _shape(
@@ -192,12 +201,11 @@ def lines(rng: random.Random, texts: list[str]) -> np.ndarray:
         texts: up to eight, of some twenty letters.
     """
     colours, face = _colours(rng), rng.choice(FACES[:4])
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     ink = Image.new("L", (SIZE, SIZE))
     pen = ImageDraw.Draw(ink)
     for number, text in enumerate(texts):
         for size in range(rng.choice((15, 18, 21)), LEAST - 1, -1):
-            font = ImageFont.truetype(folder / face, size)
+            font = _font(face, size)
             left, top, right, bottom = font.getbbox(text)
             if right - left <= SIZE - 8:
                 break
@@ -205,5 +213,4 @@ def lines(rng: random.Random, texts: list[str]) -> np.ndarray:
         pen.text(place, text, 255, font)
     share = np.asarray(ink, np.float32)[..., None] / 255
     picture = colours[0] + (colours[1] - colours[0]) * share
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(0, 6), picture.shape)
-    return (picture + noise).clip(0, 255).astype(np.uint8)
+    return _noisy(rng, picture, 6)
