@@ -25,6 +25,7 @@ from tqdm import tqdm
 from pixeltune.smol import TOWER, naming, reading
 from pixeltune.smol.architecture import build_processor, extend, graft
 from pixeltune.smol.language import load_language
+from pixeltune.tiny import snapshot
 
 SEED = 0
 NAMING, READING = 1800, 600
@@ -74,13 +75,9 @@ def train(out: Path, resume: bool = False, naming_steps: int = NAMING, reading_s
         torch.optim.AdamW(others, lr=ADAMW, weight_decay=0.0),
     ]
     schedules = [torch.optim.lr_scheduler.LambdaLR(one, share) for one in optimisers]
-    snapshot, first = out.with_suffix(".snapshot"), 0
-    if resume and snapshot.exists():
-        state = torch.load(snapshot, weights_only=True)
-        tower.load_state_dict(state["tower"])
-        for part, saved in zip(optimisers + schedules, state["parts"], strict=True):
-            part.load_state_dict(saved)
-        first = state["step"]
+    kept, first = out.with_suffix(".snapshot"), 0
+    if resume and kept.exists():
+        first = snapshot.restore(kept, tower, optimisers + schedules)
     out.parent.mkdir(parents=True, exist_ok=True)
     print(f"{sum(p.numel() for p in tower.parameters()):,} parameters, {torch.get_num_threads()} threads")
 
@@ -109,16 +106,13 @@ def train(out: Path, resume: bool = False, naming_steps: int = NAMING, reading_s
         losses = ", ".join(f"{name} {value:.4f}" for name, value in running.items())
         bar.set_postfix_str(losses, refresh=False)
         if (step + 1) % SNAPSHOT == 0:
-            parts = [part.state_dict() for part in optimisers + schedules]
-            state = {"tower": tower.state_dict(), "parts": parts, "step": step + 1}
-            torch.save(state, snapshot.with_suffix(".tmp"))
-            os.replace(snapshot.with_suffix(".tmp"), snapshot)
+            snapshot.save(kept, tower, optimisers + schedules, step + 1)
             seconds = time.perf_counter() - started
             print(f"step {step + 1}: {losses}; {seconds:.0f} s", flush=True)
             if (step + 1) % (4 * SNAPSHOT) == 0:
                 print(look(model, processor, names), flush=True)
     save(tower, out)
-    snapshot.unlink(missing_ok=True)
+    kept.unlink(missing_ok=True)
 
 
 def share(step: int) -> float:

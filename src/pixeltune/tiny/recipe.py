@@ -13,7 +13,6 @@ one that sees the same and spans more (`widening.py`).
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import re
 import time
@@ -25,7 +24,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
-from pixeltune.tiny import PATH, curriculum, goals
+from pixeltune.tiny import PATH, curriculum, goals, snapshot
 from pixeltune.tiny.architecture import (
     SEED,
     build_model,
@@ -176,13 +175,9 @@ def train(
         torch.optim.AdamW(others, lr=ADAMW, weight_decay=0.0, betas=(0.9, 0.95), eps=1e-8),
     ]
     schedulers = [torch.optim.lr_scheduler.LambdaLR(o, rate) for o in optimizers]
-    snapshot, first = out / "snapshot.pt", 0
-    if resume and snapshot.exists():
-        state = torch.load(snapshot, weights_only=True)
-        model.load_state_dict(state["model"])
-        for part, saved in zip(optimizers + schedulers, state["parts"], strict=True):
-            part.load_state_dict(saved)
-        first = state["step"]
+    kept, first = out / "snapshot.pt", 0
+    if resume and kept.exists():
+        first = snapshot.restore(kept, model, optimizers + schedulers)
     out.mkdir(parents=True, exist_ok=True)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {torch.get_num_threads()} threads")
 
@@ -204,15 +199,12 @@ def train(
         if (step + 1) % SNAPSHOT == 0:
             seconds = time.perf_counter() - started
             print(f"step {step + 1} loss {running:.4f} {seconds:.0f} s", flush=True)
-            parts = [part.state_dict() for part in optimizers + schedulers]
-            state = {"model": model.state_dict(), "parts": parts, "step": step + 1}
-            torch.save(state, snapshot.with_suffix(".tmp"))
-            os.replace(snapshot.with_suffix(".tmp"), snapshot)
+            snapshot.save(kept, model, optimizers + schedulers, step + 1)
     if missed:
         missed = look(model, processor)  # after the last round
     widen(model, processor, SEED, widening)
     export(model, processor, out)
-    snapshot.unlink(missing_ok=True)
+    kept.unlink(missing_ok=True)
     return missed
 
 
