@@ -75,12 +75,14 @@ def opened(browser, server: Server, width: int = 1280, **settings) -> Iterator:
     page.on("request", lambda r: r.url.startswith(ours) or troubles.append(r.url))
     page.on("console", lambda message: message.text == NOISE or troubles.append(message.text))
     page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.goto(server.address)
-    page.get_by_role("button", name="Paint").wait_for()
-    yield page
-    assert page.evaluate("window.pwned") is None
-    assert troubles == []
-    context.close()
+    try:
+        page.goto(server.address)
+        page.get_by_role("button", name="Paint").wait_for()
+        yield page
+        assert page.evaluate("window.pwned") is None
+        assert troubles == []
+    finally:  # an open page would be asking during the tests that follow
+        context.close()
 
 
 def number(page, name: str, value: str) -> None:
@@ -95,6 +97,12 @@ def field(page, name: str):
 def choose(page, name: str, value: str) -> None:
     page.get_by_role("combobox", name=name).click()
     page.get_by_role("option", name=value, exact=True).click()
+
+
+def bring(page, field_id: str, file: Path) -> None:
+    """Give a file to a field, and wait until it lies there (its name stands in two parts, and whole in the label)."""
+    page.locator(f"#{field_id} input[type=file]").set_input_files(file)
+    page.locator(f'#{field_id} td[aria-label="{file.name}"]').wait_for()
 
 
 def wait_for(page, selector: str, said: str) -> str:
@@ -157,8 +165,7 @@ def test_wrong_settings_are_refused_on_the_page(browser, server, tmp_path):
         choose(page, "Start picture", "a picture of my own")
         page.get_by_role("button", name="Paint").click()
         wait_for(page, ".refusal", "no file yet: bring your picture")
-        page.locator("#own-picture input[type=file]").set_input_files(broken)
-        page.get_by_text("no picture.png").wait_for()
+        bring(page, "own-picture", broken)
         page.get_by_role("button", name="Paint").click()
         wait_for(page, ".refusal", "say under which licence")
         field(page, "Licence").fill("CC0-1.0")
@@ -219,11 +226,9 @@ def test_rows_and_a_picture_of_ones_own_and_stop(browser, server, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)).save(picture)
     with opened(browser, server) as page:
         choose(page, "Rows", "a file of my own")
-        page.locator("#own-rows input[type=file]").set_input_files(rows)
-        page.get_by_text("rows.jsonl").wait_for()
+        bring(page, "own-rows", rows)
         choose(page, "Start picture", "a picture of my own")
-        page.locator("#own-picture input[type=file]").set_input_files(picture)
-        page.get_by_text("waves.png").wait_for()
+        bring(page, "own-picture", picture)
         field(page, "Licence").fill("CC0-1.0")
         choose(page, "Of another shape", "crop")
         number(page, "Steps", "400")
@@ -247,8 +252,12 @@ def test_ctrl_c_stops_a_painting_with_a_checkpoint_and_nothing_lies_elsewhere(br
         page.get_by_role("button", name="Paint").click()
         wait_for(page, ".said", r"Painting\. Step [1-9]")
         before = set(server.out.glob("painting-*/checkpoint-*"))
+    watching = browser.new_context().new_page()  # the page stays open in a browser, as it does on most desks
+    watching.goto(server.address)
+    watching.get_by_role("button", name="Paint").wait_for(timeout=PATIENCE)
     server.process.send_signal(signal.SIGINT)
     _, err = server.process.communicate(timeout=120)
+    watching.context.close()
     assert server.process.returncode == 130, err
     assert err == "pixeltune studio: interrupted\n"
     (saved,) = set(server.out.glob("painting-*/checkpoint-*")) - before

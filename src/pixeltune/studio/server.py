@@ -5,6 +5,8 @@ Gradio's own `launch` is not used: it can open a public link, and asks its maker
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import tempfile
@@ -51,9 +53,13 @@ def open_studio(output_dir: str | Path = OUTPUT_DIR, *, host: str = HOST, port: 
             "Open to everybody who reaches this address: they may paint, and name files of this machine.",
             flush=True,
         )
-    config = uvicorn.Config(app, ws="none", log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(uvicorn.Config(app, ws="none", log_level="warning", timeout_graceful_shutdown=1))
+    # A page that is open keeps asking; that it is cut off at the end is no error.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: not (server.should_exit and _says_cut_off(record))
+    )
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         easel.stop()
         easel.wait()
@@ -89,6 +95,13 @@ def application(easel: Easel, host: str = HOST) -> Any:
         enable_monitoring=False,
         css_paths=styles(),
     )
+
+
+def _says_cut_off(record: logging.LogRecord) -> bool:
+    kind = (record.exc_info or (None,))[0]
+    if kind is not None:
+        return issubclass(kind, asyncio.CancelledError)
+    return "graceful shutdown exceeded" in str(record.msg)
 
 
 def _keep_to(uploads: Path) -> None:
