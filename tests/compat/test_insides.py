@@ -17,6 +17,7 @@ import torch
 import pixeltune.adapter
 from pixeltune.adapter import ArtConfig, ArtLayer, ArtModel
 from pixeltune.model.compat.torch_insides import writes
+from pixeltune.model.compat.transformers_insides import cache_name, checkpoints_reentrantly
 from pixeltune.model.families import FAMILIES
 from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
 
@@ -146,8 +147,13 @@ def test_layers_that_are_checkpointed_keep_their_function_and_may_keep_the_cache
     assert kind.gradient_checkpointing is False
     assert "_gradient_checkpointing_func" in source
     assert "_can_checkpoint_with_cache" in source
-    switch = inspect.getsource(find("transformers:PreTrainedModel.gradient_checkpointing_enable"))
-    assert "partial(checkpoint_func, **gradient_checkpointing_kwargs)" in switch
+    config = find("transformers:LlamaConfig")(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=1
+    )
+    model = _on_meta(find("transformers:LlamaModel"), config)
+    for reentrant in (True, False):
+        model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+        assert checkpoints_reentrantly(model.layers) == reentrant
 
 
 def test_4_bit_layers_say_whether_they_repack_their_weights():
@@ -200,6 +206,17 @@ def test_layers_of_a_cache_are_called_as_ours_take_it(ours, path, methods):
     assert {"conv_states", "recurrent_states", "has_previous_state", "record_past"} <= set(
         vars(find("transformers.cache_utils:LinearAttentionLayer")())
     )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "transformers.modeling_outputs:MoeModelOutputWithPast",
+        *(f"transformers:{kind}.forward" for kind in ("LlamaModel", "Qwen3VLModel", "Qwen3_5TextModel")),
+    ],
+)
+def test_a_cache_is_called_the_same_in_outputs_and_as_an_argument(path):
+    assert {cache_name()} == {"cache", "past_key_values"} & set(parameters(find(path)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

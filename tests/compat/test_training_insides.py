@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import datasets
 import pytest
 from accelerate import Accelerator
-from transformers import Trainer, trainer_utils
+from transformers import PreTrainedModel, Trainer, trainer_utils
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RLOOTrainer, SFTTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 
@@ -150,6 +150,30 @@ def test_prepare_without_wrapper():
     """`trainer_insides.prepare_without_wrapper`."""
     assert names(Accelerator.prepare_model)[1:] == ["model", "device_placement", "evaluation_mode"]
     assert "self.model_wrapped" in source(Trainer.__init__)
+
+
+@pytest.mark.parametrize(
+    ("methods", "called"),
+    [
+        (["gradient_checkpointing_enable"], "gradient_checkpointing_enable"),
+        (
+            ["gradient_checkpointing_enable", "activation_checkpointing_enable"],
+            "activation_checkpointing_enable",
+        ),
+    ],
+)
+def test_checkpoint_gradients(methods, called):
+    """By the name that the trainer itself calls, with its settings as the first argument."""
+    heard = []
+    model = SimpleNamespace(
+        **{name: lambda given, name=name: heard.append((name, given)) for name in methods}
+    )
+    trainer_insides.checkpoint_gradients(model, {"use_reentrant": False})
+    assert heard == [(called, {"use_reentrant": False})]
+    new = hasattr(PreTrainedModel, "activation_checkpointing_enable")
+    name = "activation_checkpointing_enable" if new else "gradient_checkpointing_enable"
+    assert f"self.model.{name}(" in source(Trainer)
+    assert names(getattr(PreTrainedModel, name))[1] == name.replace("enable", "kwargs")
 
 
 @pytest.mark.parametrize("trainer", [Trainer, *ALL])

@@ -7,9 +7,12 @@ import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from documents import ROOT
 from pixeltune.cli.main import VERBS
+from pixeltune.model.compat.versions import LIBRARIES
 from pixeltune.version import __version__
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -49,3 +52,18 @@ def test_pythons_that_are_named_begin_with_the_lowest_that_is_allowed():
     ]
     assert f">={named[0]}" == PROJECT["requires-python"]
     assert named == [f"3.{minor}" for minor in range(11, 11 + len(named))]
+
+
+def test_the_oldest_versions_are_the_lowest_that_the_package_admits():
+    """`constraints/oldest.txt` beside the newest of `constraints/cpu.txt`; what it names beyond, those need."""
+    oldest, newest = (
+        dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints" / name).read_text("utf-8"), re.M))
+        for name in ("oldest.txt", "cpu.txt")
+    )
+    train = {one.name: one.specifier for one in map(Requirement, PROJECT["optional-dependencies"]["train"])}
+    for name in LIBRARIES:
+        assert train[name].contains(newest[name]), name
+        (lowest,) = (part.version for part in train[name] if part.operator == ">=")
+        if name != "torch":
+            assert Version(oldest[name]) == Version(lowest), name
+    assert not [name for name in oldest if Version(oldest[name]) > Version(newest[name])]

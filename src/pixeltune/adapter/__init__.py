@@ -4,6 +4,10 @@ Import this package before loading a saved adapter: importing it is what makes P
 imports torch, transformers and PEFT, and the rooms `picture` and `model`.
 """
 
+from pixeltune.model.compat.versions import check_versions
+
+check_versions()  # before what others would break is imported
+
 from pixeltune.adapter.compat import register_method
 from pixeltune.adapter.config import ArtConfig
 from pixeltune.adapter.guard import NoOpGuard, PixelOptimizerCheck

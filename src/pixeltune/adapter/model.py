@@ -19,6 +19,7 @@ from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.processors import Processors
 from pixeltune.adapter.rows import Placeholders, find_pictures
 from pixeltune.errors import UserError
+from pixeltune.model.compat.transformers_insides import given_cache
 from pixeltune.model.families import (
     encode_pictures,
     family_of,
@@ -302,7 +303,7 @@ def _by_name(method: Callable, args: tuple, kwargs: dict[str, Any]) -> dict[str,
 
 def _is_continued(kwargs: dict[str, Any]) -> bool:
     """Whether this call continues a sequence whose beginning, with the artwork, is in the cache."""
-    cache = kwargs.get("past_key_values")
+    cache = given_cache(kwargs)
     return cache is not None and cache.get_seq_length() > 0
 
 

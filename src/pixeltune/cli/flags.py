@@ -15,6 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from pixeltune.model.compat.versions import check_versions
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.settings import PaintArguments
 
@@ -91,7 +92,9 @@ def theirs(verb: str) -> dict[str, Setting]:
 
     Raises:
         ModuleNotFoundError: TRL or transformers is not installed.
+        UserError: a version is installed whose files may be others.
     """
+    check_versions()
     out: dict[str, Setting] = {}
     for file in (OBJECTIVE_FACTS[verb].source, *BASES):
         for name, annotation, value in _fields(file):

@@ -143,10 +143,12 @@ class InProcess:
         ]
 
     def _batch(self, texts: list[str], pictures: list[list[Any]], side: str) -> Any:
+        given = {"padding": True, "padding_side": side, "return_tensors": "pt"}
+        if not any(pictures):  # a processor would miss the picture of the artwork's placeholders
+            return self.processor.tokenizer(texts, **given)
         # Not one empty list among others: processors take a flat list for those.
         images = pictures if all(pictures) else [picture for row in pictures for picture in row]
-        given = {"images": images} if images else {}
-        return self.processor(text=texts, padding=True, padding_side=side, return_tensors="pt", **given)
+        return self.processor(text=texts, images=images, **given)
 
     def _choose(self, prompt: str, pictures: list[Any], options: list[str]) -> Reply:
         begin = time.perf_counter()

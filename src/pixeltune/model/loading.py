@@ -6,6 +6,10 @@ import hashlib
 import importlib.util
 from typing import Any, Literal
 
+from pixeltune.model.compat.versions import check_versions
+
+check_versions()  # before what others would break is imported
+
 import torch
 from transformers import (
     AutoConfig,

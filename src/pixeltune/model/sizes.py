@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pixeltune.errors import UserError
-from pixeltune.model.compat.transformers_insides import gemma4_size
+from pixeltune.model.compat.transformers_insides import gemma4_size, minicpm_size
 from pixeltune.picture.settings import DEFAULT_TOKENS
 
 if TYPE_CHECKING:
@@ -222,11 +222,10 @@ def sliced(processor: ProcessorMixin) -> Sizes:
 
     def keeps(height: int, width: int) -> bool:
         cut = images.slice_mode and images.get_sliced_grid((height, width), images.max_slice_nums, side)
-        best = images.find_best_resize((height, width), side, patch, allow_upscale=True)
-        return not cut and best == (height, width)
+        return not cut and minicpm_size(images, height, width) == (height, width)
 
     return Sizes(
-        unit=patch * 4,  # two merges of 2 x 2, as in find_best_resize
+        unit=patch * 4,  # two merges of 2 x 2, as at its usual downsample_mode
         each=4 if images.downsample_mode == "4x" else 1,
         keeps=keeps,
         asks=True,

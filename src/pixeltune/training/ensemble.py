@@ -16,7 +16,12 @@ from pixeltune.adapter.guard import art_layer
 from pixeltune.errors import UserError
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
-from pixeltune.training.compat.trainer_insides import prepare_without_wrapper, step_along, wrap_training_step
+from pixeltune.training.compat.trainer_insides import (
+    checkpoint_gradients,
+    prepare_without_wrapper,
+    step_along,
+    wrap_training_step,
+)
 from pixeltune.training.compat.trl_insides import add_measured, take_measured
 
 
@@ -72,7 +77,7 @@ def join(trainer: Any, others: dict[str, Any]) -> None:
         art_layer(other.model).art_canvas = canvas
         prepare_without_wrapper(other)
         if args.gradient_checkpointing:
-            other.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
+            checkpoint_gradients(other.model, args.gradient_checkpointing_kwargs)
     trainer.add_callback(Companions(trainer, others))
 
     def summed(own_step: Callable, model: Any, inputs: Any, num_items_in_batch: Any) -> Any:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pixeltune.model.compat.versions import check_versions
+
+check_versions()  # before what others would break is imported
+
 from trl import (
     DPOConfig,
     DPOTrainer,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,11 +34,30 @@ def _name(callback: Any) -> tuple[str, str]:
 def checkpoints_reentrantly(layers: nn.ModuleList) -> bool:
     """Whether text layers are checkpointed in the way that loses gradients of what is not their input.
 
-    `GradientCheckpointingLayer` keeps torch's function with its settings (transformers 5.19,
-    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/modeling_layers.py).
+    `GradientCheckpointingLayer` keeps torch's function with its settings (transformers 5.24,
+    https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/modeling_layers.py).
     """
     on = [layer for layer in layers if layer.gradient_checkpointing]
     return any(layer._gradient_checkpointing_func.keywords.get("use_reentrant") for layer in on)
+
+
+@cache
+def cache_name() -> str:
+    """What models call the keys and values of earlier tokens, as an argument and in their outputs.
+
+    ``cache`` from transformers 5.24 on, before it ``past_key_values``, which 5.24 still takes, with a warning, and
+    5.40 will not (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/modeling_outputs.py).
+    """
+    from transformers.modeling_outputs import BaseModelOutputWithPast
+
+    names = BaseModelOutputWithPast.__dataclass_fields__
+    return "cache" if "cache" in names else "past_key_values"
+
+
+def given_cache(arguments: Mapping[str, Any]) -> Any:
+    """The cache among a model's arguments, by either name; None: none."""
+    found = (arguments.get(name) for name in ("cache", "past_key_values"))
+    return next((one for one in found if one is not None), None)
 
 
 @contextmanager
@@ -44,7 +65,7 @@ def checkpointed_with_cache(layers: nn.ModuleList) -> Iterator[None]:
     """Let gradient checkpointing keep the cache, where that can be read again with the same result.
 
     `GradientCheckpointingLayer` takes the cache away from a layer without `_can_checkpoint_with_cache`
-    (transformers 5.19, the same file).
+    (transformers 5.24, the same file).
     """
     on = [layer for layer in layers if layer.gradient_checkpointing]
     for layer in on:
@@ -65,3 +86,15 @@ def gemma4_size(height: int, width: int, patch: int, patches: int, pool: int) ->
     from transformers.models.gemma4.image_processing_gemma4 import get_aspect_ratio_preserving_size
 
     return get_aspect_ratio_preserving_size(height, width, patch, patches, pool)
+
+
+def minicpm_size(images: Any, height: int, width: int) -> tuple[int, int]:
+    """The size, (height, width), that MiniCPM-V's image processor brings a picture to that it does not cut.
+
+    From transformers 5.21 on it must be told how many tokens are merged, which it knows itself
+    (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/models/minicpmv4_6/image_processing_minicpmv4_6.py).
+    """
+    ask = images.find_best_resize
+    merged = {"downsample_mode": images.downsample_mode}
+    told = {name: value for name, value in merged.items() if name in inspect.signature(ask).parameters}
+    return ask((height, width), images.scale_resolution, images.patch_size, allow_upscale=True, **told)

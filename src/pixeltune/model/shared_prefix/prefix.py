@@ -19,7 +19,12 @@ from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.utils import logging
 
 from pixeltune.model.compat.torch_insides import writes
-from pixeltune.model.compat.transformers_insides import checkpointed_with_cache, checkpoints_reentrantly
+from pixeltune.model.compat.transformers_insides import (
+    cache_name,
+    checkpointed_with_cache,
+    checkpoints_reentrantly,
+    given_cache,
+)
 from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
 from pixeltune.model.shared_prefix.tree import Level, Tree, grow
 
@@ -69,7 +74,7 @@ class SharedPrefix:
         """
         Args:
             language_model: the text model in the backbone, which takes `inputs_embeds`, `position_ids`,
-                `attention_mask` and `past_key_values`. Its `forward` is wrapped until `remove` is called; a
+                `attention_mask` and a cache. Its `forward` is wrapped until `remove` is called; a
                 call without `shared_prefix` stays as it is.
             exact: classes of language models for which the tree has been shown to be the same computation
                 (`pixeltune.model.families.Family.exact`); others are passed over plainly.
@@ -112,7 +117,7 @@ class SharedPrefix:
             return None
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             return None
-        cache = kwargs.get("past_key_values")
+        cache = given_cache(kwargs)
         training = self.language_model.training and torch.is_grad_enabled()
         if not (self._fills(cache) if cache is not None else training or kwargs.get("use_cache") is False):
             return None
@@ -162,8 +167,8 @@ class SharedPrefix:
             None if seen is None else seen.flatten(),
             kwargs.pop("deepstack_visual_embeds", None) or [],
         )
-        fill = kwargs.pop("past_key_values", None)
-        for name in ("input_ids", "attention_mask", "use_cache"):
+        fill = given_cache(kwargs)
+        for name in ("input_ids", "attention_mask", "use_cache", "cache", "past_key_values"):
             kwargs.pop(name, None)
 
         hidden, caches = [], []
@@ -185,7 +190,7 @@ class SharedPrefix:
             _fill(fill, caches, shared_prefix.where)
         joined = _spread(torch.cat(hidden), shared_prefix.where)
         # Some backbones also ask for `router_logits`, here None; this class has all that any asks for.
-        return MoeModelOutputWithPast(last_hidden_state=joined, past_key_values=fill)
+        return MoeModelOutputWithPast(last_hidden_state=joined, **{cache_name(): fill})
 
     def _level(
         self, depth: int, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]
@@ -204,8 +209,8 @@ class SharedPrefix:
             return self.plain(
                 input_ids=None,
                 attention_mask=None if level.mask is None else level.mask.long(),
-                past_key_values=cache,
                 use_cache=False,
+                **{cache_name(): cache},
                 **batch.take(level),
                 **kwargs,
             ).last_hidden_state

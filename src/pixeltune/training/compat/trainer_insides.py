@@ -1,4 +1,4 @@
-"""Insides of transformers' trainer and of accelerate that are relied on: written for 5.19 and 1.15."""
+"""Insides of transformers' trainer and of accelerate that are relied on: written for 5.19 to 5.24 and 1.15."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def prepare_without_wrapper(trainer: Any) -> None:
     """
     trainer.model = trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
     trainer.model_wrapped = trainer.model
+
+
+def checkpoint_gradients(model: Any, settings: dict[str, Any] | None) -> None:
+    """Keep a model's activations at layers only, as a trainer's own ``train`` has it done to its model.
+
+    The method is called ``activation_checkpointing_enable`` from transformers 5.23 on, and the old name goes in 6
+    (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/modeling_utils.py).
+    """
+    new = hasattr(model, "activation_checkpointing_enable")
+    (model.activation_checkpointing_enable if new else model.gradient_checkpointing_enable)(settings)
 
 
 def wrap_training_step(trainer: Any, around: Callable[[Callable, Any, Any, Any], Any]) -> None:
