@@ -19,7 +19,7 @@ from pixeltune.adapter import ArtConfig, ArtLayer, ArtModel
 from pixeltune.model.compat.torch_insides import writes
 from pixeltune.model.compat.transformers_insides import cache_name, checkpoints_reentrantly
 from pixeltune.model.families import FAMILIES
-from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
+from pixeltune.model.shared_prefix.cache import RecurrentCache
 
 
 def find(path: str) -> Any:
@@ -184,7 +184,6 @@ def test_accelerate_tells_which_batch_is_the_last():
 @pytest.mark.parametrize(
     ("ours", "path", "methods"),
     [
-        (KeyValueCache, "transformers.cache_utils:DynamicLayer", ["update", "get_seq_length"]),
         (
             RecurrentCache,
             "transformers.cache_utils:LinearAttentionLayer",

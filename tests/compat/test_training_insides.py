@@ -13,10 +13,12 @@ from types import SimpleNamespace
 
 import datasets
 import pytest
+import torch
 from accelerate import Accelerator
-from transformers import PreTrainedModel, Trainer, trainer_utils
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, trainer_utils
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RLOOTrainer, SFTTrainer
 from trl.generation.vllm_generation import VLLMGeneration
+from trl.trainer import utils as trl_utils
 
 from pixeltune.training.compat import trainer_insides, trl_insides
 from pixeltune.training.compat import warnings as library_warnings
@@ -44,6 +46,35 @@ def test_every_touch_is_held_here():
     ]
     said = source(inspect.getmodule(test_every_touch_is_held_here))
     assert [name for name in own if f"_insides.{name}" not in said] == []
+
+
+def test_score_labelled_only(monkeypatch):
+    """`trl_insides.score_labelled_only`: same loss and gradient from a head that sees the labelled positions alone."""
+    assert source(trl_utils).count("_use_triton(") == 1  # nothing else is decided by it
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=40, **sizes))
+    trl_utils.add_fused_lm_head(model)
+    ids = torch.randint(0, 40, (3, 12))
+    labels = ids.where(torch.arange(12) >= 9, -100)
+    scored, run = [], trl_utils._ChunkedLogProbFunction.apply
+    monkeypatch.setattr(
+        trl_utils._ChunkedLogProbFunction,
+        "apply",
+        lambda hidden, *rest: scored.append(len(hidden)) or run(hidden, *rest),
+    )
+
+    def step() -> tuple[torch.Tensor, torch.Tensor]:
+        model.zero_grad()
+        loss = model(input_ids=ids, labels=labels, fused_lm_head=True).loss
+        loss.backward()
+        return loss.detach(), model.model.embed_tokens.weight.grad.clone()
+
+    monkeypatch.setattr(trl_utils, "_use_triton", lambda device: False)  # what TRL says of a CPU
+    everywhere = step()
+    trl_insides.score_labelled_only()
+    torch.testing.assert_close(step(), everywhere)
+    assert scored == [3 * 11, 3 * 3]
 
 
 def test_declare_context_length():

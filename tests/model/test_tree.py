@@ -37,10 +37,14 @@ def rows_of(tree, ids):
     """For each node of the last level, the token ids from the root to its end."""
     texts, flat = [[]], ids.flatten()
     for level in tree.levels:
-        own = [
-            [int(flat[s]) for s, v in zip(*pair, strict=True) if v]
-            for pair in zip(level.source, level.valid, strict=True)
-        ]
+        said, nodes = flat[level.tokens], len(level.parent)
+        if level.slots is None:
+            own = said.view(nodes, -1).tolist()
+        else:
+            place = torch.full(level.slots.shape, -1).flatten()
+            place[level.places] = said
+            assert torch.equal(said[level.slots].flatten()[level.places], said)
+            own = [[token for token in node if token >= 0] for node in place.view(nodes, -1).tolist()]
         texts = [texts[int(above)] + new for above, new in zip(level.parent, own, strict=True)]
     return texts
 
@@ -59,12 +63,12 @@ def test_every_row_is_a_path_from_the_root(side, picture, even):
         trees += 1
         assert tree.tokens < ids.numel()
         assert sorted(rows_of(tree, ids)) == sorted(texts)
-        flat = torch.cat([ids.flatten()[level.source.flatten()] for level in tree.levels])
+        flat = torch.cat([ids.flatten()[level.tokens] for level in tree.levels])
         assert torch.equal(flat[tree.where][mask.bool()], ids[mask.bool()])
         for level in tree.levels[:-1]:
-            assert level.valid.all() or not even
+            assert level.slots is None or not even
         for depth, level in enumerate(tree.levels):
-            seen = ids.flatten()[level.source[level.valid]]
+            seen = ids.flatten()[level.tokens]
             assert level.pictures == bool((seen == PICTURE).any())
             if level.known is not None and depth == 0:
                 assert not level.pictures
@@ -78,7 +82,8 @@ def test_the_levels_are_text_artwork_question_and_answer():
     ]
     ids, mask = batch(texts, "right", random.Random(0))
     tree = grow(ids, mask, PICTURE, TOKENS)
-    assert [tuple(level.source.shape) for level in tree.levels] == [(1, 2), (1, 6), (2, 6), (6, 3)]
+    assert [len(level.tokens) for level in tree.levels] == [2, 6, 4 + 6, 2 * (1 + 2 + 3)]
+    assert [tuple(level.slots.shape) for level in tree.levels[2:]] == [(2, 6), (6, 3)]
     assert [level.parent.tolist() for level in tree.levels] == [[0], [0], [0, 0], [0, 0, 0, 1, 1, 1]]
     assert [level.known is not None for level in tree.levels] == [True, False, False, False]
 

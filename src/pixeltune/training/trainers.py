@@ -29,7 +29,11 @@ from pixeltune.training.callbacks import (
     TurnBudget,
 )
 from pixeltune.training.compat.trainer_insides import mean_over_step
-from pixeltune.training.compat.trl_insides import declare_context_length, leave_out_model_cards
+from pixeltune.training.compat.trl_insides import (
+    declare_context_length,
+    leave_out_model_cards,
+    score_labelled_only,
+)
 from pixeltune.training.folder import SAMPLES, SNAPSHOTS
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.preparation import Preparation
@@ -53,6 +57,7 @@ def make_trainer(
         UserError: the trainer refuses a setting.
     """
     use_processor(model, processor)
+    score_labelled_only()
     if ready.objective == "sft":
         mean_over_step(model)
     if "environment_factory" in ready.rewards:

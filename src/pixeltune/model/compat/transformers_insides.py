@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,21 +59,11 @@ def given_cache(arguments: Mapping[str, Any]) -> Any:
     return next((one for one in found if one is not None), None)
 
 
-@contextmanager
-def checkpointed_with_cache(layers: nn.ModuleList) -> Iterator[None]:
-    """Let gradient checkpointing keep the cache, where that can be read again with the same result.
-
-    `GradientCheckpointingLayer` takes the cache away from a layer without `_can_checkpoint_with_cache`
-    (transformers 5.24, the same file).
+def recurrent_cache_name(mixer: nn.Module) -> str:
+    """What a recurrent layer calls the cache: ``cache`` from transformers 5.24 on, before it ``cache_params``
+    (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/models/qwen3_5/modeling_qwen3_5.py).
     """
-    on = [layer for layer in layers if layer.gradient_checkpointing]
-    for layer in on:
-        layer._can_checkpoint_with_cache = True
-    try:
-        yield
-    finally:
-        for layer in on:
-            del layer._can_checkpoint_with_cache
+    return "cache" if "cache" in inspect.signature(mixer.forward).parameters else "cache_params"
 
 
 def gemma4_size(height: int, width: int, patch: int, patches: int, pool: int) -> tuple[int, int]:

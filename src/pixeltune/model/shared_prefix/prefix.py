@@ -1,14 +1,14 @@
 """The shared prefix: what several rows of a batch begin with is computed once, exactly.
 
-Every node of a batch's tree (`pixeltune.model.shared_prefix.tree`) goes through the language model once and
-reads the keys and values of the nodes above it; where nodes fork, autograd sums their gradients. The text
-before the artwork does not depend on pixels: it needs no gradient and, while it stays the same, is kept from
-step to step.
+All nodes of a batch's tree (`pixeltune.model.shared_prefix.tree`) go through the language model in one pass, in
+which each sees the nodes above it (`pixeltune.model.shared_prefix.branches`); where nodes fork, autograd sums
+their gradients. The text before the artwork does not depend on pixels: it needs no gradient and, while it stays
+the same, is kept from step to step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,8 @@ from transformers.modeling_outputs import MoeModelOutputWithPast
 from transformers.utils import logging
 
 from pixeltune.model.compat.torch_insides import writes
-from pixeltune.model.compat.transformers_insides import (
-    cache_name,
-    checkpointed_with_cache,
-    checkpoints_reentrantly,
-    given_cache,
-)
-from pixeltune.model.shared_prefix.cache import KeyValueCache, RecurrentCache
+from pixeltune.model.compat.transformers_insides import cache_name, checkpoints_reentrantly, given_cache
+from pixeltune.model.shared_prefix.branches import Branches, Left, take_part
 from pixeltune.model.shared_prefix.tree import Level, Tree, grow
 
 logger = logging.get_logger(__name__)
@@ -50,18 +45,17 @@ class _Batch:
     seen: Tensor | None
     deep: list[Tensor]
 
-    def take(self, level: Level) -> dict[str, Any]:
-        """The arguments for one level of a tree."""
+    def take(self, levels: Sequence[Level]) -> dict[str, Any]:
+        """The arguments for some levels of a tree, as one row."""
+        tokens = torch.cat([level.tokens for level in levels])
         taken = {
-            "inputs_embeds": self.embeds.index_select(0, level.source.flatten()).view(
-                *level.source.shape, -1
-            ),
-            "position_ids": self.positions[..., level.source],
+            "inputs_embeds": self.embeds.index_select(0, tokens)[None],
+            "position_ids": self.positions[..., tokens].unsqueeze(-2),
         }
-        if self.seen is not None and level.pictures:
-            pieces = self.seen[level.source] & level.valid
-            rank = (self.seen.cumsum(0) - 1)[level.source[pieces]]
-            taken["visual_pos_masks"] = pieces
+        if self.seen is not None and any(level.pictures for level in levels):
+            pieces = self.seen[tokens]
+            rank = (self.seen.cumsum(0) - 1)[tokens[pieces]]
+            taken["visual_pos_masks"] = pieces[None]
             # The tower may lie on another device than the text model (`device_map`).
             taken["deepstack_visual_embeds"] = [f.index_select(0, rank.to(f.device)) for f in self.deep]
         return taken
@@ -74,21 +68,23 @@ class SharedPrefix:
         """
         Args:
             language_model: the text model in the backbone, which takes `inputs_embeds`, `position_ids`,
-                `attention_mask` and a cache. Its `forward` is wrapped until `remove` is called; a
-                call without `shared_prefix` stays as it is.
+                `attention_mask` and a cache. Its `forward` and those of its layers are wrapped until `remove` is
+                called; a call without `shared_prefix` stays as it is.
             exact: classes of language models for which the tree has been shown to be the same computation
                 (`pixeltune.model.families.Family.exact`); others are passed over plainly.
         """
         self.language_model, self.exact = language_model, exact
         self.own = language_model.__dict__.get("forward")  # accelerate's, on a model over several devices
         self.plain = language_model.forward
-        self.kept: dict[int, tuple[Hashable, Tensor, Cache]] = {}  # by depth: what it depends on, its states
+        self.kept: dict[int, tuple[Hashable, Tensor, Branches]] = {}  # by depth: what it depends on, its states
         config = language_model.config
         self.kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
         language_model.forward = self.forward
+        self.give_back = take_part(language_model, self.kinds)
 
     def remove(self) -> None:
-        """Give the language model its own forward back."""
+        """Give the language model and its layers their own methods back."""
+        self.give_back()
         del self.language_model.forward
         if self.own is not None:
             self.language_model.forward = self.own
@@ -171,49 +167,48 @@ class SharedPrefix:
         for name in ("input_ids", "attention_mask", "use_cache", "cache", "past_key_values"):
             kwargs.pop(name, None)
 
-        hidden, caches = [], []
-        for depth, level in enumerate(shared_prefix.levels):
-            level = level.to(embeds.device)
-            if caches:
-                layers = [layer.fork(level.parent) for layer in caches[-1].layers]
-            else:
-                layers = [
-                    RecurrentCache() if kind == "linear_attention" else KeyValueCache() for kind in self.kinds
-                ]
-            if depth == len(shared_prefix.levels) - 1 and fill is None:
-                for layer in layers:
-                    layer.recording = False
-            states, cache = self._level(depth, level, batch, Cache(layers=layers), kwargs)
-            hidden.append(states.flatten(0, 1))
-            caches.append(cache)
+        levels = [level.to(embeds.device) for level in shared_prefix.levels]
+        frozen = not any(p.requires_grad for p in self.language_model.parameters())
+        hidden, passes, above = [], [], {}
+        for depth, level in enumerate(levels):
+            if level.known is None or not frozen:
+                break
+            states, branches = self._known(depth, level, batch, above, kwargs)
+            hidden.append(states)
+            passes.append(branches)
+            above = branches.left
+        states, branches = self._run(levels[len(passes) :], batch, above, kwargs, keep=fill is not None)
         if fill is not None:
-            _fill(fill, caches, shared_prefix.where)
-        joined = _spread(torch.cat(hidden), shared_prefix.where)
+            _fill(fill, [*passes, branches], shared_prefix.where)
+        joined = _spread(torch.cat([*hidden, states]), shared_prefix.where)
         # Some backbones also ask for `router_logits`, here None; this class has all that any asks for.
         return MoeModelOutputWithPast(last_hidden_state=joined, **{cache_name(): fill})
 
-    def _level(
-        self, depth: int, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]
-    ) -> tuple[Tensor, Cache]:
-        """The hidden states of one level, and its cache; without a gradient where all is known beforehand."""
-        if level.known is None or any(p.requires_grad for p in self.language_model.parameters()):
-            return self._run(level, batch, cache, kwargs), cache
+    def _known(
+        self, depth: int, level: Level, batch: _Batch, above: Mapping[int, Left], kwargs: dict[str, Any]
+    ) -> tuple[Tensor, Branches]:
+        """A level of which all is known beforehand, without a gradient; computed if something changed."""
         key = (level.known, weights_now(self.language_model), batch.embeds.dtype)
         if depth not in self.kept or self.kept[depth][0] != key:
             with torch.no_grad():
-                self.kept[depth] = (key, self._run(level, batch, cache, kwargs), cache)
+                self.kept[depth] = (key, *self._run([level], batch, above, kwargs, keep=True))
         return self.kept[depth][1:]
 
-    def _run(self, level: Level, batch: _Batch, cache: Cache, kwargs: dict[str, Any]) -> Tensor:
-        with checkpointed_with_cache(self.language_model.layers):
-            return self.plain(
-                input_ids=None,
-                attention_mask=None if level.mask is None else level.mask.long(),
-                use_cache=False,
-                **{cache_name(): cache},
-                **batch.take(level),
-                **kwargs,
-            ).last_hidden_state
+    def _run(
+        self,
+        levels: Sequence[Level],
+        batch: _Batch,
+        above: Mapping[int, Left],
+        kwargs: dict[str, Any],
+        keep: bool,
+    ) -> tuple[Tensor, Branches]:
+        """The hidden states of some levels, `(tokens, hidden)`, and what they leave if it is to be kept."""
+        branches = Branches(levels, above, keep)
+        with branches.now(self.language_model.config):  # so that no mask is made
+            out = self.plain(
+                input_ids=None, attention_mask=None, use_cache=False, branches=branches, **batch.take(levels), **kwargs
+            )
+        return out.last_hidden_state[0], branches
 
 
 def weights_now(module: nn.Module) -> Hashable:
@@ -247,15 +242,9 @@ def _spread(tokens: Tensor, where: Tensor) -> Tensor:
     return rows.view(*where.shape, *tokens.shape[1:])
 
 
-def _fill(cache: Cache, caches: list[Cache], where: Tensor) -> None:
+def _fill(cache: Cache, passes: Sequence[Branches], where: Tensor) -> None:
     """Put the keys and values of a tree into an empty cache, where a plain pass would have put them."""
-    for number in range(len(caches[0].layers)):
-        filled = []
-        for part in (0, 1):
-            own = []
-            for level in caches:
-                layer = level.layers[number]
-                states = layer.states[part][:, :, layer.get_seq_length() :]
-                own.append(states.transpose(1, 2).flatten(0, 1))
-            filled.append(_spread(torch.cat(own), where).transpose(1, 2))
+    for number in passes[0].keys_values:
+        parts = zip(*(one.keys_values[number] for one in passes), strict=True)
+        filled = [_spread(torch.cat(part, 2)[0].transpose(0, 1), where).transpose(1, 2) for part in parts]
         cache.update(*filled, number)

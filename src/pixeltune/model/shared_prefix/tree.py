@@ -17,29 +17,33 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Level:
-    """Nodes of equal depth, padded on the right.
+    """Nodes of equal depth.
 
     Attributes:
-        source: `(nodes, tokens)` int64, where a token stands in the flattened batch, `row * length + column`.
-        valid: `(nodes, tokens)` bool, False for padding.
-        mask: `(nodes, tokens from the root on)` bool, `valid` of a node and all above it; None if all are.
+        tokens: `(tokens,)` int64, where each stands in the flattened batch, `row * length + column`; node after
+            node.
+        slots: `(nodes, longest node)` int64, which token of `tokens` stands where if the nodes are padded on the
+            right, 0 for padding; None if they are equally long.
+        places: `(tokens,)` int64, where each token stands among the flattened `slots`; None likewise.
+        above: `(nodes, tokens above)` bool, which keys of the levels above are no padding; None if none is.
         parent: `(nodes,)` int64, each node's parent in the level before (zeros in the first level).
         pictures: whether there are image tokens.
         known: all that the states depend on beside the weights (token ids, the picture), where that is known
             and no gradient is wanted; else None.
     """
 
-    source: Tensor
-    valid: Tensor
-    mask: Tensor | None
+    tokens: Tensor
+    slots: Tensor | None
+    places: Tensor | None
+    above: Tensor | None
     parent: Tensor
     pictures: bool
     known: Hashable | None
 
     def to(self, device: torch.device) -> Level:
         """The same on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("source", "valid", "parent")}
-        return replace(self, **moved, mask=None if self.mask is None else self.mask.to(device))
+        tensors = {name: part for name, part in vars(self).items() if isinstance(part, Tensor)}
+        return replace(self, **{name: part.to(device) for name, part in tensors.items()})
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Tree:
 
     @property
     def tokens(self) -> int:
-        """Tokens to compute, padding included."""
-        return sum(level.source.numel() for level in self.levels)
+        """Tokens to compute."""
+        return sum(len(level.tokens) for level in self.levels)
 
 
 def grow(
@@ -167,10 +171,12 @@ def _tree(
         ticks = np.arange(width)
         valid = ticks < (end - begin)[:, None]
         column = np.minimum((start + begin)[:, None] + ticks, length - 1)
+        real = valid[heads]
+        number = real.cumsum().reshape(real.shape) - 1  # of each token of the level
         row, tick = np.nonzero(valid)
-        where[order[row], column[row, tick]] = offset + node[row] * width + tick
+        where[order[row], column[row, tick]] = offset + number[node[row], tick]
         source = order[heads][:, None] * length + column[heads]
-        above = np.concatenate([above[parent], valid[heads]], 1)
+        above = above[parent]
         pieces = (
             np.take_along_axis(texts, np.minimum(begin[:, None] + ticks, length - 1), 1) == image_token_id
         )
@@ -178,8 +184,16 @@ def _tree(
         if depth == 0 or (depth == 1 and picture is not None):
             head = np.where(np.arange(end.max()) < end[:, None], texts[:, : end.max()], -1)[heads]
             known = (depth and picture, head.shape, head.tobytes())
-        tensors = [torch.from_numpy(a) for a in (source, valid[heads], above, parent)]
-        tensors[2] = None if above.all() else tensors[2]
+        padded = not real.all()
+        parts = (
+            source[real],
+            np.where(real, number, 0) if padded else None,
+            np.flatnonzero(real) if padded else None,
+            None if above.all() else above,
+            parent,
+        )
+        tensors = [None if part is None else torch.from_numpy(part) for part in parts]
         levels.append(Level(*tensors, bool((pieces & valid).any()), known))
-        offset, begin = offset + source.size, end
+        above = np.concatenate([above, real], 1)
+        offset, begin = offset + int(real.sum()), end
     return Tree(tuple(levels), torch.from_numpy(where))

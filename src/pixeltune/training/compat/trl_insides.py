@@ -25,6 +25,18 @@ def leave_out_model_cards(trainer: Any) -> None:
     trainer.create_model_card = lambda *args, **kwargs: None
 
 
+def score_labelled_only() -> None:
+    """Let the head of TRL's trainers run at labelled positions only, on every device.
+
+    Without Triton it runs at all of them, image tokens and prompts included, so that a compiler for Neuron sees one
+    shape (`_fused_forward`, https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/utils.py); a CPU or an
+    Apple chip compiles nothing. In that module the name says nothing else.
+    """
+    from trl.trainer import utils
+
+    utils._use_triton = lambda device: True
+
+
 def measure(trainer: Any, values: dict[str, float]) -> None:
     """Log values with the trainer's own of this step, as their mean over the steps since the last entry.
 
