@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import datasets
 import pytest
 from accelerate import Accelerator
-from transformers import PreTrainedModel, Trainer, trainer_utils
+from transformers import PreTrainedModel, Trainer, TrainingArguments, trainer_utils
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RLOOTrainer, SFTTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 
@@ -150,6 +151,16 @@ def test_prepare_without_wrapper():
     """`trainer_insides.prepare_without_wrapper`."""
     assert names(Accelerator.prepare_model)[1:] == ["model", "device_placement", "evaluation_mode"]
     assert "self.model_wrapped" in source(Trainer.__init__)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_renamed(on):
+    """`trainer_insides.renamed`: without a warning, and by either name."""
+    given = trainer_insides.renamed({"gradient_checkpointing": on, "max_steps": 3}, TrainingArguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert TrainingArguments(**given).gradient_checkpointing is on
+    assert trainer_insides.renamed(given, TrainingArguments) == given
 
 
 @pytest.mark.parametrize(
