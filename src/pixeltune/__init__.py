@@ -8,6 +8,7 @@ The names below are imported when they are first used, so that importing the pac
 """
 
 import logging
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ _HOMES = {
 declare_before_import()
 # PEFT imports it where it is installed, and on CPUs it asks for a faster 4-bit kernel, needed or not.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+# PEFT 0.21 and TRL 1.16 ask every model by the name that transformers had for it before 5.23.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from PIL import Image
 import families
 from pixeltune.adapter import ArtConfig, ArtLayer
 from pixeltune.data.placement import place
+from pixeltune.model.compat.transformers_insides import cache_name
 from reopening import reopened
 
 CONVERSATIONS = [
@@ -269,9 +270,10 @@ def test_calls_that_would_not_see_the_artwork_are_errors(painted):
     one = text_rows(model, processor, conversations=CONVERSATIONS[:1])
     with pytest.raises(ValueError, match="image tokens"):
         model.generate(**one, max_new_tokens=2, prefill_chunk_size=8)
-    cache = model(**one, use_cache=True).past_key_values
-    with pytest.raises(ValueError, match="one piece"):
-        model(input_ids=one["input_ids"], past_key_values=cache)
+    cache = model(**one, use_cache=True)[cache_name()]
+    for name in {cache_name(), "past_key_values"}:  # transformers takes the old name too
+        with pytest.raises(ValueError, match="one piece"):
+            model(input_ids=one["input_ids"], **{name: cache})
 
 
 def test_merging_is_refused_and_unload_gives_the_base_back(painted):

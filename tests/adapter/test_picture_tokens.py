@@ -13,6 +13,7 @@ from trl import GRPOConfig, GRPOTrainer
 import families
 from pixeltune.adapter import ArtConfig, use_processor
 from pixeltune.data.placement import place_dataset
+from pixeltune.model.compat.transformers_insides import cache_name
 from pixeltune.model.families import placeholder_ids
 from pixeltune.model.loading import load_model, load_processor
 from test_model import CONVERSATIONS, layer_of, served_rows, text_rows
@@ -99,15 +100,15 @@ def test_an_answer_that_holds_picture_tokens_is_read_as_if_they_were_blank(adapt
 def test_a_token_that_somebody_appends_goes_through_the_cache(adapted):
     model, _, processor = adapted
     batch = text_rows(model, processor, "left", CONVERSATIONS[1:])
-    cache = model(**batch, use_cache=True).past_key_values
+    cache = {cache_name(): model(**batch, use_cache=True)[cache_name()]}
     token = torch.tensor([[model.config.image_token_id]])
-    blank = model.base_model._continue(token, {"input_ids": token, "past_key_values": cache})[1]["input_ids"]
+    blank = model.base_model._continue(token, {"input_ids": token, **cache})[1]["input_ids"]
     assert blank.tolist() == [[processor.tokenizer.pad_token_id]]
-    assert model.base_model._continue(blank, {"past_key_values": cache}) is None
+    assert model.base_model._continue(blank, cache) is None
     if model.config.model_type in families.FAMILIES + families.GRIDS:
         return  # whose positions only `generate` knows
     mask = torch.cat([batch["attention_mask"], torch.ones(1, 1, dtype=torch.long)], 1)
-    through = model(input_ids=token, attention_mask=mask, past_key_values=cache).logits[:, -1]
+    through = model(input_ids=token, attention_mask=mask, **cache).logits[:, -1]
     whole = model(input_ids=torch.cat([batch["input_ids"], token], 1), attention_mask=mask).logits[:, -1]
     torch.testing.assert_close(through, whole, atol=1e-4, rtol=0)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -15,7 +16,14 @@ import datasets
 import pytest
 import torch
 from accelerate import Accelerator
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer, trainer_utils
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+    trainer_utils,
+)
 from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RLOOTrainer, SFTTrainer
 from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer import utils as trl_utils
@@ -181,6 +189,16 @@ def test_prepare_without_wrapper():
     """`trainer_insides.prepare_without_wrapper`."""
     assert names(Accelerator.prepare_model)[1:] == ["model", "device_placement", "evaluation_mode"]
     assert "self.model_wrapped" in source(Trainer.__init__)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_renamed(on):
+    """`trainer_insides.renamed`: without a warning, and by either name."""
+    given = trainer_insides.renamed({"gradient_checkpointing": on, "max_steps": 3}, TrainingArguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        assert TrainingArguments(**given).gradient_checkpointing is on
+    assert trainer_insides.renamed(given, TrainingArguments) == given
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_an_evaluation_says_so_and_names_the_file_and_its_rows(run, tmp_path, mo
     write(given["data"], {}, {"id": "second"}, {"prompt": "9 + 1 = ?"})
     write_trained(run, [])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         report = evaluate(output_dir=tmp_path / "out", **given)
     assert "greedy, rows of rows.jsonl, by their ids; " in report.about
     assert capfd.readouterr() == ("", ""), "quiet means quiet"

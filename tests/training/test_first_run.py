@@ -173,7 +173,9 @@ def test_a_run_says_two_lines_and_libraries_nothing(bundled, tmp_path, capfd):
     assert last.endswith(f"n = 5; {tmp_path / 'out' / 'artwork.png'}") or "was better" in last
     bars = {line.split(":")[0].strip() for line in said.err.replace("\r", "\n").splitlines()} - {""}
     assert bars == {"painting"}
-    about_pixels = [str(one.message) for one in warned if "torch.jit" not in str(one.message)]
+    # The second is filtered by pixeltune itself, which "always" undoes; tests/first_hour has it.
+    known = ("torch.jit", "is_gradient_checkpointing")
+    about_pixels = [text for one in warned if not any(name in (text := str(one.message)) for name in known)]
     assert about_pixels == []
 
 

@@ -13,6 +13,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from pixeltune.checking import check_names, checked
 from pixeltune.errors import UserError, first_line, suggestion
+from pixeltune.training.compat.trainer_insides import renamed
 from pixeltune.training.defaults import check_theirs
 from pixeltune.training.objectives import OBJECTIVES, Objective
 from pixeltune.training.settings import PaintArguments
@@ -60,7 +61,7 @@ def trainer_config(objective: str = "sft", **settings: Any) -> TrainingArguments
     if "num_train_epochs" in given:
         usual["max_steps"] = -1  # else the steps would silently win over what was asked for
     try:
-        return config(**usual | given)
+        return config(**renamed(usual, config) | renamed(given, config))
     except (ValueError, TypeError, ArithmeticError, PackageNotFoundError) as error:
         # A config's checks are all about what was given to it.
         raise UserError(f"{config.__name__} does not take these settings: {error}") from error

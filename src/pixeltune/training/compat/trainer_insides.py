@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 
@@ -34,6 +35,17 @@ def prepare_without_wrapper(trainer: Any) -> None:
     """
     trainer.model = trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)
     trainer.model_wrapped = trainer.model
+
+
+def renamed(settings: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """Settings by the names that a config warns of least: of gradient checkpointing, activation checkpointing.
+
+    Renamed in transformers 5.23; the old name works until 6, with a warning of each config that has it, and TRL's
+    configs set it (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/training_args.py).
+    """
+    taken = {one.name for one in fields(config)}
+    new = {name: name.replace("gradient_checkpointing", "activation_checkpointing") for name in settings}
+    return {new[name] if new[name] in taken else name: value for name, value in settings.items()}
 
 
 def checkpoint_gradients(model: Any, settings: dict[str, Any] | None) -> None:
