@@ -18,7 +18,8 @@ test: .venv/.language $(if $(filter 1,$(PIXELTUNE_SKIP_VLLM)),,.venv-vllm/.stamp
 
 # The core once more, with the oldest versions that pyproject.toml admits.
 test-oldest: .venv-oldest/.stamp
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup $(OLDEST)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 --dist loadgroup \
+	  tests/compat tests/model tests/adapter tests/training/test_first_run.py
 
 # The same tests with lines counted, without vLLM: which lines no test enters.
 coverage: .venv/.language
@@ -70,10 +71,11 @@ clean:
 
 # Of a package that both files name, the first line counts.
 .venv-oldest/.stamp: pyproject.toml constraints/cpu.txt constraints/oldest.txt
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixeltune needs Python >= 3.11: make PY=python3.11 ...")'
 	$(PY) -m venv .venv-oldest
 	awk -F== '!seen[$$1]++' constraints/oldest.txt constraints/cpu.txt > .venv-oldest/constraints.txt
 	.venv-oldest/bin/python -m pip install $(PIP_FLAGS) -c .venv-oldest/constraints.txt \
-	  -e '.[train,quantization,serve,eval]' pytest pytest-xdist num2words hypothesis
+	  -e '.[train,quantization,serve,eval]' pytest pytest-xdist hypothesis num2words tensorboard
 	@touch $@
 
 # vLLM is a server: it lives in its own environment and is only spoken to over HTTP.

@@ -36,7 +36,7 @@ def check_versions() -> None:
 
     for one in (Requirement(line) for line in lines if line.startswith(tuple(found))):
         if one.name in found and not one.specifier.contains(found[one.name], prereleases=True):
-            needed = f"{one.name}{one.specifier}"
+            needed = one.name + ",".join(sorted(map(str, one.specifier), reverse=True))  # the lowest first
             raise UserError(
                 f"{one.name} {found[one.name]} is installed, but pixeltune needs {needed}: pip install '{needed}'"
             )
