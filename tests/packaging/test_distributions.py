@@ -104,8 +104,8 @@ def test_the_wheel_is_the_package_and_nothing_else(wheel):
         for path in (ROOT / PACKAGE).rglob("*")
         if path.is_file() and path.suffix not in (".pyc", ".pyo")
     }
-    weights = {f for f in ours if f.startswith("pixeltune/smol/model/")} | {
-        "pixeltune/smol/tower.safetensors"
+    weights = {f for f in ours if f.startswith("pixeltune/bundled/smol/model/")} | {
+        "pixeltune/bundled/smol/tower.safetensors"
     }
     assert files == ours - weights
     assert files >= {f"pixeltune/{path}" for path in IN_BOTH}
