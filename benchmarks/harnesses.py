@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from benchmarks.common.cells import once, read
-from benchmarks.common.engine_environments import ROOT
+from benchmarks.common.engine_environments import PATH, ROOT
 from benchmarks.common.harness_environments import PACKAGES, build, version
 from benchmarks.common.harness_files import SEED, ours, write
 from benchmarks.common.harness_runs import BASE_ENTRY, ENTRY, HARNESSES, run, shown
@@ -32,7 +32,6 @@ from pixeltune.engines.engine import Engine
 from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.evaluation.statistics import wilson
-from pixeltune.tiny import PATH
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "harnesses.json"
