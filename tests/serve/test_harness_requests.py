@@ -28,14 +28,18 @@ def served(engine, tmp_path_factory):
         yield it
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_a_harness_s_request_gets_the_artwork_once_and_is_the_same_otherwise(served, engine, name):
-    path, body = RECORDED[name]["path"], RECORDED[name]["body"]
+def post(served, path, body):
     request = urllib.request.Request(
         f"{served.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 200
+        return answer.status
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_harness_s_request_gets_the_artwork_once_and_is_the_same_otherwise(served, engine, name):
+    path, body = RECORDED[name]["path"], RECORDED[name]["body"]
+    assert post(served, path, body) == 200
     sent, field = engine.requests[-1], ENDPOINTS[path][0]
     assert sent == {**body, "model": "tiny", field: sent[field]}
     first = next(number for number, message in enumerate(body[field]) if message["role"] == "user")
@@ -45,6 +49,19 @@ def test_a_harness_s_request_gets_the_artwork_once_and_is_the_same_otherwise(ser
     kind, image = {"messages": ("text", "image_url"), "input": ("input_text", "input_image")}[field]
     assert part["type"] == image
     assert text == {"type": kind, "text": body[field][first]["content"]}
+
+
+def test_calls_and_their_results_go_back_as_they_are(served, engine):
+    """How bfcl-eval goes on in a conversation of several turns."""
+    body = RECORDED["bfcl-eval, calls"]["body"]
+    items = [
+        {"type": "function_call", "call_id": "1", "name": "weather", "arguments": '{"city": "Paris"}'},
+        {"type": "function_call_output", "call_id": "1", "output": '{"temperature": 5}'},
+        {"role": "user", "content": "And in Rome?"},
+    ]
+    assert post(served, "responses", {**body, "input": [*body["input"], *items]}) == 200
+    assert engine.requests[-1]["input"][1:] == items
+    assert json.dumps(engine.requests[-1]).count("input_image") == 1
 
 
 def test_recorded_are_few_shot_turns_and_tools_of_both_endpoints():
