@@ -90,7 +90,7 @@ def _lm_eval_marks(folder: Path) -> list[float]:
 def _lighteval(shots: int) -> Callable[[str, str], list[list[str]]]:
     def commands(url: str, model: str) -> list[list[str]]:
         arguments = f"model_name=openai/{model},base_url={url},api_key=none,concurrent_requests=4,"
-        arguments += "max_model_length=2048,generation_parameters={temperature:0.0}"
+        arguments += "max_model_length=2048,cache_dir=cache,generation_parameters={temperature:0.0}"
         command = ["lighteval", "endpoint", "litellm", arguments, f"pixeltune_sums|{shots}"]
         command += ["--custom-tasks", str(RUNNERS / "lighteval_sums.py")]
         return [[*command, "--save-details", "--output-dir", "out"]]

@@ -59,6 +59,18 @@ def test_our_rows_are_those_of_the_files_and_their_references_are_right(task, tm
         assert {len(row["prompt"]) for row in rows} == {5 if "shots" in task else 1}
 
 
+def test_the_sentence_behind_descriptions_is_bfcl_eval_s(tmp_path, monkeypatch):
+    monkeypatch.setenv("BFCL_PROJECT_ROOT", str(tmp_path))  # it makes folders there when it is imported
+    utils = pytest.importorskip("bfcl_eval.utils")
+    harness_files.write(tmp_path, 12)
+    file = tmp_path / "bfcl" / "BFCL_v4_multiple.json"
+    question = json.loads(file.read_text().splitlines()[0])
+    (row,) = [r for r in harness_files.ours("calls, hint", tmp_path, 12)[1] if r["id"] == question["id"]]
+    (worded,) = utils.add_language_specific_hint_to_function_doc([question])
+    told = [tool["function"]["description"] for tool in json.loads(row["tools"])]
+    assert told == [function["description"] for function in worded["function"]]
+
+
 def test_rows_that_bfcl_eval_does_not_call_wrong_are_right_if_it_counted_them_all(tmp_path):
     harness_files.write(tmp_path, 12)
     names = harness_files.ids(tmp_path)
