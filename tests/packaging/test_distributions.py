@@ -155,7 +155,9 @@ def test_the_sdist_is_the_sources_and_nothing_else(sdist):
     assert all(member.isfile() for member in sdist)  # no links
     paths = {member.name.partition("/")[2] for member in sdist}
     assert {path.partition("/")[0] for path in paths} == TOP_OF_SDIST
-    assert paths & set(STRAY) == {f"{PACKAGE}/bundled/smol/tower.safetensors"}  # for `make smol`, as in a checkout
+    assert paths & set(STRAY) == {
+        f"{PACKAGE}/bundled/smol/tower.safetensors"
+    }  # for `make smol`, as in a checkout
     assert paths >= {f"{PACKAGE}/{path}" for path in IN_BOTH}
     tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
     assert paths >= tests
