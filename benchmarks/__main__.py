@@ -14,11 +14,17 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.common.harness_environments import PACKAGES
+
 HERE = Path(__file__).parent
 VLLM = HERE.parent / ".venv-vllm" / "bin" / "python"
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "gpu": (torch.cuda.is_available, "no GPU"),
     "gateway_vllm": (VLLM.exists, "no vLLM: make .venv-vllm"),
+    "harnesses": (
+        lambda: VLLM.exists() and all((HERE.parent / f".venv-{name}").exists() for name in PACKAGES),
+        "no vLLM (make .venv-vllm) or no harnesses (python benchmarks/harnesses.py --build)",
+    ),
     "http_clients": (lambda: shutil.which("nginx") is not None, "no nginx: apt install nginx-light"),
     "policy_refresh": (VLLM.exists, "no vLLM: make .venv-vllm"),
     "serving": (VLLM.exists, "no vLLM: make .venv-vllm"),

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 from benchmarks.objectives import OFFLINE, measure, run_each
+from pixeltune.bundled.tiny.behaviours import AXES
 from pixeltune.tasks.base import find_task
-from pixeltune.tiny.behaviours import AXES
 
 OUT = Path(__file__).parent / "results" / "distillation.json"
 FLAGS = f"{OFFLINE} --max_completion_length 96"

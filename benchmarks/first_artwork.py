@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.common.machine import machine
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.tiny.demo import measure
+from pixeltune.bundled.tiny.demo import measure
 from pixeltune.writing import write_atomically
 
 HERE = Path(__file__).parent

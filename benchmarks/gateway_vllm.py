@@ -21,9 +21,9 @@ import openai
 
 from benchmarks.common.machine import machine
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.bundled.tiny import PATH
 from pixeltune.data.placement import place_image
 from pixeltune.tasks.synthetic import sums
-from pixeltune.tiny import PATH
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, REQUESTS = 4, {1: 16, 16: 64}  # requests per side and round, by how many at a time

@@ -27,7 +27,7 @@ from transformers import AutoModelForImageTextToText, Qwen3_5Config, Qwen3VLConf
 
 from benchmarks.common.machine import machine
 from benchmarks.steps import SEED, SIDES, compare, make_step, take_turns
-from pixeltune import tiny
+from pixeltune.bundled import tiny
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.writing import write_atomically
 

@@ -31,11 +31,11 @@ from benchmarks.common.random_model import save_random_model
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
 from pixeltune.artwork.png import encode_png
+from pixeltune.bundled.tiny import PATH
 from pixeltune.data.placement import place_image
 from pixeltune.model.loading import load_model
 from pixeltune.picture.files import data_url
 from pixeltune.tasks.synthetic import sums
-from pixeltune.tiny import PATH
 
 OUT = Path(__file__).parent / "results" / "policy_refresh.json"
 ROOT = Path(__file__).parents[1]

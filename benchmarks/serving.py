@@ -30,11 +30,11 @@ from benchmarks.common.cells import once, read
 from benchmarks.common.random_model import save_random_model
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.png import encode_png
+from pixeltune.bundled.tiny import PATH
 from pixeltune.data.placement import place_image
 from pixeltune.model.loading import load_model
 from pixeltune.picture.files import data_url
 from pixeltune.tasks.synthetic import sums
-from pixeltune.tiny import PATH
 
 OUT = Path(__file__).parent / "results" / "serving.json"
 ROOT = Path(__file__).parents[1]

@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from benchmarks.common.machine import machine
+from pixeltune.bundled.smol import TOWER, naming, pictures, reading
+from pixeltune.bundled.smol.assembly import assemble
+from pixeltune.bundled.smol.pictures import SIDE, WORDS
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.statistics import wilson
-from pixeltune.smol import TOWER, naming, pictures, reading
-from pixeltune.smol.assembly import assemble
-from pixeltune.smol.pictures import SIDE, WORDS
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "smol_card.json"

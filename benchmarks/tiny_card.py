@@ -18,13 +18,13 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common.machine import machine
+from pixeltune.bundled.tiny import behaviours, pictures
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.evaluation.statistics import wilson
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls, sums, turns
 from pixeltune.tasks.synthetic.boards import COLOURS, PLACES, SIZE, tile_question, tiles
-from pixeltune.tiny import behaviours, pictures
 from pixeltune.writing import write_atomically
 
 OUT = Path(__file__).parent / "results" / "tiny_card.json"

@@ -29,7 +29,7 @@ from benchmarks.common.trainer_runs import (
     find_trainers,
     train,
 )
-from pixeltune.tiny import PATH as TINY
+from pixeltune.bundled.tiny import PATH as TINY
 from pixeltune.writing import write_atomically
 
 OUT, DOCS = ROOT / "benchmarks/results/trainers.json", ROOT / "docs/results/objectives.md"

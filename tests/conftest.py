@@ -53,7 +53,7 @@ def _turn(group: str) -> int:
 @pytest.fixture(scope="session")
 def bundled() -> Path:
     """Folder of the bundled model."""
-    from pixeltune.tiny import PATH
+    from pixeltune.bundled.tiny import PATH
 
     if not (PATH / "model.safetensors").exists():
         pytest.fail(f"the bundled model is missing from {PATH}: restore it from git, or run `make tiny`")

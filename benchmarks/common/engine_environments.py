@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from pixeltune.tiny import PATH
+from pixeltune.bundled.tiny import PATH
 
 ROOT = Path(__file__).parents[2]
 RUNNERS = ROOT / "benchmarks" / "engine_runners"

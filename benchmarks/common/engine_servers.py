@@ -17,10 +17,10 @@ from pathlib import Path
 
 from benchmarks.common.engine_environments import ROOT, RUNNERS, model_of, python
 from benchmarks.common.engine_questions import MAX_TOKENS, given
+from pixeltune.bundled.tiny import PATH
 from pixeltune.data.placement import place_image
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.replies import Completion
-from pixeltune.tiny import PATH
 
 START_SECONDS = 300
 

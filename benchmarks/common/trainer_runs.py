@@ -18,6 +18,7 @@ from PIL import Image
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import NoOpGuard
+from pixeltune.bundled.tiny import PATH as TINY
 from pixeltune.data.placement import place_row
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
@@ -25,7 +26,6 @@ from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.synthetic import calls
-from pixeltune.tiny import PATH as TINY
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 
 ROOT = Path(__file__).parents[2]

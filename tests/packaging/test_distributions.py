@@ -28,19 +28,19 @@ STRAY = (  # what lies about in a checkout that somebody works in
     ".mypy_cache/one.json",
     ".coverage",
     f"{PACKAGE}/__pycache__/old.cpython-311.pyc",
-    f"{PACKAGE}/smol/model/model.safetensors",
-    f"{PACKAGE}/smol/model/config.json",
-    f"{PACKAGE}/smol/tower.safetensors",
+    f"{PACKAGE}/bundled/smol/model/model.safetensors",
+    f"{PACKAGE}/bundled/smol/model/config.json",
+    f"{PACKAGE}/bundled/smol/tower.safetensors",
 )
 IN_BOTH = (
     "py.typed",
-    "tiny/weights/model.safetensors",
-    "tiny/weights/config.json",
-    "tiny/weights/tokenizer.json",
-    "tiny/weights/processor_config.json",
-    "tiny/weights/chat_template.jinja",
-    "tiny/chat_template.jinja",
-    "smol/words.txt",
+    "bundled/tiny/weights/model.safetensors",
+    "bundled/tiny/weights/config.json",
+    "bundled/tiny/weights/tokenizer.json",
+    "bundled/tiny/weights/processor_config.json",
+    "bundled/tiny/weights/chat_template.jinja",
+    "bundled/tiny/chat_template.jinja",
+    "bundled/smol/words.txt",
     "gallery/templates/run.html.j2",
     "gallery/templates/style.css",
     "gallery/templates/sort.js",
@@ -55,7 +55,7 @@ def checkout(folder: Path) -> Path:
     """A copy of this checkout's sources with what may lie about in one, a link to a folder elsewhere among it."""
 
     def left_out(inside: str, names: list[str]) -> set[str]:
-        unwanted = ["smol"] if Path(inside) == ROOT / PACKAGE else []
+        unwanted = ["smol"] if Path(inside) == ROOT / PACKAGE / "bundled" else []
         if Path(inside) == ROOT:  # environments, caches, builds
             sources = TOP_OF_SDIST
             unwanted += [name for name in names if name not in sources]
@@ -63,7 +63,8 @@ def checkout(folder: Path) -> Path:
 
     shutil.copytree(ROOT, folder, ignore=left_out)
     large = shutil.ignore_patterns("model", "tower.safetensors", "__pycache__")
-    shutil.copytree(ROOT / PACKAGE / "smol", folder / PACKAGE / "smol", ignore=large)
+    smol = f"{PACKAGE}/bundled/smol"
+    shutil.copytree(ROOT / smol, folder / smol, ignore=large)
     for path in STRAY:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(b"stray")
@@ -104,8 +105,8 @@ def test_the_wheel_is_the_package_and_nothing_else(wheel):
         for path in (ROOT / PACKAGE).rglob("*")
         if path.is_file() and path.suffix not in (".pyc", ".pyo")
     }
-    weights = {f for f in ours if f.startswith("pixeltune/smol/model/")} | {
-        "pixeltune/smol/tower.safetensors"
+    weights = {f for f in ours if f.startswith("pixeltune/bundled/smol/model/")} | {
+        "pixeltune/bundled/smol/tower.safetensors"
     }
     assert files == ours - weights
     assert files >= {f"pixeltune/{path}" for path in IN_BOTH}
@@ -154,7 +155,9 @@ def test_the_sdist_is_the_sources_and_nothing_else(sdist):
     assert all(member.isfile() for member in sdist)  # no links
     paths = {member.name.partition("/")[2] for member in sdist}
     assert {path.partition("/")[0] for path in paths} == TOP_OF_SDIST
-    assert paths & set(STRAY) == {f"{PACKAGE}/smol/tower.safetensors"}  # for `make smol`, as in a checkout
+    assert paths & set(STRAY) == {
+        f"{PACKAGE}/bundled/smol/tower.safetensors"
+    }  # for `make smol`, as in a checkout
     assert paths >= {f"{PACKAGE}/{path}" for path in IN_BOTH}
     tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
     assert paths >= tests

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixeltune.bundled.tiny.behaviours import AXES
+from pixeltune.bundled.tiny.pictures import card
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.picture.drawings import NAMES, draw
 from pixeltune.picture.glyphs import GLYPHS
 from pixeltune.tasks.synthetic import calls, sums
-from pixeltune.tiny.behaviours import AXES
-from pixeltune.tiny.pictures import card
 
 SIZES = [(256, 256), (256, 512), (512, 256), (224, 320), (64, 96), (7, 5), (1, 1), (20, 900)]
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.bundled.tiny.behaviours import AXES
 from pixeltune.cli.train import run, settings
 from pixeltune.data.instruction import read_instruction, tell
 from pixeltune.data.placement import place_image
@@ -21,7 +22,6 @@ from pixeltune.model.loading import load_model, load_processor
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.tasks.synthetic import calls
-from pixeltune.tiny.behaviours import AXES
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.distillation import DistillationTrainer, prompt_tokens, teacher_rows
 from pixeltune.training.paint import paint

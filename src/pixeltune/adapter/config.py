@@ -9,8 +9,8 @@ from typing import get_type_hints
 
 from peft.config import PeftConfig
 
-from pixeltune.checking import checked
 from pixeltune.errors import UserError
+from pixeltune.errors.checking import checked
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.model.sizes import none_of
 from pixeltune.picture.canvas import Canvas, cells_mask, paintable_mask, start_picture

@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     if arguments.rows < 1 or (arguments.steps is not None and arguments.steps < 1):
         raise UserError("--rows and --steps must be at least 1")
-    from pixeltune.tiny.demo import demo
+    from pixeltune.bundled.tiny.demo import demo
 
     report = demo(arguments.output_dir, rows=arguments.rows, steps=arguments.steps, seed=arguments.seed)
     return int(not report["passed"])

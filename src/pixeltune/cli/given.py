@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixeltune.checking import check_names, checked
 from pixeltune.cli.flags import Setting, settings_of
 from pixeltune.cli.parser import Parser, UsageError, flag_for
 from pixeltune.errors import UserError, suggestion
+from pixeltune.errors.checking import check_names, checked
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 
 MAX_CONFIG_BYTES = 1 << 20

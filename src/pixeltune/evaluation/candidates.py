@@ -15,11 +15,11 @@ import numpy as np
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.png import OTHER_SUFFIXES, encode_png
-from pixeltune.checking import several
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.messages import Message, join
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.errors import UserError
+from pixeltune.errors.checking import several
 from pixeltune.picture.files import BACKDROP, STARTS, data_url
 from pixeltune.tasks.base import Task, find_rows, find_task, name_of
 

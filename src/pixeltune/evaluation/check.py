@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.checking import check_arguments
 from pixeltune.data.placement import other_placement, place_image
 from pixeltune.data.tools import tools_of
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.replies import NoLogProbs, RequestRefused
 from pixeltune.errors import UserError, escaped
+from pixeltune.errors.checking import check_arguments
 from pixeltune.evaluation import robustness
 from pixeltune.evaluation.agreement import Comparison, compare, greedy
 from pixeltune.evaluation.bars import bars, titled

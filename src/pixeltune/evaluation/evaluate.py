@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pixeltune.checking import check_arguments
 from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
+from pixeltune.errors.checking import check_arguments
 from pixeltune.evaluation import journal
 from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.candidates import Candidate, candidates, reference

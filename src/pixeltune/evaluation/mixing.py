@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.checking import check_arguments, several
 from pixeltune.errors import UserError
+from pixeltune.errors.checking import check_arguments, several
 from pixeltune.evaluation.candidates import Candidate, start_of
 from pixeltune.evaluation.defaults import MIX_ROWS
 from pixeltune.tasks.base import Task, find_task, held_out_rows, is_known, name_of

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.checking import check_arguments
 from pixeltune.data.placeholders import check_rows, tokens_of
 from pixeltune.errors import UserError
+from pixeltune.errors.checking import check_arguments
 from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.defaults import ROWS
 from pixeltune.evaluation.in_process import wearing

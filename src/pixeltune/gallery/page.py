@@ -203,7 +203,9 @@ def _commands(run: Run) -> list[tuple[str, str]]:
         "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in run.name).strip("-")
         or "artwork"
     )
-    folder = "\"$(python -c 'from pixeltune.tiny import PATH; print(PATH)')\" --served-model-name tiny"
+    folder = (
+        "\"$(python -c 'from pixeltune.bundled.tiny import PATH; print(PATH)')\" --served-model-name tiny"
+    )
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "..."}]})
     return [
         ("Check it", f"pixeltune check artwork.png --model {shlex.quote(model)}"),

@@ -14,8 +14,8 @@ from typing import Any
 from pixeltune.asking import SECONDS, within_seconds
 from pixeltune.errors import UserError, suggestion
 
-TINY = Path(__file__).parents[1] / "tiny" / "weights"
-SMOL = Path(__file__).parents[1] / "smol" / "model"  # where `make smol` puts it
+TINY = Path(__file__).parents[1] / "bundled" / "tiny" / "weights"
+SMOL = Path(__file__).parents[1] / "bundled" / "smol" / "model"  # where `make smol` puts it
 BUNDLED = {"tiny": TINY, "smol": SMOL}
 """Names of models that come with pixeltune, and their folders."""
 ORIGINS = {

@@ -11,8 +11,8 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
-from pixeltune.checking import check_names, checked
 from pixeltune.errors import UserError, first_line, suggestion
+from pixeltune.errors.checking import check_names, checked
 from pixeltune.training.compat.trainer_insides import renamed
 from pixeltune.training.defaults import check_theirs
 from pixeltune.training.objectives import OBJECTIVES, Objective

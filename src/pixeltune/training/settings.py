@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_type_hints
 
-from pixeltune.checking import check_data, checked
 from pixeltune.data.forms import read_names
 from pixeltune.errors import UserError
+from pixeltune.errors.checking import check_data, checked
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES, bits_of
 from pixeltune.picture.files import STARTS
 from pixeltune.picture.settings import ArtworkSettings

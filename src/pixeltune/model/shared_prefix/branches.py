@@ -144,7 +144,9 @@ def attend(
         for states in (query, key, value)
     ]
     above = branches.above.get(number)
-    masks = branches.masks([q.shape[2] for q in parts[0]], 0 if above is None else above[0].shape[2], query.device)
+    masks = branches.masks(
+        [q.shape[2] for q in parts[0]], 0 if above is None else above[0].shape[2], query.device
+    )
     out = []
     for level, q, k, v, mask in zip(branches.levels(query.device), *parts, masks, strict=True):
         if above is not None:
@@ -172,7 +174,9 @@ def take_part(language_model: nn.Module, kinds: Sequence[str]) -> Callable[[], N
     taken: list[tuple[nn.Module, Any]] = []
 
     def take(module: nn.Module, made: Callable[..., Any]) -> None:
-        taken.append((module, module.__dict__.get("forward")))  # accelerate's, on a model over several devices
+        taken.append(
+            (module, module.__dict__.get("forward"))
+        )  # accelerate's, on a model over several devices
         module.forward = made
 
     for layer, kind in zip(language_model.layers, kinds, strict=False):

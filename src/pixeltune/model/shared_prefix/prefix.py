@@ -76,7 +76,9 @@ class SharedPrefix:
         self.language_model, self.exact = language_model, exact
         self.own = language_model.__dict__.get("forward")  # accelerate's, on a model over several devices
         self.plain = language_model.forward
-        self.kept: dict[int, tuple[Hashable, Tensor, Branches]] = {}  # by depth: what it depends on, its states
+        self.kept: dict[
+            int, tuple[Hashable, Tensor, Branches]
+        ] = {}  # by depth: what it depends on, its states
         config = language_model.config
         self.kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
         language_model.forward = self.forward
@@ -206,7 +208,12 @@ class SharedPrefix:
         branches = Branches(levels, above, keep)
         with branches.now(self.language_model.config):  # so that no mask is made
             out = self.plain(
-                input_ids=None, attention_mask=None, use_cache=False, branches=branches, **batch.take(levels), **kwargs
+                input_ids=None,
+                attention_mask=None,
+                use_cache=False,
+                branches=branches,
+                **batch.take(levels),
+                **kwargs,
             )
         return out.last_hidden_state[0], branches
 
