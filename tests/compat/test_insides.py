@@ -17,7 +17,11 @@ import torch
 import pixeltune.adapter
 from pixeltune.adapter import ArtConfig, ArtLayer, ArtModel
 from pixeltune.model.compat.torch_insides import writes
-from pixeltune.model.compat.transformers_insides import cache_name, checkpoints_reentrantly
+from pixeltune.model.compat.transformers_insides import (
+    cache_name,
+    checkpoints_reentrantly,
+    recurrent_cache_name,
+)
 from pixeltune.model.families import FAMILIES
 from pixeltune.model.shared_prefix.cache import RecurrentCache
 
@@ -141,12 +145,11 @@ def test_trainers_start_from_a_list_of_callbacks():
     assert pixeltune.adapter.NoOpGuard in callbacks
 
 
-def test_layers_that_are_checkpointed_keep_their_function_and_may_keep_the_cache():
+def test_layers_that_are_checkpointed_keep_their_function():
     kind = find("transformers.modeling_layers:GradientCheckpointingLayer")
     source = inspect.getsource(kind)
     assert kind.gradient_checkpointing is False
     assert "_gradient_checkpointing_func" in source
-    assert "_can_checkpoint_with_cache" in source
     config = find("transformers:LlamaConfig")(
         vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=1
     )
@@ -154,6 +157,30 @@ def test_layers_that_are_checkpointed_keep_their_function_and_may_keep_the_cache
     for reentrant in (True, False):
         model.gradient_checkpointing_enable({"use_reentrant": reentrant})
         assert checkpoints_reentrantly(model.layers) == reentrant
+
+
+def test_attention_of_our_name_is_given_a_whole_row_without_a_mask(monkeypatch):
+    """`shared_prefix.branches.attend`."""
+    config = find("transformers:LlamaConfig")(
+        vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    model, given = find("transformers:LlamaModel")(config), {}
+
+    def attention(module: torch.nn.Module, query: torch.Tensor, *rest: Any, **named: Any) -> tuple:
+        given.update(named, number=module.layer_idx, shape=tuple(query.shape), mask=rest[2])
+        return query.transpose(1, 2), None
+
+    find("transformers:AttentionInterface").register("pixeltune_test", attention)
+    config._attn_implementation = "pixeltune_test"
+    model(inputs_embeds=torch.zeros(1, 5, 8), position_ids=torch.tensor([[0, 1, 2, 1, 2]]), use_cache=False)
+    assert (given["number"], given["shape"], given["mask"]) == (0, (1, 2, 5, 4), None)
+    assert given["dropout"] == 0
+    assert given["scaling"] == pytest.approx(0.5)
+
+
+def test_recurrent_layers_take_a_cache_by_the_name_that_is_told():
+    mixer = find("transformers.models.qwen3_5.modeling_qwen3_5:Qwen3_5GatedDeltaNet")
+    assert {"hidden_states", recurrent_cache_name(mixer)} <= {*parameters(mixer.forward)}
 
 
 def test_4_bit_layers_say_whether_they_repack_their_weights():
