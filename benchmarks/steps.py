@@ -34,6 +34,7 @@ from benchmarks.common.machine import machine
 from benchmarks.common.random_model import save_random_model
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.model.shared_prefix.prefix import SharedPrefix
+from pixeltune.training.compat.trl_insides import score_labelled_only
 from pixeltune.writing import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--peak", nargs=3, metavar=("MODEL", "SIDE", "CELL"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
+    score_labelled_only()  # for every side, as painting does
     if arguments.peak:
         name, side, cell = arguments.peak
         print(f"peak {peak(name, arguments.verb, side, tuple(json.loads(cell)))}")
@@ -177,7 +179,8 @@ def make_step(
         ]
         trainer = SFTTrainer(
             model,
-            args=SFTConfig(**config, max_length=None),
+            # As painting has it; with rows of tokens TRL would take the prompts' for answers too.
+            args=SFTConfig(**config, max_length=None, completion_only_loss=True),
             train_dataset=Dataset.from_list(both),
             processing_class=tokenizer,
         )
