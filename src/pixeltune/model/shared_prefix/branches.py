@@ -162,27 +162,23 @@ AttentionInterface.register(ATTENTION, attend)
 
 
 def take_part(language_model: nn.Module, kinds: Sequence[str]) -> Callable[[], None]:
-    """Let the layers of a language model take `branches=`; without it they stay as they are.
+    """Let what mixes the tokens of a language model take `branches=`; without it all stays as it is.
+
+    Not the layers around: where they are checkpointed, what they are called with is kept and given again.
 
     Args:
         language_model: with `layers`, which hand their named arguments on.
         kinds: of each layer, "full_attention" or "linear_attention".
 
     Returns:
-        What gives the layers their own methods back.
+        What gives the modules their own methods back.
     """
     taken: list[tuple[nn.Module, Any]] = []
-
-    def take(module: nn.Module, made: Callable[..., Any]) -> None:
-        taken.append(
-            (module, module.__dict__.get("forward"))
-        )  # accelerate's, on a model over several devices
-        module.forward = made
-
     for layer, kind in zip(language_model.layers, kinds, strict=False):
-        take(layer, _with_branches(layer.forward, language_model.config))
-        if kind == "linear_attention":
-            take(layer.linear_attn, _by_level(layer.linear_attn))
+        recurrent = kind == "linear_attention"
+        mixer = layer.linear_attn if recurrent else layer.self_attn
+        taken.append((mixer, mixer.__dict__.get("forward")))  # accelerate's, on a model over several devices
+        mixer.forward = _by_level(mixer) if recurrent else _as_branches(mixer)
 
     def give_back() -> None:
         for module, own in taken:
@@ -193,13 +189,14 @@ def take_part(language_model: nn.Module, kinds: Sequence[str]) -> Callable[[], N
     return give_back
 
 
-def _with_branches(plain: Callable[..., Any], config: Any) -> Callable[..., Any]:
-    """A layer's forward, which gradient checkpointing calls twice with the same arguments."""
+def _as_branches(attention: nn.Module) -> Callable[..., Any]:
+    """An attention's forward in which `attend` finds the branches."""
+    plain = attention.forward
 
     def forward(*args: Any, branches: Branches | None = None, **kwargs: Any) -> Any:
         if branches is None:
             return plain(*args, **kwargs)
-        with branches.now(config):
+        with branches.now(attention.config):
             return plain(*args, **kwargs)
 
     return forward
@@ -209,8 +206,7 @@ def _by_level(mixer: nn.Module) -> Callable[..., Any]:
     """A recurrence's forward that starts every node from what its parent left."""
     plain, number, cached_as = mixer.forward, mixer.layer_idx, recurrent_cache_name(mixer)
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        branches = _NOW.get()
+    def forward(*args: Any, branches: Branches | None = None, **kwargs: Any) -> Any:
         if branches is None:
             return plain(*args, **kwargs)
         hidden = kwargs["hidden_states"]

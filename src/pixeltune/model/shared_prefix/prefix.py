@@ -68,7 +68,7 @@ class SharedPrefix:
         """
         Args:
             language_model: the text model in the backbone, which takes `inputs_embeds`, `position_ids`,
-                `attention_mask` and a cache. Its `forward` and those of its layers are wrapped until `remove` is
+                `attention_mask` and a cache. Its `forward` and those of its attention are wrapped until `remove` is
                 called; a call without `shared_prefix` stays as it is.
             exact: classes of language models for which the tree has been shown to be the same computation
                 (`pixeltune.model.families.Family.exact`); others are passed over plainly.
@@ -85,7 +85,7 @@ class SharedPrefix:
         self.give_back = take_part(language_model, self.kinds)
 
     def remove(self) -> None:
-        """Give the language model and its layers their own methods back."""
+        """Give the language model its own methods back."""
         self.give_back()
         del self.language_model.forward
         if self.own is not None:
