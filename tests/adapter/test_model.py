@@ -230,7 +230,10 @@ def test_gradient_checkpointing_changes_nothing(painted, reentrant):
         model(**rows, labels=rows["input_ids"], use_cache=False).loss.backward()
         gradients.append(layer_of(model).canvas().pixels.grad)
         layer_of(model).canvas().pixels.grad = None
-    assert torch.equal(*gradients)
+    if reentrant:  # which the shared prefix leaves to the plain pass, with another order of summation
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
+    else:
+        assert torch.equal(*gradients)
     assert gradients[0].ne(0).any()
 
 
