@@ -182,7 +182,7 @@ class SharedPrefix:
         states, branches = self._run(levels[len(passes) :], batch, above, kwargs, keep=fill is not None)
         if fill is not None:
             _fill(fill, [*passes, branches], shared_prefix.where)
-        joined = _spread(torch.cat([*hidden, states]), shared_prefix.where)
+        joined = _spread([*hidden, states], shared_prefix.where)
         # Some backbones also ask for `router_logits`, here None; this class has all that any asks for.
         return MoeModelOutputWithPast(last_hidden_state=joined, **{cache_name(): fill})
 
@@ -240,11 +240,13 @@ def _positions(position_ids: Tensor | None, attention_mask: Tensor | None, embed
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
-def _spread(tokens: Tensor, where: Tensor) -> Tensor:
-    """The tokens of a tree, `(tokens, ...)`, as the rows of its batch, `(rows, length, ...)`.
+def _spread(levels: Sequence[Tensor], where: Tensor) -> Tensor:
+    """The tokens of a tree, each of `levels` `(tokens, ...)`, as the rows of its batch, `(rows, length, ...)`.
 
-    A model may lie on several devices (`device_map`), so `where` goes to that of these tokens.
+    Padding gets zeros: whoever counts it in a loss by mistake adds no gradient. A model may lie on several devices
+    (`device_map`), so `where` goes to that of these tokens.
     """
+    tokens = torch.cat([*levels, levels[-1].new_zeros(1, *levels[-1].shape[1:])])
     rows = tokens.index_select(0, where.flatten().to(tokens.device))
     return rows.view(*where.shape, *tokens.shape[1:])
 
@@ -253,5 +255,5 @@ def _fill(cache: Cache, passes: Sequence[Branches], where: Tensor) -> None:
     """Put the keys and values of a tree into an empty cache, where a plain pass would have put them."""
     for number in passes[0].keys_values:
         parts = zip(*(one.keys_values[number] for one in passes), strict=True)
-        filled = [_spread(torch.cat(part, 2)[0].transpose(0, 1), where).transpose(1, 2) for part in parts]
+        filled = [_spread([kv[0].transpose(0, 1) for kv in part], where).transpose(1, 2) for part in parts]
         cache.update(*filled, number)

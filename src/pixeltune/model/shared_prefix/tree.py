@@ -53,7 +53,7 @@ class Tree:
     Attributes:
         levels: from the root down.
         where: `(rows, length)` int64, where each token of the batch stands in the concatenated tokens of all
-            levels; 0 for padding.
+            levels; for padding the number after the last.
     """
 
     levels: tuple[Level, ...]
@@ -159,7 +159,7 @@ def _tree(
 ) -> Tree:
     """A level for the tokens up to each of `cuts`; `order` says which row of the batch each text is."""
     rows, length = texts.shape
-    where, levels, offset = np.zeros((rows, length), np.int64), [], 0
+    where, levels, offset = np.full((rows, length), -1), [], 0
     begin, node, above = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.ones((1, 0), bool)
     for depth, end in enumerate(cuts):
         width, last = int((end - begin).max()), depth == len(cuts) - 1
@@ -196,4 +196,5 @@ def _tree(
         levels.append(Level(*tensors, bool((pieces & valid).any()), known))
         above = np.concatenate([above, real], 1)
         offset, begin = offset + int(real.sum()), end
+    where[where < 0] = offset
     return Tree(tuple(levels), torch.from_numpy(where))
