@@ -37,12 +37,17 @@ def build(engine: str) -> None:
         raise ValueError(
             f"no environment called {engine!r}: choose from {known}; vLLM's is `make .venv-vllm`"
         )
-    if not python(engine).exists():
-        _run(sys.executable, "-m", "venv", python(engine).parents[1])
-    pip = [python(engine), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    _run(*pip, "-r", RUNNERS / f"{engine}.txt")
+    install(engine, RUNNERS / f"{engine}.txt")
     _run(python(engine), ROOT / "scripts" / "fit_vllm_env.py")  # torchvision beside a CPU build of torch
     {"openvino": _export, "llama.cpp": _convert}.get(engine, lambda: None)()
+
+
+def install(name: str, requirements: Path) -> None:
+    """Make the environment of that name if it is not there, and put the requirements into it."""
+    if not python(name).exists():
+        _run(sys.executable, "-m", "venv", python(name).parents[1])
+    pip = [python(name), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    _run(*pip, "-r", requirements)
 
 
 def _export() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks.common.engine_environments import ROOT, python
+from benchmarks.common.engine_environments import ROOT, install, python
 
 RUNNERS = ROOT / "benchmarks" / "harness_runners"
 
@@ -22,10 +19,7 @@ PACKAGES = {
 
 def build(harness: str) -> None:
     """Make a harness's environment, as its requirements say."""
-    if not python(harness).exists():
-        _run(sys.executable, "-m", "venv", python(harness).parents[1])
-    pip = [python(harness), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    _run(*pip, "-r", RUNNERS / f"{harness}.txt")
+    install(harness, RUNNERS / f"{harness}.txt")
     if harness == "lighteval":
         # At its start it fetches a file of another benchmark from GitHub, unless there is one of that name.
         (_site(harness) / "lighteval" / "tasks" / "tasks" / "tinyBenchmarks.pkl").touch()
@@ -39,7 +33,3 @@ def version(harness: str) -> str:
 
 def _site(harness: str) -> Path:
     return next((python(harness).parents[1] / "lib").glob("python3*")) / "site-packages"
-
-
-def _run(*command: object) -> None:
-    subprocess.run([str(word) for word in command], check=True, env=os.environ)

@@ -51,7 +51,8 @@ def ours(task: str, folder: Path, rows: int) -> tuple[Task, list[dict]]:
         found = [
             row for name in CATEGORIES for row in bfcl.rows("test", folder=folder / "bfcl", category=name)
         ]
-        found.sort(key=lambda row: ids(folder).index(row["id"]))
+        order = ids(folder)
+        found.sort(key=lambda row: order.index(row["id"]))
         return bfcl.TASK, [row | {"tools": _with(words, row["tools"])} for row in found]
     shots = 2 if task.endswith("2 shots") else 0
     shown = [

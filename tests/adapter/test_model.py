@@ -248,8 +248,12 @@ def test_labels_on_padding_add_no_gradient(painted, side):
     model, _, processor = painted
     model.train()
     rows, gradients = text_rows(model, processor, side), []
-    assert not rows["attention_mask"].all()
-    for labels in (rows["input_ids"], without_padding(rows)):
+    mask = rows["attention_mask"]
+    assert not mask.all()
+    ends = torch.nn.functional.pad(
+        mask[:, :-1] > mask[:, 1:], (1, 0)
+    )  # what a row's last token would predict
+    for labels in (rows["input_ids"].masked_fill(ends, -100), without_padding(rows)):
         counted = (labels[:, 1:] != -100).sum()  # of which the loss is the mean
         (model(**rows, labels=labels, use_cache=False).loss * counted).backward()
         gradients.append(layer_of(model).canvas().pixels.grad)

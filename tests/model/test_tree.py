@@ -64,7 +64,8 @@ def test_every_row_is_a_path_from_the_root(side, picture, even):
         assert tree.tokens < ids.numel()
         assert sorted(rows_of(tree, ids)) == sorted(texts)
         flat = torch.cat([ids.flatten()[level.tokens] for level in tree.levels])
-        assert torch.equal(flat[tree.where][mask.bool()], ids[mask.bool()])
+        assert torch.equal(flat[tree.where[mask.bool()]], ids[mask.bool()])
+        assert (tree.where[~mask.bool()] == len(flat)).all()
         for level in tree.levels[:-1]:
             assert level.slots is None or not even
         for depth, level in enumerate(tree.levels):

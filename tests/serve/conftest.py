@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import openai
 import pytest
 
 from gateways import Served, gateway, make_artwork
@@ -40,3 +41,15 @@ def served(engine: StubEngine, folder: Path, tmp_path_factory: pytest.TempPathFa
         folder, "--upstream", engine.url, "--timeout", 2, "--pause", 2, "--max-body", 4_000_000, log=log
     ) as it:
         yield it
+
+
+@pytest.fixture(scope="module")
+def by_name(served: Served) -> openai.OpenAI:
+    """A client of the gateway that a file of tests has."""
+    return openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def by_hand(vllm_url: str) -> openai.OpenAI:
+    """A client of the real server behind it."""
+    return openai.OpenAI(base_url=vllm_url, api_key="x", max_retries=0)

@@ -2,7 +2,6 @@
 
 import json
 
-import openai
 import pydantic
 import pytest
 
@@ -20,17 +19,12 @@ class Answer(pydantic.BaseModel):
 
 
 @pytest.fixture(scope="module")
-def by_name(vllm_url, tmp_path_factory):
+def served(vllm_url, tmp_path_factory):
     folder = tmp_path_factory.mktemp("artworks")
     for name in ("calls", "sums"):
         (folder / f"{name}.png").write_bytes((IMAGES / f"{name}.png").read_bytes())
-    with gateway(folder, "--upstream", vllm_url, log=folder / "log.jsonl") as served:
-        yield openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def by_hand(vllm_url):
-    return openai.OpenAI(base_url=vllm_url, api_key="x", max_retries=0)
+    with gateway(folder, "--upstream", vllm_url, log=folder / "log.jsonl") as it:
+        yield it
 
 
 def url_of(name):

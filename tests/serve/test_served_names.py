@@ -30,16 +30,6 @@ def served(vllm_url, painted, tmp_path_factory):
         yield served
 
 
-@pytest.fixture(scope="module")
-def by_name(served):
-    return openai.OpenAI(base_url=served.url, api_key="x", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def by_hand(vllm_url):
-    return openai.OpenAI(base_url=vllm_url, api_key="x", max_retries=0)
-
-
 def requests(task, count):
     for row in task.rows("test", count, seed=9):
         tools = {"tools": json.loads(row["tools"]), "tool_choice": "none"} if "tools" in row else {}

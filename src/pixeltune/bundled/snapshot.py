@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pixeltune.writing import write_atomically
 
 
 def save(path: Path, model: torch.nn.Module, parts: Sequence[Any], step: int) -> None:
@@ -20,8 +22,9 @@ def save(path: Path, model: torch.nn.Module, parts: Sequence[Any], step: int) ->
         step: the next one.
     """
     state = {"model": model.state_dict(), "parts": [part.state_dict() for part in parts], "step": step}
-    torch.save(state, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+    file = io.BytesIO()
+    torch.save(state, file)
+    write_atomically(path, file.getvalue())
 
 
 def restore(path: Path, model: torch.nn.Module, parts: Sequence[Any]) -> int:

@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import random
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from tqdm import tqdm
 
 from pixeltune.bundled import snapshot
 from pixeltune.bundled.smol import TOWER, naming, reading
 from pixeltune.bundled.smol.architecture import build_processor, extend, graft
 from pixeltune.bundled.smol.language import load_language
+from pixeltune.writing import write_atomically
 
 SEED = 0
 NAMING, READING = 1800, 900
@@ -131,8 +131,7 @@ def look(model, processor, names: naming.Names) -> dict[str, float]:
 def save(tower: torch.nn.Module, out: Path) -> None:
     """Write a tower as bfloat16, at once or not at all."""
     state = {name: weight.to(torch.bfloat16).contiguous() for name, weight in tower.state_dict().items()}
-    save_file(state, out.with_suffix(".tmp"))
-    os.replace(out.with_suffix(".tmp"), out)
+    write_atomically(out, to_bytes(state))
 
 
 if __name__ == "__main__":
