@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
@@ -18,6 +20,40 @@ def bars(quiet: bool) -> Progress:
     console = Console(stderr=True)
     watched = console.is_terminal or console.is_jupyter
     return Progress(console=console, transient=True, disable=quiet or not watched)
+
+
+class Standing:
+    """How far the rows of a task are: partial score, tokens a second, and how long the rest will take.
+
+    Args:
+        name: of what is scored.
+        rows: in all.
+        kept: how many of them a journal has; they take no time.
+    """
+
+    def __init__(self, name: str, rows: int, kept: int = 0) -> None:
+        self.name, self.left = name, rows - kept
+        self.scores: list[float] = []
+        self.tokens, self.asked, self.begin = 0, 0, time.perf_counter()
+
+    def after(self, records: list[dict]) -> str:
+        """The title of the bar once some more rows were answered: their records, of this call alone."""
+        self.asked += len(records)
+        self.scores += [record["score"] for record in records if not record["error"]]
+        self.tokens += sum(record["completion_tokens"] or 0 for record in records)
+        seconds = max(time.perf_counter() - self.begin, 1e-9)
+        rest = seconds * (self.left - self.asked) / max(1, self.asked)
+        said = [f"{self.tokens / seconds:.0f} tokens/s", f"{_duration(rest)} left"]
+        if self.scores:
+            said.insert(0, f"{sum(self.scores) / len(self.scores):.1%} of {len(self.scores)}")
+        return titled(f"{self.name}: {', '.join(said)}")
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever is short."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def titled(text: str) -> str:

@@ -13,7 +13,7 @@ from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_arguments
 from pixeltune.evaluation import journal
-from pixeltune.evaluation.bars import bars, titled
+from pixeltune.evaluation.bars import Standing, bars, titled
 from pixeltune.evaluation.candidates import Candidate, candidates, reference
 from pixeltune.evaluation.defaults import BATCH_SIZE, CONCURRENCY, OUTPUT_DIR, ROWS, TOOL_CHOICE
 from pixeltune.evaluation.doubts import doubt, trained_rows
@@ -172,13 +172,16 @@ def _ask(
                 bar.remove_task(line)
                 for plan, found in zip(plans, results, strict=True):
                     line = bar.add_task(titled(f"{plan.name}, {one.name}"), total=len(plan.rows))
+                    show, path = partial(bar.update, line), journal(plan, one)
+                    standing = Standing(f"{plan.name}, {one.name}", len(plan.rows))
                     found[one.name] = score_rows(
                         plan.task,
                         plan.rows,
                         backend,
                         plan.heads[one.name],
-                        lambda done, n, line=line: bar.update(line, completed=done),
-                        journal(plan, one),
+                        lambda done, n, show=show: show(completed=done),
+                        path,
+                        lambda records, show=show, standing=standing: show(description=standing.after(records)),
                     )
                     bar.remove_task(line)
     return results

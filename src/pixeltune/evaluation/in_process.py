@@ -61,6 +61,10 @@ class InProcess:
         given = {"max_new_tokens": max_new_tokens, "do_sample": False, "eos_token_id": ends or None}
         if tokenizer.pad_token_id is not None:
             given["pad_token_id"] = tokenizer.pad_token_id
+        if not self.soft and not _many():
+            from pixeltune.evaluation.greedy import greedy
+
+            given["custom_generate"] = greedy
         with torch.no_grad():
             generate = partial(generate_behind, self.model) if self.soft else self.model.generate
             out = generate(**batch.to(self.model.device), **given)
@@ -173,6 +177,13 @@ class InProcess:
         chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
         sums, counts = (chosen * said).sum(1).tolist(), said.sum(1).int().tolist()
         return list(zip(sums, counts, strict=True))
+
+
+def _many() -> bool:
+    """Whether there are several processes: those that share a model's weights must make equally many passes."""
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def score_rows(
     instruction: str | list[Message] = "",
     progress: Callable[[int, int], None] | None = None,
     journal: Path | None = None,
+    onlooker: Callable[[list[dict]], None] | None = None,
 ) -> Result:
     """Score ``backend`` on ``rows`` of ``task``.
 
@@ -60,6 +61,7 @@ def score_rows(
         progress: called with (rows done, rows in all) after each chunk.
         journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
             already, unless they failed, are not asked again; their answers are scored anew.
+        onlooker: called with the records of each chunk, before `progress` is.
 
     Raises:
         ValueError: the journal is of other rows.
@@ -69,6 +71,8 @@ def score_rows(
     head = head if instruction else []
     records = _kept(journal, task, rows) if journal else {}
     left = [i for i in range(len(rows)) if i not in records]
+    if isinstance(backend, InProcess):  # rows of one batch are padded to the longest of them
+        left.sort(key=lambda i: _size(rows[i]), reverse=True)  # what needs the most memory comes first
     chunks = [left[start : start + backend.chunk] for start in range(0, len(left), backend.chunk)]
     if progress:
         progress(len(records), len(rows))
@@ -84,6 +88,8 @@ def score_rows(
                 f"{failures} requests failed one after another ({done[-1]['error']}); what was answered is "
                 "kept: mend the engine and give the same command again"
             )
+        if onlooker:
+            onlooker(done)
         if progress:
             progress(len(records), len(rows))
     return result([records[i] for i in range(len(rows))])
@@ -136,6 +142,11 @@ def _ask(task: Task, rows: list[dict], chunk: list[int], backend: Backend, head:
             chunk, [rows[i] for i in chunk], conversations, replies, strict=True
         )
     ]
+
+
+def _size(row: dict) -> int:
+    """Characters of what a row asks and of its tools: near enough to tokens to put like rows together."""
+    return sum(len(str(message.get("content"))) for message in row["prompt"]) + len(str(row.get("tools") or ""))
 
 
 def _go_on(task: Task, row: dict, conversations: list, i: int, replies: list) -> bool:
