@@ -10,7 +10,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 import families
 from pixeltune.adapter import ArtConfig, use_processor
 from pixeltune.evaluation.greedy import greedy
-from pixeltune.model.growing_cache import GrowingLayer, make_growing
+from pixeltune.model.shared_prefix.growing import GrowingLayer, make_growing
 
 ASKED = {"max_new_tokens": 24, "do_sample": False, "pad_token_id": 0}
 WORDS = ["a", "What is 3 + 4?", "b?", "Say it again, please.", "x y z", "why", "12345", "no"]
@@ -75,7 +75,8 @@ def test_a_growing_layer_holds_what_a_dynamic_one_does_and_writes_in_place():
         layer.update(keys[:2], values[:2])
         layer.crop(-3)
         layer.update(keys[1:], values[1:])
-    assert torch.equal(grown.keys, plain.keys) and torch.equal(grown.values, plain.values)
+    assert torch.equal(grown.keys, plain.keys)
+    assert torch.equal(grown.values, plain.values)
     assert grown.get_seq_length() == plain.get_seq_length()
 
 
@@ -84,6 +85,8 @@ def test_only_empty_caches_of_transformers_own_kind_are_changed():
     cache = DynamicCache(config=model.config)
     kinds = [type(layer) for layer in cache.layers]
     make_growing(cache)
-    assert [type(layer) for layer in cache.layers] == [GrowingLayer if k is DynamicLayer else k for k in kinds]
+    assert [type(layer) for layer in cache.layers] == [
+        GrowingLayer if k is DynamicLayer else k for k in kinds
+    ]
     assert DynamicLayer not in {type(layer) for layer in cache.layers}
     make_growing(None)

@@ -25,24 +25,24 @@ def bars(quiet: bool) -> Progress:
 class Standing:
     """How far the rows of a task are: partial score, tokens a second, and how long the rest will take.
 
+    Rows that a journal has already take no time and are not counted.
+
     Args:
         name: of what is scored.
-        rows: in all.
-        kept: how many of them a journal has; they take no time.
     """
 
-    def __init__(self, name: str, rows: int, kept: int = 0) -> None:
-        self.name, self.left = name, rows - kept
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.scores: list[float] = []
         self.tokens, self.asked, self.begin = 0, 0, time.perf_counter()
 
-    def after(self, records: list[dict]) -> str:
-        """The title of the bar once some more rows were answered: their records, of this call alone."""
+    def after(self, records: list[dict], left: int) -> str:
+        """The title of the bar after some more rows, given their records and how many rows are left."""
         self.asked += len(records)
         self.scores += [record["score"] for record in records if not record["error"]]
         self.tokens += sum(record["completion_tokens"] or 0 for record in records)
         seconds = max(time.perf_counter() - self.begin, 1e-9)
-        rest = seconds * (self.left - self.asked) / max(1, self.asked)
+        rest = seconds * left / max(1, self.asked)
         said = [f"{self.tokens / seconds:.0f} tokens/s", f"{_duration(rest)} left"]
         if self.scores:
             said.insert(0, f"{sum(self.scores) / len(self.scores):.1%} of {len(self.scores)}")

@@ -173,7 +173,7 @@ def _ask(
                 for plan, found in zip(plans, results, strict=True):
                     line = bar.add_task(titled(f"{plan.name}, {one.name}"), total=len(plan.rows))
                     show, path = partial(bar.update, line), journal(plan, one)
-                    standing = Standing(f"{plan.name}, {one.name}", len(plan.rows))
+                    standing = Standing(f"{plan.name}, {one.name}")
                     found[one.name] = score_rows(
                         plan.task,
                         plan.rows,
@@ -181,7 +181,9 @@ def _ask(
                         plan.heads[one.name],
                         lambda done, n, show=show: show(completed=done),
                         path,
-                        lambda records, show=show, standing=standing: show(description=standing.after(records)),
+                        lambda records, left, show=show, at=standing: show(
+                            description=at.after(records, left)
+                        ),
                     )
                     bar.remove_task(line)
     return results

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers.cache_utils import DynamicLayer
 
 from pixeltune.model.compat.transformers_insides import after_pass, first_pass, given_cache, next_pass
-from pixeltune.model.growing_cache import make_growing
+from pixeltune.model.shared_prefix.growing import can_leave, make_growing
 
 AXES = {"attention_mask": 0, "token_type_ids": 0, "mm_token_type_ids": 0, "position_ids": -2}
 """Arguments that are read in every pass, and the axis on which their rows lie."""
@@ -52,16 +51,11 @@ def greedy(
             said[row] = ids
         if ended.all():
             return pad_sequence(said, batch_first=True, padding_value=padding)
-        if WORTH * ended.sum() >= len(ended) and _can_leave(given_cache(model_kwargs)):
+        if WORTH * ended.sum() >= len(ended) and can_leave(given_cache(model_kwargs)):
             left = (~ended).nonzero()[:, 0]
             input_ids, ended, rows = input_ids[left], ended[left], rows[left.cpu()]
             model_kwargs = {name: _take(name, value, left) for name, value in model_kwargs.items()}
         outputs = next_pass(model, input_ids, model_kwargs)
-
-
-def _can_leave(cache: Any) -> bool:
-    """Whether rows can be taken out of every layer; recurrent ones have no way to."""
-    return cache is not None and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
 
 
 def _take(name: str, value: Any, left: Tensor) -> Any:

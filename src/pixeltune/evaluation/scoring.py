@@ -49,7 +49,7 @@ def score_rows(
     instruction: str | list[Message] = "",
     progress: Callable[[int, int], None] | None = None,
     journal: Path | None = None,
-    onlooker: Callable[[list[dict]], None] | None = None,
+    onlooker: Callable[[list[dict], int], None] | None = None,
 ) -> Result:
     """Score ``backend`` on ``rows`` of ``task``.
 
@@ -61,7 +61,7 @@ def score_rows(
         progress: called with (rows done, rows in all) after each chunk.
         journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
             already, unless they failed, are not asked again; their answers are scored anew.
-        onlooker: called with the records of each chunk, before `progress` is.
+        onlooker: called with the records of each chunk and the number of rows that are left.
 
     Raises:
         ValueError: the journal is of other rows.
@@ -89,7 +89,7 @@ def score_rows(
                 "kept: mend the engine and give the same command again"
             )
         if onlooker:
-            onlooker(done)
+            onlooker(done, len(rows) - len(records))
         if progress:
             progress(len(records), len(rows))
     return result([records[i] for i in range(len(rows))])
@@ -146,7 +146,9 @@ def _ask(task: Task, rows: list[dict], chunk: list[int], backend: Backend, head:
 
 def _size(row: dict) -> int:
     """Characters of what a row asks and of its tools: near enough to tokens to put like rows together."""
-    return sum(len(str(message.get("content"))) for message in row["prompt"]) + len(str(row.get("tools") or ""))
+    return sum(len(str(message.get("content"))) for message in row["prompt"]) + len(
+        str(row.get("tools") or "")
+    )
 
 
 def _go_on(task: Task, row: dict, conversations: list, i: int, replies: list) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
@@ -61,6 +60,11 @@ def make_growing(cache: Any) -> None:
     """
     if type(cache) is DynamicCache and cache.get_seq_length() == 0:
         cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+
+
+def can_leave(cache: Any) -> bool:
+    """Whether rows can be taken out of every layer (`batch_select_indices`); recurrent ones have no way to."""
+    return cache is not None and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
 
 
 def _larger(kept: Tensor, states: Tensor, tokens: int) -> Tensor:
