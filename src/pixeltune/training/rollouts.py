@@ -1,4 +1,4 @@
-"""Completions from an engine: the live picture travels with every request, weights never do.
+"""Completions from an engine: every request looks at the live picture; weights never travel.
 
 An online trainer of TRL that uses vLLM asks its ``vllm_generation`` for two things: to synchronise weights,
 and to generate. Here the weights are frozen, so there is nothing to synchronise, and the policy of the
@@ -84,6 +84,7 @@ class EngineRollouts:
         pool = ThreadPoolExecutor(CONCURRENCY * len(self.engines))
         try:
             with profiler or nullcontext():
+                list(pool.map(lambda engine: engine.show(url), self.engines))  # its bytes travel once a step
                 work = pool.map(self._group, count(), questions, own, repeat(url), repeat(num_generations))
                 groups = list(work)
         finally:
