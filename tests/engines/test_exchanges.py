@@ -18,7 +18,7 @@ from pixeltune.data.placement import place_image
 from pixeltune.engines.client import with_artwork
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.exchanges import OnceClient
-from pixeltune.engines.kept_pictures import KeptPictures
+from pixeltune.engines.kept_pictures import KeptPictures, kept_name
 from pixeltune.engines.replies import EngineError, RequestRefused
 from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.scoring import score_rows
@@ -157,7 +157,7 @@ def test_no_two_pictures_share_a_name_and_none_is_a_clients_own(keeper):
         engine.complete(shown(url))
     assert keeper.whole == [True, True, False, False]
     assert {*keeper.cache.values()} == {PICTURE, other}
-    assert all(name.startswith("pixeltune-url-") and len(name) == 78 for name in keeper.cache)
+    assert all(name.startswith("pixeltune-") and len(name) == 74 for name in keeper.cache)
     named = shown()
     named[0]["content"][0]["uuid"] = "mine"
     for _ in range(2):
@@ -255,3 +255,10 @@ def test_a_real_vllm_server_is_sent_the_bytes_once_and_answers_the_same(vllm_url
     assert [size > len(PICTURE) for size in sent] == [False, True]
     assert engine.complete(place_image(USER, unseen), max_tokens=4).text == answer.text
     assert [size > len(PICTURE) for size in sent] == [False, True, False]
+
+
+def test_pictures_with_the_same_bytes_of_pixels_have_two_names():
+    square, strip = np.full((28, 56, 3), 128, np.uint8), np.full((56, 28, 3), 128, np.uint8)
+    names = {kept_name(data_url(encode_png(one, {})).encode()) for one in (square, strip)}
+    assert square.tobytes() == strip.tobytes()
+    assert len(names) == 2

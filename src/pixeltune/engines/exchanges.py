@@ -7,7 +7,6 @@ openai's client, so that a picture that is missed costs one more request and no 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator
 from typing import Any
@@ -51,7 +50,7 @@ class Exchanges:
         kept = self._engines[address]
         if kept is None:
             return (yield request)
-        name = kept_name(hashlib.sha256(part["image_url"]["url"].encode()).hexdigest(), "url")
+        name = kept_name(part["image_url"]["url"].encode())
         name_part(part, name, with_bytes=True)
         if kept.holds(name):
             whole = part.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -17,15 +18,13 @@ def keeps_pictures(models: Iterable[Mapping[str, Any]]) -> bool:
     return any(entry.get("owned_by") == "vllm" for entry in models)
 
 
-def kept_name(sha256: str, of: str = "") -> str:
+def kept_name(url: bytes) -> str:
     """What a picture is called in an engine's cache: with a prefix, so that it is no client's own name.
 
     Args:
-        sha256: of what makes the picture this one and no other.
-        of: what it is the hash of, if not of the pixels: the same bytes may be the one of one picture and the
-            other of another.
+        url: the picture as a `data:` URL. Its pixels alone would not tell a grey square from a grey strip.
     """
-    return f"pixeltune-{of and f'{of}-'}{sha256}"
+    return f"pixeltune-{hashlib.sha256(url).hexdigest()}"
 
 
 def name_part(part: dict[str, Any], name: str, *, with_bytes: bool) -> None:

@@ -11,7 +11,7 @@ import aiohttp
 
 from pixeltune.artwork.png import ArtworkError
 from pixeltune.data.requests import ENDPOINTS
-from pixeltune.engines.kept_pictures import MISSES, kept_name
+from pixeltune.engines.kept_pictures import MISSES
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.intake import Intake
@@ -123,7 +123,7 @@ class Gateway:
         if picture is None:
             return await self._post(upstream, path, bodies.render(body), headers)
         named = upstream.has_uuids and path == "chat/completions"
-        name = kept_name(picture.sha256) if named else None
+        name = picture.name if named else None
         if name is not None and upstream.kept.holds(name):
             without = bodies.insert(body, path, name, with_bytes=False)
             answer = await self._post(upstream, path, bodies.render(without), headers)
