@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.data.origin import origin
-from pixeltune.data.rows import each_turn, read
+from pixeltune.data.rows import read
+from pixeltune.data.turns import each_turn
 from pixeltune.errors import UserError
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -263,10 +264,10 @@ def test_calls_of_tools_that_are_not_there_are_named_once(tmp_path):
         (SFT, {"messages": "a"}, "messages must be"),
         (SFT, {"messages": 4}, "messages must be"),
         (SFT, {"messages": [SAID]}, "prompt must be"),
-        (DPO, {"prompt": "a", "chosen": [SAID, TOOL_SAID, OTHER], "rejected": "b"}, "earlier turns into the"),
+        (DPO, {"prompt": "a", "chosen": [TOOL_SAID, OTHER], "rejected": "b"}, "earlier turns into the"),
         (DPO, {"prompt": "a", "chosen": [{**SAID, "content": ""}], "rejected": "b"}, "must say something"),
         (KTO, {"prompt": "a", "completion": "b", "label": 1}, r"label must be .* a number \(1\)"),
-        (KTO, {"prompt": "a", "completion": [SAID, USER, OTHER], "label": True}, "earlier turns"),
+        (KTO, {"prompt": "a", "completion": [USER, OTHER], "label": True}, "earlier turns"),
         (SFT, {"prompt": "a", "completion": "b", "tools": [{"function": "f"}]}, "tools must be"),
         (SFT, {"prompt": "a", "completion": "b", "tools": [{"name": "f"}]}, "tools must be"),
         (SFT, {"prompt": "a", "completion": "b", "tools": {"f": 1}}, "tools must be"),
