@@ -10,6 +10,7 @@ import pytest
 import torch
 import trl
 from trl.chat_template_utils import get_training_chat_template
+from trl.data_utils import _tokenize, common_prefix_length
 
 from pixeltune.data.placement import place_row
 from pixeltune.data.turns import each_turn
@@ -17,13 +18,13 @@ from pixeltune.errors import UserError
 from pixeltune.model.loading import load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.training.arguments import read_settings
-from pixeltune.training.masks import ANSWERS, answer_masks
+from pixeltune.training.callbacks import HeldOutLoss
+from pixeltune.training.masks import AssistantOnly, answer_masks
 from pixeltune.training.paint import Painting, paint
 from pixeltune.training.preview import preview
-from pixeltune.training.trainers import make_trainer
+from pixeltune.training.table import as_dataset
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
-SAID = "    {{- '<|im_start|>assistant\\n' + content -}}"
 TOOL = {
     "type": "function",
     "function": {
@@ -90,7 +91,7 @@ def trl_mask(tokenizer, training: str, messages: list[dict]) -> tuple[list[int],
     return list(made["input_ids"]), list(made["assistant_masks"])
 
 
-@pytest.mark.parametrize("template", [None, "qwen2_5", "qwen3_vl", "qwen3_instruct_2507"])
+@pytest.mark.parametrize("template", [None, "qwen2_5_vl", "qwen3_vl", "qwen3_instruct_2507"])
 @pytest.mark.parametrize("answer", [GOOD, BAD, [say("7")], [call("pen"), say("7")]])
 def test_masks_are_trls_assistant_masks(bundled, template, answer):
     tokenizer, training = tokenizer_of(template)
@@ -100,6 +101,19 @@ def test_masks_are_trls_assistant_masks(bundled, template, answer):
     assert made == ids[-len(made) :]
     assert said == mask[-len(made) :]
     assert sum(said) == sum(mask)
+
+
+@pytest.mark.parametrize("template", ["qwen2_5", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6", "qwen3_vl"])
+def test_masks_are_what_trl_trains_of_each_turn_alone(bundled, template):
+    """Some training templates count what asks for a turn, too (``<think>``); TRL's split at the prompt does not."""
+    tokenizer, _ = tokenizer_of(template)
+    wanted = []
+    for row in each_turn([{"prompt": [ASK], "completion": GOOD}]):
+        prompt = _tokenize(tokenizer, row["prompt"], add_generation_prompt=True, tools=[TOOL])["input_ids"]
+        whole = _tokenize(tokenizer, row["prompt"] + row["completion"], tools=[TOOL])["input_ids"]
+        wanted += whole[common_prefix_length(prompt, whole) :]
+    ids, said = answer_masks({"prompt": [ASK], "completion": GOOD, "tools": TOOLS}, tokenizer)["completion"]
+    assert [token for token, is_said in zip(ids, said, strict=True) if is_said] == wanted
 
 
 def test_rows_of_each_turn_train_what_trls_assistant_mask_has(bundled):
@@ -122,7 +136,7 @@ def test_masks_leave_out_what_grpo_masks_of_tools(bundled):
     asked.processing_class = asked._tokenizer = tokenizer
     asked.chat_template, asked.chat_template_kwargs, asked.tools = None, {}, [TOOL]
     asked._is_vlm = False
-    suffix = asked._get_tool_suffix_ids([told("3")])
+    suffix = asked._get_tool_suffix_ids([{**told("3"), "name": "price"}])
     suffix = list(suffix[0] if isinstance(suffix, tuple) else suffix)
     row = {"prompt": [ASK], "completion": [call("pen"), told("3"), say("3")], "tools": TOOLS}
     ids, mask = answer_masks(row, tokenizer)["completion"]
@@ -180,7 +194,7 @@ def built(verb: str, tmp_path: Path, **more) -> Painting:
     return painting
 
 
-@pytest.mark.parametrize("cut", [None, 120])
+@pytest.mark.parametrize("cut", [None, 140])
 @pytest.mark.parametrize("verb", ["dpo", "kto"])
 def test_batches_count_the_assistants_tokens_alone(bundled, tmp_path, verb, cut):
     """Of every sequence in a batch, KTO's mismatched ones too, also where it is cut."""
@@ -233,9 +247,6 @@ def test_a_shared_beginning_in_the_prompt_gives_the_same_loss_and_gradient(bundl
         dataset = painting.ready.train_rows
         assert dataset[0]["prompt"] == [ASK, *same]
         if name == "whole":
-            from pixeltune.training.masks import AssistantOnly
-            from pixeltune.training.table import as_dataset
-
             row = place_row({**pair, "tools": TOOLS}, painting.block)
             made = as_dataset([row, row])
             tokenizer = painting.processor.tokenizer
@@ -294,6 +305,10 @@ def test_what_would_count_tools_is_refused_before_the_model_loads(
         paint("dpo", quiet=True, **settings("dpo", tmp_path, data=data, **more))
 
 
-def test_names_of_answers_are_those_of_trl():
-    assert set(ANSWERS) == {"chosen", "rejected", "completion"}
-    assert callable(make_trainer)
+def test_the_held_out_loss_is_of_the_assistants_turns(bundled, tmp_path):
+    """Else it would be one of what tools say, too, and could not be compared with a training's."""
+    painting = built("sft", tmp_path, held_out_rows=2)
+    (callback,) = [one for one in painting.trainer.callback_handler.callbacks if isinstance(one, HeldOutLoss)]
+    assert [row["completion"] for row in callback.rows] == [
+        [turn] for turn in (GOOD[0], GOOD[2], GOOD[4])
+    ] * 2

@@ -151,7 +151,7 @@ def _check_answers(row: dict[str, Any], index: int) -> None:
         UserError: naming the row.
     """
     names = [name for name in ("chosen", "rejected") if row.get(name) is not None]
-    if row.get("label") is not None and row.get("completion") is not None:
+    if isinstance(row.get("label"), bool) and row.get("completion") is not None:
         names.append("completion")
     whole = row.get("prompt") is None and len(names) == 2
     start = diverging_step(row["chosen"], row["rejected"]) if whole else 0
