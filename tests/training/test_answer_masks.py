@@ -194,7 +194,7 @@ def built(verb: str, tmp_path: Path, **more) -> Painting:
     return painting
 
 
-@pytest.mark.parametrize("cut", [None, 140])
+@pytest.mark.parametrize("cut", [None, 170])
 @pytest.mark.parametrize("verb", ["dpo", "kto"])
 def test_batches_count_the_assistants_tokens_alone(bundled, tmp_path, verb, cut):
     """Of every sequence in a batch, KTO's mismatched ones too, also where it is cut."""
