@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -169,6 +171,72 @@ def test_what_becomes_of_an_engine_s_answers():
     assert asked[0] == {"max_tokens": 9, "temperature": 0.7, "sampling": ON_ENGINES}
 
 
+class Says(BaseHTTPRequestHandler):
+    """An engine called "served" that says "4" and "5" in turns."""
+
+    def do_GET(self):
+        self._say({"object": "list", "data": [{"id": "served", "object": "model"}]})
+
+    def do_POST(self):
+        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        message = {"role": "assistant", "content": "45"[len(self.server.asked) % 2]}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+        self._say({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def _say(self, answer: dict) -> None:
+        text = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_pairs_of_an_engine_s_answers_to_rows_of_one_s_own(tmp_path, capsys):
+    data, output = tmp_path / "rows.jsonl", tmp_path / "pairs.jsonl"
+    data.write_text(
+        '{"prompt": "2 + 2 = ?", "completion": "4"}\n{"prompt": "3 + 2 = ?", "completion": "6"}\n'
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Says)
+    server.asked = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    words = f"--engine http://127.0.0.1:{server.server_port} --concurrency 1 --samples 2 --temperature 0.9"
+    status = main(
+        [
+            "sample",
+            "--data",
+            str(data),
+            "--keep",
+            "pairs",
+            "--output",
+            str(output),
+            *words.split(),
+            "--artwork",
+            CALLS,
+        ]
+    )
+    server.shutdown()
+    assert status == 0
+    assert written(output) == [
+        {
+            "prompt": [{"role": "user", "content": "2 + 2 = ?"}],
+            "chosen": [{"role": "assistant", "content": "4"}],
+            "rejected": [{"role": "assistant", "content": "5"}],
+        }
+    ]
+    assert "rows: 1, from 2 prompts; 1 had not both a right and a wrong answer" in capsys.readouterr().out
+    assert len(server.asked) == 4
+    assert all(body["temperature"] == 0.9 and body["top_k"] == -1 for body in server.asked)
+    assert not any("seed" in body for body in server.asked)
+    assert "image_url" in json.dumps(server.asked[0])
+    about = json.loads(provenance_path(output).read_text())
+    assert (about["model"], about["seed"], about["rows_of"]) == ("served", None, "rows.jsonl")
+
+
 def test_an_engine_that_is_gone_ends_it_and_nothing_is_said_to_be_kept():
     task = Task(name="t", max_new_tokens=9, score=lambda row, text: 1.0)
     backend, _ = engine(*[EngineError("gone")] * 30)
@@ -211,3 +279,18 @@ def test_a_file_that_is_there_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="lies in a file"):
         sample("calls", output=tmp_path / "rows.jsonl" / "more.jsonl")
     assert (tmp_path / "rows.jsonl").read_text() == "mine"
+
+
+def test_where_nothing_is_kept_nothing_is_written_and_it_is_said(bundled, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "2 + 2 = ?", "completion": "a zebra"}\n')
+    with pytest.raises(
+        UserError, match=r"nothing to write .*1 had no right answer; answers: 2, 0 right.*more --samples"
+    ):
+        sample(
+            data=tmp_path / "rows.jsonl",
+            samples=2,
+            max_new_tokens=24,
+            output=tmp_path / "out.jsonl",
+            quiet=True,
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]

@@ -85,11 +85,14 @@ def test_distill_takes_many_examples_that_only_the_teacher_reads(bundled, tmp_pa
 
 
 def test_a_painting_starts_from_an_old_artwork_pixel_by_pixel(bundled):
-    given = PaintArguments(task="sums", start=str(CALLS), licence="CC0-1.0")
-    assert np.array_equal(given.artwork(0).canvas().to_uint8(), Artwork.load(CALLS).pixels)
+    old = Artwork.load(CALLS)
+    height, width = old.size
+    assert Preprocessor(load_processor("tiny")).tokens(height, width) == 64  # the size where nothing is said
+    given = PaintArguments(task="sums", start=str(CALLS), licence="CC0-1.0", height=height, width=width)
+    assert np.array_equal(given.artwork(0).canvas().to_uint8(), old.pixels)
 
 
 def test_the_guide_names_them():
     text = (ROOT / "docs" / "guide" / "objectives.md").read_text("utf-8")
-    for said in ("`--loss_type dft`", "one-token rollout", "many-shot", "`--start old.png`"):
+    for said in ("`sft --loss_type dft`", "One-token rollout", "many-shot", "`--start old.png`"):
         assert said in text

@@ -28,10 +28,10 @@ class Sample:
 
     def __str__(self) -> str:
         n = self.counts
-        lines = [f"{n['rows']} rows from {n['prompts']} prompts; {n['without']} had {KEEPS[self.keep]}"]
+        lines = [f"rows: {n['rows']}, from {n['prompts']} prompts; {n['without']} had {KEEPS[self.keep]}"]
         if n["answers"]:
             lines.append(
-                f"{n['answers']} answers: {n['right']} right, {n['wrong']} wrong, {n['cut']} cut off at the longest "
+                f"answers: {n['answers']}, {n['right']} right, {n['wrong']} wrong, {n['cut']} cut off at the longest "
                 f"length, {n['quoting']} with tokens of pictures or turns, {n['failed']} requests failed"
             )
         return "\n".join(lines)

@@ -146,7 +146,7 @@ def sample(
     counts |= {"prompts": len(groups), "rows": len(made)}
     result = Sample(output, keep, counts)
     if not made:
-        said = " ".join(str(result).split())
+        said = "; ".join(str(result).splitlines())
         raise UserError(f"nothing to write ({said}): more --samples, easier rows, or a better --artwork")
     from_engine = isinstance(backend, OnEngine)
     about = {
