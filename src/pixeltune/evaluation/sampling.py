@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pixeltune.data import rows as row_files
+from pixeltune.data import sources
 from pixeltune.data.marks import turn_marks
 from pixeltune.data.placeholders import KNOWN, placeholder_tokens
-from pixeltune.data.sources import public_name, title
 from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_arguments, checked
 from pixeltune.evaluation.backends import OnEngine
@@ -34,6 +34,7 @@ from pixeltune.evaluation.plans import SEED, Plan, check_plans, check_words, own
 from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
 from pixeltune.evaluation.sampled import Sample, check_path, write
 from pixeltune.evaluation.scoring import opening
+from pixeltune.model.finding import public_name
 from pixeltune.tasks.base import Task, find_rows, find_task, is_benchmark, name_of
 from pixeltune.tasks.own import MAX_NEW_TOKENS
 
@@ -154,7 +155,7 @@ def sample(
         "revision": None if from_engine else revision,
         "artwork_sha256": one.artwork.sha256 if one.artwork else None,
         "instruction_sha256": hashlib.sha256(json.dumps(head).encode()).hexdigest() if head else None,
-        "rows_of": public_name(data) if own and data else plan.name,
+        "rows_of": sources.public_name(data) if own and data else plan.name,
         "keep": keep,
         "samples": samples,
         "temperature": temperature,
@@ -230,7 +231,10 @@ def _pool(data: str, one: Candidate, columns: Sequence[str]) -> Plan:
         raise UserError("best needs a task that knows its best prompt: give a file of words")
     rows = row_files.read(data, names=columns)
     return Plan(
-        title(data), Task(name=title(data), max_new_tokens=1, score=_none), rows, {one.name: list(one.told)}
+        sources.title(data),
+        Task(name=sources.title(data), max_new_tokens=1, score=_none),
+        rows,
+        {one.name: list(one.told)},
     )
 
 
