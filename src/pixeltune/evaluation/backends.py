@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +64,8 @@ class OnEngine:
     """
 
     chunk = 1  # every row is an episode of its own
+    sampling: Mapping[str, Any] = {}
+    """How `complete` draws, as keywords of the engine's; greedy where nothing is said."""
 
     def __init__(self, engine: Any, picture: str | None = None, concurrency: int = 16):
         self.engine, self.picture, self.workers = engine, picture, concurrency
@@ -95,7 +97,7 @@ class OnEngine:
         from pixeltune.engines.replies import EngineError
 
         try:
-            answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens)
+            answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens, **self.sampling)
         except EngineError as error:
             return Reply("", error=str(error))
         return Reply(answer.text, answer.prompt_tokens, answer.completion_tokens, answer.latency)

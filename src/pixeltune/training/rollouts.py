@@ -25,11 +25,10 @@ from pixeltune.data.tools import tools_of
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.replies import Completion, EngineError
 from pixeltune.errors import UserError
+from pixeltune.evaluation.drawing import ON_ENGINES
 from pixeltune.picture.files import data_url
 from pixeltune.training.compat.trl_insides import generate_with, measure, prompt_ids, wrap_scoring, wrap_vllm
 
-# vLLM would otherwise sample as the model's generation_config.json says.
-PLAIN_SAMPLING = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 CONCURRENCY = 16  # requests at a time, for each engine
 
 Conversation = tuple[list[Message], list[dict] | None]
@@ -106,7 +105,7 @@ class EngineRollouts:
         messages, tools = self.conversations[prompt]
         messages = as_urls(attach(messages, own)) if own else messages
         kwargs = getattr(self.trainer.args, "chat_template_kwargs", None)  # such as enable_thinking
-        sampling = {**PLAIN_SAMPLING, **({"chat_template_kwargs": kwargs} if kwargs else {})}
+        sampling = {**ON_ENGINES, **({"chat_template_kwargs": kwargs} if kwargs else {})}
         failures = []
         for turn in range(len(self.engines)):
             engine = self.engines[(number + turn) % len(self.engines)]
