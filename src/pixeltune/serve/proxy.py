@@ -89,7 +89,7 @@ class Proxy:
         if picture is not None:
             bodies.check(body, self.path, picture.tokens)  # refused before an engine is bothered
         for attempt in (1, 2):
-            upstream = upstreams.choose(base, picture.name if picture else None)
+            upstream = upstreams.choose(base, picture.sha256 if picture else None)
             note.upstream = upstream.name
             body["model"] = upstreams.served_name(upstream, base)
             headers = self._headers(scope, note)

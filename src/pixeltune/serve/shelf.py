@@ -32,6 +32,7 @@ class Picture:
     """A verified artwork, ready to be sent."""
 
     bases: tuple[str, ...]  # models it was painted for
+    sha256: str  # of the pixels
     name: str  # in an engine's cache
     url: bytes  # data: URL
     tokens: tuple[str, ...]  # that stand for pictures with its model
@@ -200,7 +201,7 @@ class Shelf:
         facts = artwork.provenance
         tokens = tokens_of(facts.image_processor, *facts.also)
         url = data_url(png).encode()
-        return Picture(tuple(facts.bases), kept_name(url), url, tokens)
+        return Picture(tuple(facts.bases), artwork.sha256, kept_name(url), url, tokens)
 
     def _keep(self, name: str, signature: Signature, picture: Picture) -> None:
         self._drop(name)
