@@ -21,6 +21,7 @@ from benchmarks.common.cells import once
 from pixeltune.bundled.smol import TOWER, naming, pictures, reading
 from pixeltune.bundled.smol.assembly import assemble
 from pixeltune.bundled.smol.pictures import SIDE, WORDS
+from pixeltune.data.images import attach
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.statistics import wilson
 
@@ -45,20 +46,11 @@ def ask(model, processor, asked: list[tuple[Any, str]], tokens: int = 40) -> lis
     said, backend = [], InProcess(model, processor)
     for at in range(0, len(asked), AT_ONCE):
         chats = [
-            [
-                {
-                    "role": "user",
-                    "content": [{"type": "image", "image": Image.fromarray(shown)}, _text(question)],
-                }
-            ]
+            attach([{"role": "user", "content": question}], [Image.fromarray(shown)])
             for shown, question in asked[at : at + AT_ONCE]
         ]
         said += [reply.text.strip() for reply in backend.complete(chats, [None] * len(chats), tokens)]
     return said
-
-
-def _text(question: str) -> dict:
-    return {"type": "text", "text": question}
 
 
 def read_words(model, processor, count: int, per_row: int) -> dict:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from engine_replies import Replies
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
 from pixeltune.data import rows as row_files
@@ -22,22 +23,11 @@ from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.picking import Answer, by_prompt
 from pixeltune.evaluation.sampled import provenance_path
 from pixeltune.evaluation.sampling import sample
-from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.base import Task
 from pixeltune.tasks.synthetic import sums
 
 CALLS = "docs/images/calls.png"
 FEW = {"task": "sums", "rows": 4, "samples": 3, "quiet": True}
-
-
-@pytest.fixture(scope="module")
-def model(bundled):
-    return load_model("tiny")
-
-
-@pytest.fixture(scope="module")
-def processor(bundled):
-    return load_processor("tiny")
 
 
 def written(path) -> list[dict]:
@@ -171,29 +161,15 @@ def test_what_becomes_of_an_engine_s_answers():
     assert asked[0] == {"max_tokens": 9, "temperature": 0.7, "sampling": ON_ENGINES}
 
 
-class Says(BaseHTTPRequestHandler):
+class Says(Replies):
     """An engine called "served" that says "4" and "5" in turns."""
 
     def do_GET(self):
-        self._say({"object": "list", "data": [{"id": "served", "object": "model"}]})
+        self.list_models("served")
 
     def do_POST(self):
-        self.server.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        message = {"role": "assistant", "content": "45"[len(self.server.asked) % 2]}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
-        self._say({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
-
-    def _say(self, answer: dict) -> None:
-        text = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
+        self.server.asked.append(self.asked())
+        self.say("45"[len(self.server.asked) % 2], 1)
 
 
 def test_pairs_of_an_engine_s_answers_to_rows_of_one_s_own(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from pixeltune.data.messages import Message
@@ -55,17 +55,18 @@ def draw(
     if not samples:
         return [[] for _ in groups]
     asked = [group[0] for group in groups for _ in range(samples)]
-    if isinstance(backend, OnEngine):
-        backend.sampling = {"temperature": temperature, "sampling": ON_ENGINES}
-        try:
+    engine = isinstance(backend, OnEngine)
+    backend.sampling = (
+        {"temperature": temperature, "sampling": ON_ENGINES}
+        if engine
+        else {**IN_PROCESS, "temperature": temperature}
+    )
+    try:
+        with nullcontext() if engine else _seeded(seed):
             records = score_rows(task, asked, backend, head, lambda done, _: progress(done)).records
-        except RunError as error:
-            why = str(error).partition("; what was answered")[0]
-            raise RunError(f"{why}; nothing is written: mend the engine and try again") from error
-    else:
-        backend.sampling = {**IN_PROCESS, "temperature": temperature}
-        with _seeded(seed):
-            records = score_rows(task, asked, backend, head, lambda done, _: progress(done)).records
+    except RunError as error:
+        why = str(error).partition("; what was answered")[0]
+        raise RunError(f"{why}; nothing is written: mend the engine and try again") from error
     answers: list[list[Answer]] = [[] for _ in groups]
     for number, record in enumerate(records):
         group = groups[number // samples]

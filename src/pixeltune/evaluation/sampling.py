@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +29,8 @@ from pixeltune.evaluation.picking import (
     pick,
     targets_of,
 )
-from pixeltune.evaluation.plans import SEED, Plan, check_plans, check_words, own_plan
-from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
+from pixeltune.evaluation.plans import SEED, Plan, check_words, own_plan
+from pixeltune.evaluation.providers import Provider, in_this_process, on_engine
 from pixeltune.evaluation.sampled import Sample, check_path, write
 from pixeltune.evaluation.scoring import opening
 from pixeltune.model.finding import public_name
@@ -119,10 +118,16 @@ def sample(
         plan = _task(task or "", rows, data, one, seed)
     check_files(plan.rows)
     groups = by_prompt(plan.rows)[:rows]
-    provider, tokens = _provider(
-        plan, one, engine, engine_model, api_key, tool_choice, concurrency,
-        partial(_model, model, revision, dtype, bits, device_map, batch_size, quiet),
-    )  # fmt: skip
+    provider: Provider
+    if engine:
+        tokens = one.tokens or tuple(KNOWN)
+        check_words(plan, sorted(tokens))
+        provider = on_engine(engine, engine_model, api_key, tool_choice, concurrency)
+    else:
+        provider = loaded = in_this_process(
+            [plan], [one], model, revision, dtype, bits, device_map, batch_size, quiet
+        )
+        tokens = *placeholder_tokens(loaded.processor), *turn_marks(loaded.processor)
     head, counts = plan.heads[one.name], dict.fromkeys(("prompts", "without", "rows", *COUNTS), 0)
     made: list[dict] = []
     with bars(quiet) as bar:
@@ -240,47 +245,6 @@ def _pool(data: str, one: Candidate, columns: Sequence[str]) -> Plan:
 
 def _none(row: dict, text: str) -> float:
     return 0.0
-
-
-def _model(
-    model: str,
-    revision: str | None,
-    dtype: str | None,
-    bits: Literal[4, 8] | None,
-    device_map: str | None,
-    batch_size: int,
-    quiet: bool,
-    plan: Plan,
-    one: Candidate,
-) -> tuple[Provider, tuple[str, ...]]:
-    from pixeltune.model.loading import load_model, load_processor
-
-    processor = load_processor(model, revision)
-    check_plans([plan], [one], processor, model, revision)
-    load = partial(load_model, model, revision, dtype or "auto", bits, device_map)
-    tokens = *placeholder_tokens(processor), *turn_marks(processor)
-    return ModelProvider(load, model, processor, batch_size, quiet), tokens
-
-
-def _provider(
-    plan: Plan,
-    one: Candidate,
-    engine: str | None,
-    engine_model: str | None,
-    api_key: str | None,
-    tool_choice: str | None,
-    concurrency: int,
-    in_process: Callable[[Plan, Candidate], tuple[Provider, tuple[str, ...]]],
-) -> tuple[Provider, tuple[str, ...]]:
-    """Who answers, and the tokens that no row may hold."""
-    if not engine:
-        return in_process(plan, one)
-    from pixeltune.engines.engine import Engine
-
-    tokens = one.tokens or tuple(KNOWN)
-    check_words(plan, sorted(tokens))
-    connect = partial(Engine, engine, api_key=api_key, tool_choice=tool_choice)
-    return EngineProvider(connect, engine_model, concurrency), tokens
 
 
 def _likeliest(group: list[dict], answers: list[Answer], backend: Any, head: list) -> list[dict]:
