@@ -48,7 +48,12 @@ BARE = [
     *needs("train", "sft --data rows.jsonl", "demo", "eval --task sums --compare off a.png"),
     *needs("train", "check a.png --model tiny", f"check a.png --model tiny --engine {ENGINE}"),
     *needs("train", "mix a.png a.png --output b.png", "export checkpoint --output b.png"),
-    *needs("eval", f"eval --task sums --engine {ENGINE}"),
+    *needs("train", "sample --task sums --output c.jsonl"),
+    *needs(
+        "eval",
+        f"eval --task sums --engine {ENGINE}",
+        f"sample --task sums --output c.jsonl --engine {ENGINE}",
+    ),
     *needs("gallery", "gallery run --output_dir site"),
     *needs("serve", f"serve --artworks . --upstream {ENGINE}"),
     Try("studio --port 0", "pip install 'pixeltune[", 1),  # two, and one is missed first

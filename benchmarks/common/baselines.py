@@ -22,7 +22,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.data.placement import place_row
-from pixeltune.data.rows import each_turn
+from pixeltune.data.turns import each_turn
 from pixeltune.evaluation import soft_prompt
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.training.defaults import OFFLINE, ONLINE, PIXEL_DEFAULTS

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pixeltune.evaluation.evaluate import evaluate
     from pixeltune.evaluation.mixing import mix
     from pixeltune.evaluation.robustness import robustness
+    from pixeltune.evaluation.sampling import sample
     from pixeltune.model.loading import load_model, load_processor
     from pixeltune.model.preprocessing import Preprocessor
     from pixeltune.training.arguments import trainer_config
@@ -43,6 +44,7 @@ __all__ = [
     "paint",
     "place_dataset",
     "robustness",
+    "sample",
     "trainer_config",
     "with_artwork",
 ]
@@ -60,6 +62,7 @@ _HOMES = {
     "paint": "pixeltune.training.paint",
     "place_dataset": "pixeltune.data.placement",
     "robustness": "pixeltune.evaluation.robustness",
+    "sample": "pixeltune.evaluation.sampling",
     "trainer_config": "pixeltune.training.arguments",
     "with_artwork": "pixeltune.engines.client",
 }

@@ -13,7 +13,7 @@ from benchmarks.common import baselines
 from benchmarks.common.accuracy_table import chosen, interval, tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
 from benchmarks.common.cells import once, read
-from pixeltune.data.rows import each_turn
+from pixeltune.data.turns import each_turn
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.statistics import mcnemar, wilson
 from pixeltune.model.loading import load_model, load_processor

@@ -9,19 +9,22 @@ import pytest
 from pixeltune.cli import check as check_verb
 from pixeltune.cli import eval as eval_verb
 from pixeltune.cli import mix as mix_verb
+from pixeltune.cli import sample as sample_verb
 from pixeltune.cli import serve as serve_verb
 from pixeltune.cli.parser import Parser
 from pixeltune.evaluation.check import check
 from pixeltune.evaluation.evaluate import evaluate
 from pixeltune.evaluation.mixing import mix
+from pixeltune.evaluation.sampling import sample
 from pixeltune.serve.server import serve
 
-ELSEWHERE = {"eval": {"task", "compare"}, "check": {"rows"}, "mix": set(), "serve": set()}
+ELSEWHERE = {"eval": {"task", "compare"}, "check": {"rows"}, "mix": set(), "sample": set(), "serve": set()}
 """On the command line these say whether they were given."""
 
 
 @pytest.mark.parametrize(
-    ("verb", "function"), [(eval_verb, evaluate), (check_verb, check), (mix_verb, mix), (serve_verb, serve)]
+    ("verb", "function"),
+    [(eval_verb, evaluate), (check_verb, check), (mix_verb, mix), (sample_verb, sample), (serve_verb, serve)],
 )
 def test_flags_have_the_function_s_defaults(verb, function):
     name = verb.__name__.rpartition(".")[2]

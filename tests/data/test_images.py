@@ -124,6 +124,8 @@ def test_an_engine_gets_the_artwork_first_and_then_the_rows_pictures():
     rows, seen = tiles.rows("test", 2, seed=3), []
 
     class Listener:
+        def show(self, url): ...
+
         def complete(self, messages, tools, max_tokens):
             seen.append({"messages": messages})
             raise EngineError("heard")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.data.origin import origin
-from pixeltune.data.rows import each_turn, read
+from pixeltune.data.rows import read
+from pixeltune.data.turns import each_turn
 from pixeltune.errors import UserError
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -263,10 +264,10 @@ def test_calls_of_tools_that_are_not_there_are_named_once(tmp_path):
         (SFT, {"messages": "a"}, "messages must be"),
         (SFT, {"messages": 4}, "messages must be"),
         (SFT, {"messages": [SAID]}, "prompt must be"),
-        (DPO, {"prompt": "a", "chosen": [SAID, TOOL_SAID, OTHER], "rejected": "b"}, "earlier turns into the"),
+        (DPO, {"prompt": "a", "chosen": [TOOL_SAID, OTHER], "rejected": "b"}, "earlier turns into the"),
         (DPO, {"prompt": "a", "chosen": [{**SAID, "content": ""}], "rejected": "b"}, "must say something"),
         (KTO, {"prompt": "a", "completion": "b", "label": 1}, r"label must be .* a number \(1\)"),
-        (KTO, {"prompt": "a", "completion": [SAID, USER, OTHER], "label": True}, "earlier turns"),
+        (KTO, {"prompt": "a", "completion": [USER, OTHER], "label": True}, "earlier turns"),
         (SFT, {"prompt": "a", "completion": "b", "tools": [{"function": "f"}]}, "tools must be"),
         (SFT, {"prompt": "a", "completion": "b", "tools": [{"name": "f"}]}, "tools must be"),
         (SFT, {"prompt": "a", "completion": "b", "tools": {"f": 1}}, "tools must be"),
@@ -278,3 +279,61 @@ def test_rows_that_lack_something_are_refused_with_what_is_wanted(tmp_path, colu
     path = write(tmp_path / "r.jsonl", line)
     with pytest.raises(UserError, match=f"line 1: .*{message}|line 1: {message}"):
         read(path, columns)
+
+
+TOLD = {"role": "tool", "content": "4"}
+CALL = {"role": "assistant", "content": "call"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "row"),
+    [
+        (
+            DPO,
+            {"prompt": [USER], "chosen": [CALL, TOLD, SAID], "rejected": [CALL, TOLD, OTHER]},
+            {"prompt": [USER, CALL, TOLD], "chosen": [SAID], "rejected": [OTHER]},
+        ),
+        (
+            DPO,
+            {"chosen": [USER, CALL, TOLD, SAID, TOLD, SAID], "rejected": [USER, CALL, TOLD, OTHER]},
+            {"prompt": [USER, CALL, TOLD], "chosen": [SAID, TOLD, SAID], "rejected": [OTHER]},
+        ),
+        (  # the same call with other results: what is said of them is told apart from its turn on
+            DPO,
+            {"chosen": [USER, CALL, TOLD, SAID], "rejected": [USER, CALL, {**TOLD, "content": "5"}, OTHER]},
+            {
+                "prompt": [USER],
+                "chosen": [CALL, TOLD, SAID],
+                "rejected": [CALL, {**TOLD, "content": "5"}, OTHER],
+            },
+        ),
+        (  # one ends where the other goes on
+            DPO,
+            {"chosen": [USER, CALL, TOLD, SAID], "rejected": [USER, CALL]},
+            {"prompt": [USER], "chosen": [CALL, TOLD, SAID], "rejected": [CALL]},
+        ),
+        (
+            DPO,
+            {"prompt": [USER], "chosen": [SAID, USER, SAID], "rejected": "c"},
+            {"prompt": [USER], "chosen": [SAID, USER, SAID], "rejected": [OTHER]},
+        ),
+        (
+            KTO,
+            {"prompt": [USER], "completion": [CALL, TOLD, SAID], "label": True},
+            {"prompt": [USER], "completion": [CALL, TOLD, SAID], "label": True},
+        ),
+        (  # a label is of all that answers the last question
+            KTO,
+            {"messages": [USER, SAID, USER, CALL, TOLD, SAID], "label": False},
+            {"prompt": [USER, SAID, USER], "completion": [CALL, TOLD, SAID], "label": False},
+        ),
+    ],
+)
+def test_answers_of_several_turns(tmp_path, columns, line, row):
+    assert read(write(tmp_path / "r.jsonl", line), columns) == [row]
+
+
+def test_what_differs_behind_the_last_word_alone_is_nothing_to_prefer(tmp_path):
+    line = {"prompt": "a", "chosen": [CALL, TOLD], "rejected": [CALL, {**TOLD, "content": "5"}]}
+    with pytest.raises(UserError, match="chosen and rejected are the same"):
+        read(write(tmp_path / "r.jsonl", line), DPO)

@@ -200,3 +200,18 @@ def test_the_block_tells_the_picture_tokens_of_its_family(family):
 def test_importing_it_needs_neither_torch_nor_transformers():
     code = "import sys, pixeltune.data.placement; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_preferences_with_turns_of_tools_are_refused_where_nothing_would_mask_them():
+    said, told = {"role": "assistant", "content": "b"}, {"role": "tool", "content": "4"}
+    ask = {"role": "user", "content": "a"}
+    pair = {"prompt": [ask], "chosen": [said, told, said], "rejected": [said]}
+    labelled = {"prompt": [ask], "completion": [said, told, said], "label": True}
+    whole = {"chosen": [ask, said, told, said], "rejected": [ask, {**said, "content": "c"}, told, said]}
+    for row in (pair, labelled, whole):
+        with pytest.raises(UserError, match=r"row 0: .* has turns of tools or users, and TRL would train on"):
+            place_dataset(Dataset.from_list([row]), BLOCK)
+    shared = {"chosen": [ask, said, told, said], "rejected": [ask, said, told, {**said, "content": "c"}]}
+    completed = {"prompt": [ask], "completion": [said, told, said]}  # TRL's assistant_only_loss masks these
+    for row in (shared, completed):
+        assert len(place_dataset(Dataset.from_list([row]), BLOCK)) == 1

@@ -32,9 +32,10 @@ def png(tmp_path_factory):
 
 
 def sent(engine, png):
-    """Whether the last request showed the artwork in front of the first user message."""
+    """Whether the last request showed the artwork in front of the first user message, itself or by its name."""
     part = engine.requests[-1]["messages"][1]["content"][0]
-    return base64.b64decode(part["image_url"]["url"].partition(",")[2]) == make_artwork(0).png()
+    url = part["image_url"]["url"] if part["image_url"] else engine.cache[part["uuid"]]
+    return base64.b64decode(url.partition(",")[2]) == make_artwork(0).png()
 
 
 def test_every_way_to_ask_for_a_chat_completion(engine, png):

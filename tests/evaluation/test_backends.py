@@ -10,20 +10,10 @@ from PIL import Image
 
 from pixeltune.data.images import attach
 from pixeltune.evaluation.in_process import InProcess, wearing
-from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.model.loading import weights_sha256
 from pixeltune.tasks.synthetic import calls, sums, tiles
 
 PICTURE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8))
-
-
-@pytest.fixture(scope="module")
-def model(bundled):
-    return load_model("tiny")
-
-
-@pytest.fixture(scope="module")
-def processor(bundled):
-    return load_processor("tiny")
 
 
 def asked(task, n: int) -> tuple[list, list]:

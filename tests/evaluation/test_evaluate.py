@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from engine_replies import Replies
 from pixeltune.cli.main import main
 from pixeltune.tasks.synthetic import calls, refusals, sums
 
@@ -191,14 +192,14 @@ def test_an_adapter_of_another_model_is_refused(lora, tmp_path, capsys):
     assert "does not fit tiny" in capsys.readouterr().err
 
 
-class Slow(BaseHTTPRequestHandler):
+class Slow(Replies):
     """An engine that takes 50 ms for the right answer, and fails where it is told to."""
 
     def do_GET(self):
-        self._say({"object": "list", "data": [{"id": name, "object": "model"} for name in ("one", "two")]})
+        self.list_models("one", "two")
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.asked()
         question = body["messages"][-1]["content"]
         question = question if isinstance(question, str) else question[-1]["text"]
         self.server.asked.append((body["model"], question))
@@ -208,21 +209,7 @@ class Slow(BaseHTTPRequestHandler):
             self.send_response(400)
             self.end_headers()
             return
-        message = {"role": "assistant", "content": self.server.answers.get(question, "What?")}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
-        self._say({"id": "1", "object": "chat.completion", "choices": [choice], "usage": usage})
-
-    def _say(self, answer: dict) -> None:
-        text = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_):
-        pass
+        self.say(self.server.answers.get(question, "What?"), 3)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import openai
 import pytest
 
 from gateways import curl, gateway, make_artwork, wait
+from pixeltune.engines.kept_pictures import kept_name
+from pixeltune.picture.files import data_url
 from pixeltune.serve.gateway import Gateway
 from pixeltune.serve.proxy import Proxy
 from pixeltune.serve.reply import Limits
@@ -91,12 +93,12 @@ def test_the_users_own_pictures_stay_behind_the_artwork(client, folder):
     assert seen(chat(client, "art", say(parts))) == [(folder / "art.png").read_bytes(), b"own"]
 
 
-def test_the_picture_is_sent_once_and_again_when_the_engine_has_dropped_it(client, engine, served):
+def test_the_picture_is_sent_once_and_again_when_the_engine_has_dropped_it(client, engine, served, folder):
     chat(client)
     chat(client)
     part = engine.requests[-1]["messages"][0]["content"][0]
     assert part["image_url"] is None
-    assert part["uuid"] == f"pixeltune-{make_artwork(0).sha256}"
+    assert part["uuid"] == kept_name(data_url((folder / "art.png").read_bytes()).encode())
     engine.cache.clear()
     assert len(seen(chat(client))) == 1
     assert engine.requests[-2]["messages"][0]["content"][0]["image_url"] is None  # refused,
@@ -589,7 +591,7 @@ def test_a_slow_client_and_a_stalled_engine_hold_nobody_up(served, client, engin
 
 def test_one_tenants_names_for_pictures_cannot_touch_anothers(served, engine, client, folder):
     """A client that claims an artwork's name for a picture of its own changes nothing for others."""
-    name = f"pixeltune-{make_artwork(1).sha256}"
+    name = kept_name(data_url((folder / "team-a" / "one.png").read_bytes()).encode())
     engine.cache.clear()
     own = "data:image/png;base64," + base64.b64encode(b"poison").decode()
     part = {"type": "image_url", "image_url": {"url": own}, "uuid": name}

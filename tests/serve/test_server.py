@@ -15,6 +15,8 @@ import uvicorn
 
 from gateways import gateway, make_artwork, wait
 from pixeltune.cli.main import main
+from pixeltune.engines.kept_pictures import kept_name
+from pixeltune.picture.files import data_url
 from pixeltune.serve import protocol
 from pixeltune.serve.server import serve
 
@@ -88,7 +90,8 @@ def test_the_folder_may_change_while_it_runs(engine, tmp_path):
         wait(lambda: listed(served)["art"] == make_artwork(2).sha256, seconds=10)
         ask(served)
         part = engine.requests[-1]["messages"][0]["content"][0]
-        assert part["uuid"] == f"pixeltune-{make_artwork(2).sha256}"  # never the old picture by the old name
+        # Never the old picture by the old name.
+        assert part["uuid"] == kept_name(data_url((folder / "art.png").read_bytes()).encode())
         (folder / "new.png").unlink()
         wait(lambda: "new" not in listed(served), seconds=10)
 

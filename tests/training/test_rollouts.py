@@ -36,7 +36,8 @@ class Oracle(Canned):
     def __init__(self, processor, fails_after: int | None = None, hangs_up: bool = False) -> None:
         super().__init__()
         self.processor, self.fails_after, self.hangs_up = processor, fails_after, hangs_up
-        self.answer = self.respond
+        self.answer, self.kept = self.respond, {}
+        self.whole: list[bool] = []  # whether the bytes of a picture came
         self.numbers, self.turn = count(1), threading.Lock()
 
     def respond(self, body: dict) -> dict:
@@ -45,6 +46,10 @@ class Oracle(Canned):
                 if self.hangs_up:
                     raise ConnectionAbortedError("without an answer")
                 return {"status": 503, "error": {"message": "overloaded"}}
+        for part in image_urls(body):
+            self.whole.append(part["image_url"] is not None)
+            if "uuid" in part:  # as vLLM keeps pictures
+                part["image_url"] = self.kept.setdefault(part["uuid"], part["image_url"])
         messages = image_parts(body["messages"])
         text = self.processor.apply_chat_template(
             messages, tools=body.get("tools"), tokenize=False, add_generation_prompt=True
@@ -52,7 +57,7 @@ class Oracle(Canned):
         prompt = self.processor(text=[text], images=[pictures(body)])["input_ids"][0]
         tokenizer = self.processor.tokenizer
         choices = []
-        for index in range(body["n"]):
+        for index in range(body.get("n", 1)):
             ids = tokenizer(["No.", "Yes."][index % 2] + "<|im_end|>")["input_ids"]
             content = [{"token": "", "logprob": -1.0, "bytes": None, "top_logprobs": []} for _ in ids]
             choices.append(choice("", token_ids=ids, logprobs={"content": content}) | {"index": index})
@@ -64,9 +69,14 @@ class Oracle(Canned):
 
 def pictures(body: dict) -> list[Image.Image]:
     """Those of a request, in order."""
-    parts = [part for m in body["messages"] if isinstance(m["content"], list) for part in m["content"]]
-    urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+    urls = [part["image_url"]["url"] for part in image_urls(body)]
     return [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in urls]
+
+
+def image_urls(body: dict) -> list[dict]:
+    """The parts of a request that hold them."""
+    parts = [part for m in body["messages"] if isinstance(m["content"], list) for part in m["content"]]
+    return [part for part in parts if part["type"] == "image_url"]
 
 
 def says_yes(completions, **_) -> list[float]:
@@ -110,6 +120,18 @@ def test_every_request_carries_the_picture_of_its_step(verb, oracles, tmp_path):
     assert (artwork.pixels == steps[-1]).all()
     body = one.seen[0][0]
     assert (body["n"], body["temperature"], body["top_p"], body["top_k"]) == (4, 1.0, 1.0, -1)
+
+
+def test_where_pictures_are_kept_by_name_that_of_a_step_travels_once(oracles, tmp_path):
+    """Shown before the questions, which come at the same time; each still looks at the picture of its step."""
+    engine = oracles()
+    engine.models = b'{"data": [{"id": "one", "object": "model", "owned_by": "vllm"}]}'
+    assert run("grpo", tmp_path, engine.url).finished
+    assert engine.whole == [True, False, False] * 4
+    assert ["n" in body for body, _ in engine.seen] == [False, True, True] * 4
+    for number, sent in enumerate(engine.pictures()):
+        live = Image.open(tmp_path / f"snapshots/step-{number // 3:06d}.png")
+        assert (sent == np.asarray(live)).all()
 
 
 def test_an_engine_that_fails_is_stepped_over(oracles, tmp_path, monkeypatch):

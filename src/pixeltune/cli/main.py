@@ -20,7 +20,7 @@ from pixeltune.version import __version__
 
 VERBS = {
     "paint": [*OBJECTIVE_FACTS, "studio", "demo"],
-    "look": ["eval", "check", "show", "gallery"],
+    "look": ["eval", "check", "sample", "show", "gallery"],
     "use": ["serve", "mix", "export", "push", "pull"],
 }
 """Verbs by what people come for. A training verb is in `train`, every other one in a file of its own name."""

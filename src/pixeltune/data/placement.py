@@ -8,6 +8,7 @@ from pixeltune.data.lines import kind
 from pixeltune.data.messages import Message
 from pixeltune.data.origin import Row
 from pixeltune.data.placeholders import check_rows, tokens_of_block
+from pixeltune.data.turns import diverging_step, is_said
 from pixeltune.errors import UserError
 
 PLACEMENT = "before the first user text"
@@ -136,10 +137,30 @@ def place_dataset(dataset: Any, block: str) -> Any:
 
 def _placed(row: dict[str, Any], index: int, block: str, tokens: tuple[str, ...]) -> dict[str, Any]:
     placed = place_row(row, block)  # first: an artwork that is there already is no quotation
+    _check_answers(placed, index)
     named = Row(row)
     named.where = f"row {index}"
     check_rows([named], tokens)
     return placed
+
+
+def _check_answers(row: dict[str, Any], index: int) -> None:
+    """Refuse preferences and labelled answers of which TRL's trainers would count what tools and users say.
+
+    Raises:
+        UserError: naming the row.
+    """
+    names = [name for name in ("chosen", "rejected") if row.get(name) is not None]
+    if isinstance(row.get("label"), bool) and row.get("completion") is not None:
+        names.append("completion")
+    whole = row.get("prompt") is None and len(names) == 2
+    start = diverging_step(row["chosen"], row["rejected"]) if whole else 0
+    for name in names:
+        if not all(map(is_said, row[name][start:])):
+            raise UserError(
+                f"row {index}: {name} has turns of tools or users, and TRL would train on their words: put all but "
+                "the last turn into the prompt, or use pixeltune.paint (pixeltune dpo, kto), which leaves them out"
+            )
 
 
 def _first_user(messages: list[Message]) -> int:

@@ -13,6 +13,7 @@ from PIL import Image
 from pixeltune.data.images import attach, opened
 from pixeltune.data.messages import Message
 from pixeltune.data.tools import tools_of
+from pixeltune.data.turns import alike, said_spans
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,11 @@ def preview(
     else:
         before = look.ids(prompt)
         wholes = {name: look.ids([*prompt, *row[name]]) for name in answers}
-        start = min(_alike(before, whole) for whole in wholes.values())
+        start = min(alike(before, whole) for whole in wholes.values())
         parts = [look.part("prompt, not trained", before[:start])]
         label = "" if row.get("label") is None else ", labelled good" if row["label"] else ", labelled bad"
-        parts += [look.part(f"{name}{label}, trained", whole[start:]) for name, whole in wholes.items()]
+        for name, whole in wholes.items():
+            parts += look.answer(f"{name}{label}", prompt, row[name], whole, start)
     return Preview(heading, tuple(parts))
 
 
@@ -101,10 +103,11 @@ class _Look:
         self.runs = f"(?:{re.escape(self.token)}){{2,}}"
         self.tools = tools_of(row)
 
-    def ids(self, messages: list[Message] | str) -> list[int]:
+    def ids(self, messages: list[Message] | str, ask: bool | None = None) -> list[int]:
+        """Of a conversation with what begins an answer, or without; by default where none ends it."""
         if isinstance(messages, str):
             return list(self.tokenizer(messages, verbose=False)["input_ids"])
-        ask = messages[-1]["role"] != "assistant"
+        ask = messages[-1]["role"] != "assistant" if ask is None else ask
         if not self.images:
             made = self.tokenizer.apply_chat_template(
                 messages,
@@ -122,6 +125,22 @@ class _Look:
         made = self.processor(text=[text], images=[pictures], add_special_tokens=False, return_tensors="pt")
         return made["input_ids"][0].tolist()
 
+    def answer(
+        self, title: str, prompt: list[Message], answer: list[Message], whole: list[int], start: int
+    ) -> list[Part]:
+        """What follows the prompt, whose tokens end at `start`; of several turns what is said, and what is not."""
+        if len(answer) == 1:
+            return [self.part(f"{title}, trained", whole[start:])]
+        _, spans = said_spans(prompt, answer, self.ids)
+        out = []
+        for number, (begin, end) in enumerate(spans, start=1):
+            begin = start if number == 1 else begin
+            if start < begin:
+                out.append(self.part("between, not trained", whole[start:begin]))
+            out.append(self.part(f"{title}, turn {number}, trained", whole[begin:end]))
+            start = end
+        return out
+
     def part(self, title: str, ids: list[int]) -> Part:
         text = self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         text = text.replace(self.block, self.mark, 1)
@@ -132,9 +151,3 @@ class _Look:
 def _picture(image: Any) -> Any:
     """A picture as `place_pictures` leaves it, or any that `opened` takes."""
     return opened(Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image)
-
-
-def _alike(one: list[int], other: list[int]) -> int:
-    """How many ids at their beginning are the same."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))

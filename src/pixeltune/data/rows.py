@@ -13,6 +13,7 @@ from pixeltune.data.lines import kind, parse
 from pixeltune.data.messages import Message, Unused, read_messages, says_nothing, text_of
 from pixeltune.data.origin import Row
 from pixeltune.data.sources import JSONL, Source, find
+from pixeltune.data.turns import diverging_step, first_difference, is_said
 from pixeltune.errors import UserError
 
 
@@ -104,19 +105,6 @@ def lines(data: str | Path, names: Iterable[str], wanted: Collection[str]) -> li
     return [(where, forms.apply(line, where, unused)) for where, line in found]
 
 
-def each_turn(rows: list[dict]) -> list[dict]:
-    """One row for every turn of the assistant in a ``completion``, what comes before it as the ``prompt``.
-
-    The loss is taken on all of a completion; in one of several turns that would be on tool results, too.
-    """
-    return [
-        {**row, "prompt": row["prompt"] + row["completion"][:number], "completion": [turn]}
-        for row in rows
-        for number, turn in enumerate(row["completion"])
-        if turn["role"] == "assistant"
-    ]
-
-
 def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: Unused) -> dict:
     out = dict(line) if keep else {}
     for name in columns:
@@ -138,13 +126,19 @@ def _row(line: dict, columns: tuple[str, ...], keep: bool, where: str, unused: U
         raise UserError(f"{where}: prompt has no user message, so there is no place for the artwork")
     for name in columns[1:]:
         if name != "label":
-            several = name == "completion" and "label" not in columns
-            _check_turns(out[name], several, name, where, unused)
+            contrast = columns != ("prompt", "completion")
+            _check_turns(out[name], contrast, name, where, unused)
+            while contrast and out[name][-1]["role"] != "assistant":
+                del out[name][-1]
             _check_said(out[name], name, where, good=name != "rejected" and out.get("label", True))
-    if "chosen" in columns and out["chosen"] == out["rejected"]:
-        raise UserError(
-            f"{where}: chosen and rejected are the same, so there is nothing to prefer: leave the row out"
-        )
+    if "chosen" in columns:
+        if out["chosen"] == out["rejected"]:
+            raise UserError(
+                f"{where}: chosen and rejected are the same, so there is nothing to prefer: leave the row out"
+            )
+        step = diverging_step(out["chosen"], out["rejected"])
+        out["prompt"] += out["chosen"][:step]
+        out |= {name: out[name][step:] for name in ("chosen", "rejected")}
     if tools := _tools(line.get("tools"), where):
         out["tools"] = json.dumps(tools)
     else:
@@ -173,27 +167,28 @@ def _split(line: dict, columns: tuple[str, ...], keep: bool, where: str) -> dict
         if "assistant" not in roles:
             raise UserError(f"{where}: messages must be a conversation in which the assistant says something")
         first = roles.index("assistant")
-        if "label" in columns:  # of the last answer
-            first = len(roles) - 1 - roles[::-1].index("assistant")
+        if "label" in columns:  # of what answers the last question, with all its calls
+            last = len(roles) - 1 - roles[::-1].index("assistant")
+            asked = max((i for i in range(last) if roles[i] == "user"), default=-1)
+            first = roles.index("assistant", asked + 1)
         del line["messages"]
         line |= {"prompt": whole[:first], "completion": whole[first:]}
     chosen, rejected = line.get("chosen"), line.get("rejected")
     if "prompt" not in line and isinstance(chosen, list) and isinstance(rejected, list):
-        pairs = enumerate(zip(chosen[:-1], rejected[:-1], strict=False))
-        alike = next((i for i, (one, other) in pairs if one != other), min(len(chosen), len(rejected)) - 1)
-        if not all(_is_said(message) for message in (*chosen[alike:], *rejected[alike:])):
+        alike, step = first_difference(chosen, rejected), diverging_step(chosen, rejected)
+        differ = [turn for turn in (chosen[alike], rejected[alike]) if not _is_from_tool(turn)]
+        if not all(is_said(turn) for turn in (*differ, chosen[step], rejected[step])):
             raise UserError(
                 f"{where}: the prompts of chosen and rejected differ, in message {alike + 1}: both must be the "
-                "same conversation up to the answer of the assistant"
+                "same conversation up to a turn of the assistant"
             )
-        if alike > 0:
-            line |= {"prompt": chosen[:alike], "chosen": chosen[alike:], "rejected": rejected[alike:]}
+        if step > 0:
+            line |= {"prompt": chosen[:step], "chosen": chosen[step:], "rejected": rejected[step:]}
     return line
 
 
-def _is_said(message: object) -> bool:
-    """Whether a message is the assistant's, or none at all, of which more is said later."""
-    return not isinstance(message, dict) or message.get("role", "assistant") == "assistant"
+def _is_from_tool(message: object) -> bool:
+    return isinstance(message, dict) and message.get("role") == "tool"
 
 
 def _without_prompt(row: dict, where: str) -> None:
@@ -210,18 +205,18 @@ def _without_prompt(row: dict, where: str) -> None:
             raise UserError(f"{where}: {name} begins with another prompt than the row's: repeat it, or none")
 
 
-def _check_turns(messages: list[Message], several: bool, name: str, where: str, unused: Unused) -> None:
+def _check_turns(messages: list[Message], contrast: bool, name: str, where: str, unused: Unused) -> None:
     """
     Raises:
-        UserError: there is nothing, or something else than the assistant's words, to take a loss on.
+        UserError: the assistant says nothing, or, in what is contrasted, not the first of it.
     """
     roles = [message["role"] for message in messages]
     if "assistant" not in roles:
         raise UserError(f"{where}: {name} must have a message of the assistant, and has {', '.join(roles)}")
-    if not several and set(roles) != {"assistant"}:
+    if contrast and roles[0] != "assistant":
         raise UserError(
-            f"{where}: {name} must be what the assistant says last, and has {', '.join(roles)}: the loss "
-            "would be taken on all of them. Put earlier turns into the prompt"
+            f"{where}: {name} must begin with what the assistant says, and has {', '.join(roles)}: put earlier "
+            "turns into the prompt"
         )
     if roles[-1] != "assistant":
         unused.add(f"what comes behind the assistant's last message in {name} is not trained on", where)

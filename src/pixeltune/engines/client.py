@@ -16,12 +16,13 @@ import openai
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.data.requests import ENDPOINTS, check_request, place_in_request
+from pixeltune.engines.exchanges import AsyncOnceClient, OnceClient
 from pixeltune.errors import UserError
 
 Client = TypeVar("Client", openai.OpenAI, openai.AsyncOpenAI)
 
 
-class ArtworkClient(openai.DefaultHttpxClient):
+class ArtworkClient(OnceClient):
     """An HTTP client, for the `http_client` of `openai.OpenAI`, that sends an artwork along."""
 
     def __init__(self, artwork: Artwork | str | os.PathLike[str], **options: Any) -> None:
@@ -37,7 +38,7 @@ class ArtworkClient(openai.DefaultHttpxClient):
         return super().send(self._placing(request), **options)
 
 
-class AsyncArtworkClient(openai.DefaultAsyncHttpxClient):
+class AsyncArtworkClient(AsyncOnceClient):
     """The same for `openai.AsyncOpenAI`."""
 
     def __init__(self, artwork: Artwork | str | os.PathLike[str], **options: Any) -> None:
@@ -64,6 +65,11 @@ def with_artwork(client: Client, artwork: Artwork | str | os.PathLike[str]) -> C
     anything leaves: no user message; a conversation that holds the artwork already; one that the server
     keeps (`previous_response_id`, `conversation`, `prompt`); a text that quotes one of the model's picture
     tokens.
+
+    An engine that keeps pictures by name (vLLM) is sent the bytes with the first chat completion, and again
+    when it has dropped them or was restarted; else only the name. Which engine it is, is asked once for each
+    address (`/models`). What runs beside the first request carries the bytes too, as all responses do: they
+    have no place for a name.
 
     Args:
         client: of the `openai` package. Its options carry over; an own `http_client` of it does not.

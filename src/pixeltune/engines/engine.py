@@ -3,9 +3,11 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from pixeltune.data.messages import Message
+from pixeltune.data.placement import place_image
 from pixeltune.engines.replies import (
     Completion,
     EngineError,
@@ -16,6 +18,7 @@ from pixeltune.engines.replies import (
 )
 from pixeltune.errors import first_line
 
+SHOW_SECONDS = 10.0  # in which an engine that is not busy has seen a picture
 _NO_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 
 
@@ -28,8 +31,9 @@ def api_url(url: str) -> str:
 class Engine:
     """An OpenAI-compatible endpoint that serves one model.
 
-    Messages are OpenAI chat messages; the artwork travels as an `image_url` part (see placement.py).
-    Requests may run in parallel; the object is thread-safe.
+    Messages are OpenAI chat messages; the artwork travels as an `image_url` part (see placement.py), and its
+    bytes only once where the engine keeps pictures by name (see exchanges.py). Requests may run in parallel;
+    the object is thread-safe.
     """
 
     def __init__(
@@ -65,22 +69,32 @@ class Engine:
         """
         try:
             import openai
+
+            from pixeltune.engines.exchanges import OnceClient
         except ImportError:
             raise EngineError("the openai package is missing: pip install 'pixeltune[eval]'") from None
         self.url = api_url(url)
         self.extras, self.tool_choice = extras, tool_choice
+        http_client = OnceClient(timeout=timeout)
+        self._exchanges = http_client.exchanges
         self._client = openai.OpenAI(
-            base_url=self.url, api_key=api_key or "EMPTY", timeout=timeout, max_retries=retries
+            base_url=self.url,
+            api_key=api_key or "EMPTY",
+            timeout=timeout,
+            max_retries=retries,
+            http_client=http_client,
         )
         self._openai = openai
         try:
-            served = [m.id for m in self._client.models.list().data]
+            models = self._client.models.list().data
+            served = [m.id for m in models]
         except openai.OpenAIError as error:
             self._fail(error)
         except (AttributeError, TypeError, *_NO_JSON) as error:  # a page of HTML, or anything else
             raise EngineError(
                 f"{self.url} lists no models: give the address of an OpenAI-compatible API"
             ) from error
+        self._exchanges.told(self.url, [m.model_dump() for m in models])
         if model is None and len(served) != 1:
             raise EngineError(
                 f"{self.url} serves {', '.join(served) or 'no model'}: name the model to use (eval and check: "
@@ -180,6 +194,23 @@ class Engine:
             token_ids=ids[len(prompt) :],
             logprobs=[table[i][str(ids[i])]["logprob"] for i in range(len(prompt), len(ids))],
         )
+
+    def show(self, url: str) -> None:
+        """Let the engine see a picture before many requests at a time begin with it.
+
+        They then only name it, where else each of them would carry it. Nothing is sent to an engine that does
+        not keep pictures by name, and nothing said of a failure: the requests carry the picture then, and say
+        what is wrong.
+
+        Args:
+            url: a `data:` URL.
+        """
+        if not self._exchanges.keeps(self.url):
+            return
+        client = self._client.with_options(max_retries=0, timeout=SHOW_SECONDS)
+        messages = list[Any](place_image([{"role": "user", "content": "."}], url))
+        with suppress(self._openai.OpenAIError, *_NO_JSON):
+            client.chat.completions.create(model=self.model, messages=messages, max_tokens=1)
 
     def _create(
         self,

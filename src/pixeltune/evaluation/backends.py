@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,14 +58,18 @@ class OnEngine:
 
     Args:
         engine: from :mod:`pixeltune.engines.engine`.
-        picture: data URL of an artwork, placed as in training.
+        picture: data URL of an artwork, placed as in training. Its bytes travel once, where the engine keeps
+            pictures by name.
         concurrency: requests at a time.
     """
 
     chunk = 1  # every row is an episode of its own
+    sampling: Mapping[str, Any] = {}
+    """How `complete` draws, as keywords of the engine's; greedy where nothing is said."""
 
     def __init__(self, engine: Any, picture: str | None = None, concurrency: int = 16):
         self.engine, self.picture, self.workers = engine, picture, concurrency
+        self._unseen, self._showing = picture, threading.Lock()
 
     def complete(
         self, conversations: list[list[Message]], tools: list[Tools], max_new_tokens: int
@@ -81,6 +86,10 @@ class OnEngine:
         return [self._choose(messages, tool, offered) for messages, tool, offered in rows]
 
     def _placed(self, conversations: list[list[Message]]) -> Iterable[list[Message]]:
+        with self._showing:  # those who ask at the same time wait, and then need not carry it
+            if self._unseen:
+                self.engine.show(self._unseen)
+                self._unseen = None
         sent = (as_urls(messages) for messages in conversations)
         return (place_image(messages, self.picture) for messages in sent) if self.picture else sent
 
@@ -88,7 +97,7 @@ class OnEngine:
         from pixeltune.engines.replies import EngineError
 
         try:
-            answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens)
+            answer = self.engine.complete(messages, tools, max_tokens=max_new_tokens, **self.sampling)
         except EngineError as error:
             return Reply("", error=str(error))
         return Reply(answer.text, answer.prompt_tokens, answer.completion_tokens, answer.latency)

@@ -25,3 +25,9 @@ PROMPTS = 8
 
 TOLERANCE = 1e-3
 """Largest gap of a token's log-prob, in nats, between an engine and the model here."""
+
+SAMPLES = 8
+"""Answers that are drawn to each prompt, as many as GRPO's groups have."""
+
+TEMPERATURE = 1.0
+"""They are drawn at: the model's own distribution."""

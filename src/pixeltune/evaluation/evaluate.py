@@ -17,8 +17,8 @@ from pixeltune.evaluation.bars import Standing, bars, titled
 from pixeltune.evaluation.candidates import Candidate, candidates, reference
 from pixeltune.evaluation.defaults import BATCH_SIZE, CONCURRENCY, OUTPUT_DIR, ROWS, TOOL_CHOICE
 from pixeltune.evaluation.doubts import doubt, trained_rows
-from pixeltune.evaluation.plans import Plan, check_plans, check_words, own_plan, task_plan
-from pixeltune.evaluation.providers import EngineProvider, ModelProvider, Provider
+from pixeltune.evaluation.plans import Plan, check_words, own_plan, task_plan
+from pixeltune.evaluation.providers import Provider, in_this_process, on_engine
 from pixeltune.evaluation.report import Report, markdown, summary
 from pixeltune.evaluation.scoring import Result, score_rows
 from pixeltune.tasks.base import Task, is_benchmark, name_of
@@ -117,19 +117,11 @@ def evaluate(
     harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
     provider: Provider
     if engine:
-        from pixeltune.engines.engine import Engine
-
-        connect = partial(Engine, engine, api_key=api_key, tool_choice=tool_choice)
-        provider = EngineProvider(connect, engine_model, concurrency)
+        provider = on_engine(engine, engine_model, api_key, tool_choice, concurrency)
         for plan in plans:
             check_words(plan, sorted({token for one in field for token in one.tokens}))
     else:
-        from pixeltune.model.loading import load_model, load_processor
-
-        processor = load_processor(model, revision)
-        check_plans(plans, field, processor, model, revision)
-        load = partial(load_model, model, revision, dtype or "auto", bits, device_map)
-        provider = ModelProvider(load, model, processor, batch_size, quiet)
+        provider = in_this_process(plans, field, model, revision, dtype, bits, device_map, batch_size, quiet)
     asked = {
         "model": [engine, engine_model] if engine else [model],
         "revision": revision,

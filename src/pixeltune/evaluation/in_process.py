@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -36,6 +36,8 @@ class InProcess:
     """
 
     workers = 1
+    sampling: Mapping[str, Any] = {"do_sample": False}
+    """How `complete` draws, as keywords of ``generate``."""
 
     def __init__(self, model: Any, processor: Any, picture: Any = None, chunk: int = 100):
         self.model, self.processor, self.picture, self.chunk = model, processor, picture, chunk
@@ -58,10 +60,10 @@ class InProcess:
         self.model.eval()
         tokenizer = self.processor.tokenizer
         ends = end_ids(self.model, tokenizer)
-        given = {"max_new_tokens": max_new_tokens, "do_sample": False, "eos_token_id": ends or None}
+        given = {"max_new_tokens": max_new_tokens, **self.sampling, "eos_token_id": ends or None}
         if tokenizer.pad_token_id is not None:
             given["pad_token_id"] = tokenizer.pad_token_id
-        if not self.soft and not _many():
+        if not self.soft and not _many() and not given.get("do_sample"):
             from pixeltune.evaluation.greedy import greedy
 
             given["custom_generate"] = greedy

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 from pixeltune.errors import UserError, first_line
 from pixeltune.evaluation.backends import Backend, OnEngine
 from pixeltune.evaluation.candidates import Candidate
 from pixeltune.evaluation.doubts import doubt, other_model
 from pixeltune.evaluation.in_process import InProcess, wearing
+from pixeltune.evaluation.plans import Plan, check_plans
 
 
 class Provider(Protocol):
@@ -101,3 +103,41 @@ class ModelProvider:
             return PeftModel.from_pretrained(base, folder).eval()
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise UserError(f"{folder} does not fit {self.name}: {first_line(error)}") from error
+
+
+def on_engine(
+    url: str, model: str | None, api_key: str | None, tool_choice: str | None, concurrency: int
+) -> EngineProvider:
+    """An engine, as `pixeltune.evaluate` is told of it.
+
+    Raises:
+        EngineError: nobody answers, or the model is not served.
+    """
+    from pixeltune.engines.engine import Engine
+
+    connect = partial(Engine, url, api_key=api_key, tool_choice=tool_choice)
+    return EngineProvider(connect, model, concurrency)
+
+
+def in_this_process(
+    plans: Sequence[Plan],
+    field: Sequence[Candidate],
+    model: str,
+    revision: str | None,
+    dtype: str | None,
+    bits: Literal[4, 8] | None,
+    device_map: str | None,
+    batch_size: int,
+    quiet: bool,
+) -> ModelProvider:
+    """A model, as `pixeltune.evaluate` is told of it, after a look at what it is to be asked; not loaded yet.
+
+    Raises:
+        UserError: its processor cannot be loaded, or see `check_plans`.
+    """
+    from pixeltune.model.loading import load_model, load_processor
+
+    processor = load_processor(model, revision)
+    check_plans(plans, field, processor, model, revision)
+    load = partial(load_model, model, revision, dtype or "auto", bits, device_map)
+    return ModelProvider(load, model, processor, batch_size, quiet)

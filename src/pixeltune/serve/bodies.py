@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pixeltune.data.requests import ENDPOINTS, RequestProblem, check_request, place_in_request
+from pixeltune.engines.kept_pictures import name_part
 from pixeltune.serve.pictures import MAX_SENT_PIXELS, is_too_large
 
 MAX_DEPTH = 64  # of a body; OpenAI allows schemas of 10
@@ -127,9 +128,7 @@ def insert(body: dict[str, Any], path: str, uuid: str | None, with_bytes: bool) 
     message = next(item for item in placed[ENDPOINTS[path][0]] if item.get("role") == "user")
     part = message["content"][0]
     if uuid is not None:
-        part["uuid"] = uuid
-        if not with_bytes:
-            part["image_url"] = None
+        name_part(part, uuid, with_bytes=with_bytes)
     return placed
 
 

@@ -11,6 +11,7 @@ import aiohttp
 
 from pixeltune.artwork.png import ArtworkError
 from pixeltune.data.requests import ENDPOINTS
+from pixeltune.engines.kept_pictures import MISSES
 from pixeltune.serve import bodies
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.intake import Intake
@@ -121,21 +122,22 @@ class Gateway:
         """Send a request to an engine; the picture goes along only if the engine may not have it."""
         if picture is None:
             return await self._post(upstream, path, bodies.render(body), headers)
-        name = f"pixeltune-{picture.sha256}" if upstream.has_uuids and path == "chat/completions" else None
-        if name is not None and upstream.holds(name):
+        named = upstream.has_uuids and path == "chat/completions"
+        name = picture.name if named else None
+        if name is not None and upstream.kept.holds(name):
             without = bodies.insert(body, path, name, with_bytes=False)
             answer = await self._post(upstream, path, bodies.render(without), headers)
-            if answer.status not in (400, 422, 500):
+            if answer.status not in MISSES:
                 return answer
             # Either the request is at fault, and is so again, or the engine's cache has dropped the picture.
             answer.close()
-            upstream.forget(name)
+            upstream.kept.forget(name)
             self.metrics.resent(upstream.name)
             note.resent = True
         whole = bodies.render(bodies.insert(body, path, name, with_bytes=True), picture.url)
         answer = await self._post(upstream, path, whole, headers)
         if name is not None and answer.status == 200:
-            upstream.remember(name)
+            upstream.kept.remember(name)
         return answer
 
     async def _post(

@@ -14,6 +14,7 @@ from pixeltune.artwork.png import MAX_FILE_BYTES, ArtworkError
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placeholders import tokens_of
 from pixeltune.data.placement import other_placement
+from pixeltune.engines.kept_pictures import kept_name
 from pixeltune.errors import UserError
 from pixeltune.picture.files import data_url
 from pixeltune.serve.defaults import CACHE_MIB
@@ -32,6 +33,7 @@ class Picture:
 
     bases: tuple[str, ...]  # models it was painted for
     sha256: str  # of the pixels
+    name: str  # in an engine's cache
     url: bytes  # data: URL
     tokens: tuple[str, ...]  # that stand for pictures with its model
 
@@ -198,7 +200,8 @@ class Shelf:
         _check(artwork.provenance)
         facts = artwork.provenance
         tokens = tokens_of(facts.image_processor, *facts.also)
-        return Picture(tuple(facts.bases), artwork.sha256, data_url(png).encode(), tokens)
+        url = data_url(png).encode()
+        return Picture(tuple(facts.bases), artwork.sha256, kept_name(url), url, tokens)
 
     def _keep(self, name: str, signature: Signature, picture: Picture) -> None:
         self._drop(name)

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from pixeltune.engines.engine import api_url
+from pixeltune.engines.kept_pictures import KeptPictures, keeps_pictures
 from pixeltune.errors import UserError
 from pixeltune.serve.bodies import RequestError
 from pixeltune.serve.defaults import CAPACITY
@@ -30,7 +30,6 @@ FAILURES = 5  # answers 5xx in a row, after which an engine is left alone
 REST_SECONDS = 10.0  # for so long
 SLACK = 1.25  # over its fair share of requests that an engine may have before affinity gives way
 FEW = 8  # requests that an engine batches without ado
-REMEMBERED = 4096  # pictures an engine is thought to hold in its cache
 RETRY_SECONDS = 1.0  # ... at one that did not answer
 NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 GONE = (aiohttp.ClientConnectionError, ConnectionError)  # or it hung up before it began to answer
@@ -59,7 +58,7 @@ class Upstream:
         self.in_flight = 0
         self._failures = 0
         self._rests_until = 0.0
-        self._held: OrderedDict[str, None] = OrderedDict()
+        self.kept = KeptPictures()
 
     @property
     def well(self) -> bool:
@@ -101,23 +100,7 @@ class Upstream:
             log.warning(event, extra=told)
         self.reachable = False
         self.problem, self.reason, self.remedy = problem, reason, remedy
-        self._held.clear()  # who was away may have restarted, with an empty cache
-
-    def holds(self, uuid: str) -> bool:
-        """Whether the engine was sent this picture, and so may have it in its cache."""
-        if uuid in self._held:
-            self._held.move_to_end(uuid)
-        return uuid in self._held
-
-    def remember(self, uuid: str) -> None:
-        """The engine has this picture now."""
-        self._held[uuid] = None
-        if len(self._held) > REMEMBERED:
-            self._held.popitem(last=False)
-
-    def forget(self, uuid: str) -> None:
-        """The engine does not have this picture any more."""
-        self._held.pop(uuid, None)
+        self.kept.clear()  # who was away may have restarted, with an empty cache
 
     async def probe(self, session: aiohttp.ClientSession, headers: dict[str, str]) -> None:
         """Ask which models it serves."""
@@ -146,7 +129,7 @@ class Upstream:
         self.models = models
         self.names = {str(entry.get("root")): name for name, entry in models.items() if entry.get("root")}
         self.names |= {name: name for name in models}
-        self.has_uuids = any(entry.get("owned_by") == "vllm" for entry in models.values())
+        self.has_uuids = keeps_pictures(models.values())
         if not self.reachable:
             log.info("upstream found", extra={"upstream": self.name, "models": sorted(models)})
         self.reachable = True

@@ -29,6 +29,7 @@ def open_studio(output_dir: str | Path = OUTPUT_DIR, *, host: str = HOST, port: 
 
     Raises:
         UserError: the folder cannot be written, or the address is taken; nothing has been started.
+        KeyboardInterrupt: Ctrl-C, as always.
     """
     import gradio  # noqa: F401  before a folder is made, because it may not be installed
     import uvicorn
@@ -63,6 +64,8 @@ def open_studio(output_dir: str | Path = OUTPUT_DIR, *, host: str = HOST, port: 
     finally:
         easel.stop()
         easel.wait()
+    # uvicorn raises the Ctrl-C that it took once more, but within asyncio, which can lose it in its last moment.
+    raise KeyboardInterrupt
 
 
 def application(easel: Easel, host: str = HOST) -> Any:

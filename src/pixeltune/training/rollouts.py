@@ -1,4 +1,4 @@
-"""Completions from an engine: the live picture travels with every request, weights never do.
+"""Completions from an engine: every request looks at the live picture; weights never travel.
 
 An online trainer of TRL that uses vLLM asks its ``vllm_generation`` for two things: to synchronise weights,
 and to generate. Here the weights are frozen, so there is nothing to synchronise, and the policy of the
@@ -25,11 +25,10 @@ from pixeltune.data.tools import tools_of
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.replies import Completion, EngineError
 from pixeltune.errors import UserError
+from pixeltune.evaluation.drawing import ON_ENGINES
 from pixeltune.picture.files import data_url
 from pixeltune.training.compat.trl_insides import generate_with, measure, prompt_ids, wrap_scoring, wrap_vllm
 
-# vLLM would otherwise sample as the model's generation_config.json says.
-PLAIN_SAMPLING = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 CONCURRENCY = 16  # requests at a time, for each engine
 
 Conversation = tuple[list[Message], list[dict] | None]
@@ -84,6 +83,7 @@ class EngineRollouts:
         pool = ThreadPoolExecutor(CONCURRENCY * len(self.engines))
         try:
             with profiler or nullcontext():
+                list(pool.map(lambda engine: engine.show(url), self.engines))  # its bytes travel once a step
                 work = pool.map(self._group, count(), questions, own, repeat(url), repeat(num_generations))
                 groups = list(work)
         finally:
@@ -105,7 +105,7 @@ class EngineRollouts:
         messages, tools = self.conversations[prompt]
         messages = as_urls(attach(messages, own)) if own else messages
         kwargs = getattr(self.trainer.args, "chat_template_kwargs", None)  # such as enable_thinking
-        sampling = {**PLAIN_SAMPLING, **({"chat_template_kwargs": kwargs} if kwargs else {})}
+        sampling = {**ON_ENGINES, **({"chat_template_kwargs": kwargs} if kwargs else {})}
         failures = []
         for turn in range(len(self.engines)):
             engine = self.engines[(number + turn) % len(self.engines)]

@@ -13,16 +13,19 @@ from pixeltune.data.images import check_pictures, place_pictures
 from pixeltune.data.instruction import tell
 from pixeltune.data.marks import check_marks, turn_marks
 from pixeltune.data.messages import Message
+from pixeltune.data.origin import origin
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.data.placement import place_row
 from pixeltune.data.rendering import check_rendered
-from pixeltune.data.rows import each_turn
 from pixeltune.data.tools import tools_of
+from pixeltune.data.turns import each_turn
+from pixeltune.errors import UserError
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.training.distillation import prompt_tokens, teacher_rows
 from pixeltune.training.lengths import check_cut, check_lengths
+from pixeltune.training.masks import answer_masks, has_turns
 from pixeltune.training.objectives import OBJECTIVES, contrast, rendered
 from pixeltune.training.preparation import Preparation
 
@@ -50,6 +53,8 @@ def check(
     pictures = check_pictures(rows, preprocessor.check_picture)
     objective = OBJECTIVES[ready.objective]
     texts = check_rendered(rows, processor, objective.columns[1:])
+    if objective.signal == "contrast":
+        check_turns(ready.train_rows, processor.tokenizer, config)
     if limit is None:
         return
     generates = objective.signal in ("rewards", "teacher")
@@ -68,6 +73,37 @@ def check(
     if ready.instruction:
         told = [[_asked(tell(row["prompt"], ready.instruction), row, processor)] for row in rows]
         check_lengths(rows, told, artwork=0, what="the teacher's prompt has ", **lengths)
+
+
+def check_turns(rows: list[dict], tokenizer: Any, config: TrainingArguments) -> None:
+    """Refuse answers of several turns of which TRL would count what tools and users say, too.
+
+    Args:
+        rows: of dpo or kto; a task's have no answers yet, and single ones later.
+        tokenizer: of the model.
+        config: TRL's.
+
+    Raises:
+        UserError: naming the row.
+    """
+    pictures = any(row.get("images") for row in rows)
+    for number, row in enumerate(rows):
+        if not has_turns(row):
+            continue
+        where = f"{origin(row, number)}: an answer has several turns"
+        if pictures:
+            raise UserError(
+                f"{where}, and rows have images, so TRL would count what tools say, too: put all but its last "
+                "turn into the prompt, or leave images out"
+            )
+        if getattr(config, "precompute_ref_log_probs", False):
+            raise UserError(
+                f"{where}, of which --precompute_ref_log_probs would count what tools say: leave it out"
+            )
+        try:
+            answer_masks(row, tokenizer)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
 
 
 def _asked(messages: list[Message], row: dict, processor: Any) -> str:

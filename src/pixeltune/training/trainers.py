@@ -16,6 +16,7 @@ from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from pixeltune.adapter import ArtConfig, use_processor
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.images import attach
+from pixeltune.data.turns import each_turn
 from pixeltune.engines.engine import Engine
 from pixeltune.errors import UserError, first_line
 from pixeltune.evaluation.in_process import InProcess
@@ -35,6 +36,7 @@ from pixeltune.training.compat.trl_insides import (
     score_labelled_only,
 )
 from pixeltune.training.folder import SAMPLES, SNAPSHOTS
+from pixeltune.training.masks import AssistantOnly, has_turns
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.refill import refill
@@ -78,6 +80,8 @@ def make_trainer(
         if isinstance(error, UserError) or "environment_factory" in ready.rewards:
             raise
         raise UserError(f"{kind.__name__} does not take these settings: {first_line(error)}") from error
+    if OBJECTIVES[ready.objective].signal == "contrast" and any(map(has_turns, dataset)):
+        trainer.data_collator = AssistantOnly(trainer.data_collator, dataset, processor.tokenizer)
     leave_out_model_cards(trainer)
     return trainer
 
@@ -133,7 +137,9 @@ def add_callbacks(
         settings = arguments.score_steps, trainer.log, output / SAMPLES
         trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backends, *settings))
     if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
-        trainer.add_callback(HeldOutLoss(ready.held_out, InProcess(trainer.model, processor), trainer.log))
+        trainer.add_callback(
+            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log)
+        )
     if arguments.snapshot_steps:
         every, folder = arguments.snapshot_steps, output / SNAPSHOTS
         trainer.add_callback(SnapshotCallback(every, folder, trainer, provenance))
