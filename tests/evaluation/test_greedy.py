@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import get_peft_model
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 import families
 from pixeltune.adapter import ArtConfig, use_processor
+from pixeltune.evaluation import in_process
 from pixeltune.evaluation.greedy import greedy
-from pixeltune.model.shared_prefix.growing import GrowingLayer, make_growing
+from pixeltune.evaluation.in_process import InProcess
+from pixeltune.model.loading import load_model, load_processor
 
 ASKED = {"max_new_tokens": 24, "do_sample": False, "pad_token_id": 0}
 WORDS = ["a", "What is 3 + 4?", "b?", "Say it again, please.", "x y z", "why", "12345", "no"]
@@ -61,32 +62,32 @@ def test_it_says_so_behind_an_artwork_too(family):
     assert torch.equal(got, wanted)
 
 
-def test_a_growing_layer_holds_what_a_dynamic_one_does_and_writes_in_place():
-    torch.manual_seed(0)
-    plain, grown, places = DynamicLayer(), GrowingLayer(), set()
-    for tokens in (70, *[1] * 40, 5):
-        keys, values = torch.randn(3, 2, tokens, 4), torch.randn(3, 2, tokens, 6)
-        for mine, theirs in zip(grown.update(keys, values), plain.update(keys, values), strict=True):
-            assert torch.equal(mine, theirs)
-        places.add(grown.keys.data_ptr())
-    assert len(places) == 1
-    for layer in (plain, grown):
-        layer.batch_select_indices(torch.tensor([2, 0]))
-        layer.update(keys[:2], values[:2])
-        layer.crop(-3)
-        layer.update(keys[1:], values[1:])
-    assert torch.equal(grown.keys, plain.keys)
-    assert torch.equal(grown.values, plain.values)
-    assert grown.get_seq_length() == plain.get_seq_length()
+def test_drawn_answers_and_several_processes_keep_transformers_own_loop(monkeypatch):
+    model, processor = load_model("tiny"), load_processor("tiny")
+    asked: list[dict] = []
+    talk = [[{"role": "user", "content": "What is 3 + 4?"}]]
+    generate = model.generate
+    monkeypatch.setattr(model, "generate", lambda **given: asked.append(given) or generate(**given))
+    backend = InProcess(model, processor)
+    backend.complete(talk, [None], 2)
+    backend.sampling = {"do_sample": True}
+    backend.complete(talk, [None], 2)
+    backend.sampling = {"do_sample": False}
+    monkeypatch.setattr(in_process, "_many", lambda: True)
+    backend.complete(talk, [None], 2)
+    assert [given.get("custom_generate") for given in asked] == [greedy, None, None]
 
 
-def test_only_empty_caches_of_transformers_own_kind_are_changed():
-    model = families.make_model("gemma3")
-    cache = DynamicCache(config=model.config)
-    kinds = [type(layer) for layer in cache.layers]
-    make_growing(cache)
-    assert [type(layer) for layer in cache.layers] == [
-        GrowingLayer if k is DynamicLayer else k for k in kinds
+@pytest.mark.parametrize("many", [False, True])
+def test_every_token_is_told_and_nothing_is_said_otherwise_for_it(monkeypatch, many):
+    monkeypatch.setattr(in_process, "_many", lambda: many)
+    backend = InProcess(load_model("tiny"), load_processor("tiny"))
+    talks = [[{"role": "user", "content": words}] for words in WORDS]
+    plain = backend.complete(talks, [None] * len(talks), 8)
+    told: list[tuple] = []
+    backend.ticked = lambda *said: told.append(said)
+    assert [reply.text for reply in backend.complete(talks, [None] * len(talks), 8)] == [
+        r.text for r in plain
     ]
-    assert DynamicLayer not in {type(layer) for layer in cache.layers}
-    make_growing(None)
+    longest = max(reply.completion_tokens for reply in plain)
+    assert told == [(n, 8, len(WORDS)) for n in range(1, longest + 1)]

@@ -12,8 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pixeltune.model.compat.transformers_insides import after_pass, first_pass, given_cache, next_pass
-from pixeltune.model.shared_prefix.growing import can_leave, make_growing
+from pixeltune.model.compat.transformers_insides import (
+    after_pass,
+    can_leave,
+    first_pass,
+    given_cache,
+    next_pass,
+)
 
 AXES = {"attention_mask": 0, "token_type_ids": 0, "mm_token_type_ids": 0, "position_ids": -2}
 """Arguments that are read in every pass, and the axis on which their rows lie."""
@@ -34,7 +39,6 @@ def greedy(
     Returns:
         Ids of prompts and answers, `(rows, tokens)` int64, with padding behind an answer's end.
     """
-    make_growing(given_cache(model_kwargs))
     padding = generation_config.pad_token_id or 0
     rows, said = torch.arange(len(input_ids)), list(input_ids)  # which rows go on; what each says
     ended = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)

@@ -60,7 +60,8 @@ def score_rows(
         instruction: a system message, or several messages, put in front of every conversation; none if empty.
         progress: called with (rows done, rows in all) after each chunk.
         journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
-            already, unless they failed, are not asked again; their answers are scored anew.
+            already, unless they failed, are not asked again; their answers are scored anew. At the end it is in the
+            order of the rows.
         onlooker: called with the records of each chunk and the number of rows that are left.
 
     Raises:
@@ -92,7 +93,10 @@ def score_rows(
             onlooker(done, len(rows) - len(records))
         if progress:
             progress(len(records), len(rows))
-    return result([records[i] for i in range(len(rows))])
+    ordered = [records[i] for i in range(len(rows))]
+    if journal and left:  # whatever order they were asked in
+        write_atomically(journal, lines(ordered))
+    return result(ordered)
 
 
 def result(records: list[dict]) -> Result:

@@ -59,6 +59,15 @@ def given_cache(arguments: Mapping[str, Any]) -> Any:
     return next((one for one in found if one is not None), None)
 
 
+def can_leave(cache: Any) -> bool:
+    """Whether rows can be taken out of every layer of a cache (`batch_select_indices`); recurrent ones have no way to
+    (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/cache_utils.py).
+    """
+    from transformers.cache_utils import DynamicLayer
+
+    return cache is not None and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+
+
 def first_pass(model: Any, input_ids: Tensor, config: Any, arguments: dict[str, Any]) -> Any:
     """A generation's pass over its prompts, as transformers' own loop makes it.
 

@@ -21,7 +21,6 @@ from transformers.utils import logging
 from pixeltune.model.compat.torch_insides import writes
 from pixeltune.model.compat.transformers_insides import cache_name, checkpoints_reentrantly, given_cache
 from pixeltune.model.shared_prefix.branches import Branches, Left, take_part
-from pixeltune.model.shared_prefix.growing import GrowingLayer
 from pixeltune.model.shared_prefix.tree import Level, Tree, grow
 
 logger = logging.get_logger(__name__)
@@ -130,9 +129,7 @@ class SharedPrefix:
         """Whether this is the empty cache of a generation that can be filled from a tree."""
         if torch.is_grad_enabled() or "linear_attention" in self.kinds:
             return False
-        return type(cache) is DynamicCache and all(
-            type(layer) in (DynamicLayer, GrowingLayer) for layer in cache.layers
-        )
+        return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
     def _unfit(self, kwargs: dict[str, Any]) -> str | None:
         """Why this model, as it is now and as it is called, cannot share a prefix."""
