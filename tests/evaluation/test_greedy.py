@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import get_peft_model
+from PIL import Image
 
 import families
 from pixeltune.adapter import ArtConfig, use_processor
+from pixeltune.data.images import attach
+from pixeltune.data.tools import tools_of
 from pixeltune.evaluation import in_process
 from pixeltune.evaluation.greedy import greedy
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.model.loading import load_model, load_processor
+from pixeltune.tasks.synthetic import calls, refusals
 
 ASKED = {"max_new_tokens": 24, "do_sample": False, "pad_token_id": 0}
 WORDS = ["a", "What is 3 + 4?", "b?", "Say it again, please.", "x y z", "why", "12345", "no"]
@@ -60,6 +64,26 @@ def test_it_says_so_behind_an_artwork_too(family):
     batch = processor.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
     wanted, got, _ = both(model, batch)
     assert torch.equal(got, wanted)
+
+
+def test_it_says_so_of_rows_that_bring_pictures_of_several_sizes(monkeypatch):
+    backend = InProcess(load_model("tiny"), load_processor("tiny"))
+    rows = [*calls.rows("test", 6), *refusals.rows()[:6]]
+    talks = [
+        attach(row["prompt"], [Image.new("RGB", (64 + 64 * (i % 3), 128), "navy")] * (1 + i % 2))
+        for i, row in enumerate(rows)
+    ]
+    said, passes = {}, []
+    hook = backend.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: passes.append(len(args[0]))
+    )
+    for many in (True, False):
+        monkeypatch.setattr(in_process, "_many", lambda many=many: many)
+        passes.clear()
+        said[many] = [reply.text for reply in backend.complete(talks, list(map(tools_of, rows)), 32)]
+    hook.remove()
+    assert said[False] == said[True]
+    assert passes[-1] < passes[0]  # and rows were left out
 
 
 def test_drawn_answers_and_several_processes_keep_transformers_own_loop(monkeypatch):
