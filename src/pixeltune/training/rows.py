@@ -113,7 +113,13 @@ def _asked(messages: list[Message], row: dict, processor: Any) -> str:
 
 
 def place_rows(
-    ready: Preparation, art: ArtConfig, block: str, processor: Any, model: Any = None, quiet: bool = False, reader: Any = None
+    ready: Preparation,
+    art: ArtConfig,
+    block: str,
+    processor: Any,
+    model: Any = None,
+    quiet: bool = False,
+    reader: Any = None,
 ) -> tuple[list[dict], dict[str, float] | None]:
     """The rows as the trainer takes them, with the artwork in its place.
 

@@ -22,6 +22,8 @@ MAX_CONFIG_BYTES = 1 << 20
 INITIAL = True, False, None, "gaussian", "eva", "orthogonal"
 """What a LoRA may begin as. PEFT makes the others by changing the weights of the base, which the student has too."""
 
+SHARED = "the LoRA; the weights of the base are shared"
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -121,21 +123,20 @@ def check_reader(name: str, processor: Any, model: str, revision: str | None) ->
     from pixeltune.model.loading import load_processor
 
     reader = load_processor(name)
-    ours, theirs = (one.tokenizer.get_vocab() for one in (processor, reader))
-    if ours != theirs:
-        differ = len(ours.items() ^ theirs.items())
+    vocabularies = [one.tokenizer.get_vocab().items() for one in (processor, reader)]
+    if differ := len(vocabularies[0] ^ vocabularies[1]):
         raise UserError(
             f"{name} has another vocabulary than {model} ({differ:,} entries differ): what a teacher says of a token "
             "must be said of the same token; take a model with the same tokenizer"
         )
-    sizes = [
-        AutoConfig.from_pretrained(place(one), revision=at, **find_model(one, at)).get_text_config().vocab_size
-        for one, at in ((name, None), (model, revision))
+    named = (name, None), (model, revision)
+    configs = [
+        AutoConfig.from_pretrained(place(one), revision=at, **find_model(one, at)) for one, at in named
     ]
-    if sizes[0] != sizes[1]:
+    theirs, ours = (config.get_text_config().vocab_size for config in configs)
+    if ours != theirs:
         raise UserError(
-            f"{name} has logits of {sizes[0]:,} tokens and {model} of {sizes[1]:,}: take a model of the same size "
-            "of vocabulary"
+            f"{name} has logits of {theirs:,} tokens and {model} of {ours:,}: take one of as many"
         )
     return reader
 
@@ -159,11 +160,10 @@ def load_teacher(arguments: PaintArguments, base: Any) -> Teacher:
     how = arguments.dtype, arguments.bits, arguments.device_map
     if kind == MODEL:
         model, what = load_model(source, None, *how), "a second model"
-    elif arguments.bits:
-        second = load_model(arguments.model, arguments.revision, *how)
-        model, what = _wear(second, source, arguments.model), "a second copy of the quantised base, with the LoRA"
     else:
-        model, what = _wear(_beside(base), source, arguments.model), "the LoRA; the weights of the base are shared"
+        under = load_model(arguments.model, arguments.revision, *how) if arguments.bits else _beside(base)
+        model = _wear(under, source, arguments.model)
+        what = "a second copy of the quantised base, with the LoRA" if arguments.bits else SHARED
     shared = {id(one) for one in base.parameters()}
     size = sum(one.numel() * one.element_size() for one in model.parameters() if id(one) not in shared)
     return Teacher(model, f"teacher: {public(arguments)}, {size / 1e6:,.1f} MB more memory ({what})")
@@ -293,4 +293,4 @@ def _wear(model: Any, folder: str, name: str) -> Any:
         try:
             return PeftModel.from_pretrained(model, folder).eval()
         except (OSError, ValueError, TypeError, RuntimeError, KeyError, UserWarning) as error:
-            raise UserError(f"{folder} does not fit {name}: {first_line(error)[:200]}") from error
+            raise UserError(f"{folder} does not fit {name}: {' '.join(str(error).split())[:200]}") from error

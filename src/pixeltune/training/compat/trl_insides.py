@@ -114,7 +114,9 @@ def learn_from(trainer: Any, teacher: Any) -> None:
     """
     generate = trainer._generate
     trainer.teacher_model = teacher
-    trainer._get_teacher_context_for_self_distillation = nullcontext  # there is no adapter of the student to disable
+    trainer._get_teacher_context_for_self_distillation = (
+        nullcontext  # there is no adapter of the student to disable
+    )
 
     def with_the_teacher(prompt_ids: list[list[int]]) -> tuple:
         if not trainer.generate_from_teacher:
