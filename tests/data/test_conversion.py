@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.errors import UserError
 
 ROWS = [{"prompt": "What is 2 + 2?", "completion": 'é "4"'}, {"prompt": "b", "completion": "{\n}\n{"}]

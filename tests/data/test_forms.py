@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from pixeltune.data.forms import read_names
 from pixeltune.data.messages import UnusedDataWarning
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.errors import UserError
 
 SFT, DPO, KTO = ("prompt", "completion"), ("prompt", "chosen", "rejected"), ("prompt", "completion", "label")

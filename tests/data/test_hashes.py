@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pixeltune.data.hashes import prompt_hash, trained, write_trained
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"a": 1, "b": 2}}}]
 TURNED = [{"function": {"parameters": {"b": 2, "a": 1}, "name": "f"}, "type": "function"}]

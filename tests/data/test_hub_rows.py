@@ -94,7 +94,7 @@ def hub() -> Iterator[str]:
 NOBODY = "http://127.0.0.1:9"
 READ = """
 import json, sys
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.errors import UserError
 for name in json.loads(sys.argv[1]):
     try:

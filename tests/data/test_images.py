@@ -17,7 +17,7 @@ from pixeltune.artwork.png import encode_png
 from pixeltune.cli.main import main
 from pixeltune.cli.train import settings
 from pixeltune.data.images import MAX_PICTURES, as_record, as_urls, attach, attached, place_pictures
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.engines.replies import EngineError
 from pixeltune.evaluation.backends import OnEngine
 from pixeltune.evaluation.in_process import InProcess

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.data.origin import origin
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.data.turns import each_turn
 from pixeltune.errors import UserError
 

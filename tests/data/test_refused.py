@@ -11,7 +11,7 @@ import families
 from pixeltune.cli.main import main
 from pixeltune.data.images import check_pictures
 from pixeltune.data.placeholders import KNOWN, check_rows, placeholder_tokens
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.errors import UserError
 from pixeltune.evaluation import plans
 from pixeltune.model import loading

@@ -10,7 +10,7 @@ import families
 from pixeltune.data.messages import UnusedDataWarning
 from pixeltune.data.origin import Row
 from pixeltune.data.rendering import check_rendered
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.errors import UserError
 from pixeltune.model.loading import load_processor
 

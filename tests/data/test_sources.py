@@ -18,7 +18,7 @@ from PIL import Image
 
 from pixeltune.data import sources, tables
 from pixeltune.data.messages import Unused, UnusedDataWarning
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.errors import UserError
 
 ROWS = [
@@ -348,7 +348,7 @@ def test_a_saved_folder_runs_nothing_and_has_no_format(tmp_path):
 def test_jsonl_is_read_without_datasets(tmp_path):
     jsonl(tmp_path / "rows.jsonl", ROWS)
     code = (
-        "import sys\nfrom pixeltune.data.rows import read\n"
+        "import sys\nfrom pixeltune.data.rows import read_rows as read\n"
         "assert len(read('rows.jsonl')) == 45\nassert 'datasets' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={**os.environ})

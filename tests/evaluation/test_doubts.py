@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pixeltune.artwork.artwork import Artwork
-from pixeltune.data import rows as row_files
 from pixeltune.data.hashes import prompt_hash, write_trained
+from pixeltune.data.rows import read_rows
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import candidates
 from pixeltune.evaluation.doubts import DoubtWarning, trained_rows
@@ -30,7 +30,7 @@ def write(path: Path, *rows: dict) -> Path:
 @pytest.fixture
 def run(tmp_path) -> Path:
     """A run's folder whose artwork was painted on the first two of three rows."""
-    folder, rows = tmp_path / "runs/x", row_files.read(write(tmp_path / "rows.jsonl", {}, {}, {}))
+    folder, rows = tmp_path / "runs/x", read_rows(write(tmp_path / "rows.jsonl", {}, {}, {}))
     ARTWORK.save(folder / "artwork.png")
     write_trained(folder, map(prompt_hash, rows[:2]))
     return folder

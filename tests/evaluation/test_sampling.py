@@ -14,7 +14,7 @@ import torch
 from engine_replies import Replies
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
-from pixeltune.data import rows as row_files
+from pixeltune.data.rows import read_rows
 from pixeltune.engines.replies import EngineError
 from pixeltune.errors import RunError, UserError
 from pixeltune.evaluation.backends import OnEngine
@@ -46,7 +46,7 @@ def test_right_answers_of_a_model_told_in_words_without_the_words(bundled, tmp_p
         (answer,) = row["completion"]
         assert sums.TASK.score(known[row["prompt"][0]["content"]], answer["content"]) == 1
     assert f"{made.counts['without']} had no right answer" in str(made)
-    assert len(row_files.read(made.path)) == len(rows)
+    assert len(read_rows(made.path)) == len(rows)
 
 
 def test_the_same_seed_gives_the_same_rows_and_says_where_they_are_from(bundled, tmp_path):

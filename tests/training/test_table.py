@@ -7,7 +7,7 @@ import json
 import pytest
 from trl import SFTConfig, SFTTrainer
 
-from pixeltune.data.rows import read
+from pixeltune.data.rows import read_rows as read
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.training.table import as_dataset
 

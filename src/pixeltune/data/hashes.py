@@ -32,7 +32,7 @@ def prompt_hash(row: dict) -> str:
     however ``tools`` are written.
 
     Args:
-        row: as `pixeltune.data.rows.read` gives it, without the artwork.
+        row: as `pixeltune.data.rows.read_rows` gives it, without the artwork.
 
     Raises:
         ValueError: a picture cannot be read.

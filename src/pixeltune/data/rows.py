@@ -24,7 +24,7 @@ class Rows(list[dict]):
     """A line each; none of JSONL in TRL's own forms."""
 
 
-def read(
+def read_rows(
     data: str | Path,
     columns: tuple[str, ...] = ("prompt", "completion"),
     keep: bool | None = None,
@@ -92,11 +92,11 @@ def read(
     return rows
 
 
-def lines(data: str | Path, names: Iterable[str], wanted: Collection[str]) -> list[tuple[str, dict]]:
+def given_lines(data: str | Path, names: Iterable[str], wanted: Collection[str]) -> list[tuple[str, dict]]:
     """Rows as the user gave them, but for what columns are called, each with where it stands.
 
     Args:
-        data, names: see `read`.
+        data, names: see `read_rows`.
         wanted: places of those to return.
     """
     source, unused = find(data), Unused()

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pixeltune.data import rows as row_files
 from pixeltune.data import sources
 from pixeltune.data.marks import turn_marks
 from pixeltune.data.placeholders import KNOWN, placeholder_tokens
+from pixeltune.data.rows import read_rows
 from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_arguments, checked
 from pixeltune.evaluation.backends import OnEngine
@@ -234,7 +234,7 @@ def _pool(data: str, one: Candidate, columns: Sequence[str]) -> Plan:
     """
     if one.best:
         raise UserError("best needs a task that knows its best prompt: give a file of words")
-    rows = row_files.read(data, names=columns)
+    rows = read_rows(data, names=columns)
     return Plan(
         sources.title(data),
         Task(name=sources.title(data), max_new_tokens=1, score=_none),

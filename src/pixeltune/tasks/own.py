@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixeltune.data import rows as row_files
 from pixeltune.data.lines import kind
 from pixeltune.data.messages import text_of
 from pixeltune.data.origin import origin
+from pixeltune.data.rows import Rows, read_rows
 from pixeltune.data.sources import title
 from pixeltune.errors import UserError, suggestion
 from pixeltune.tasks.base import Task, texts_of
@@ -32,7 +32,7 @@ def read(
     score: str | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
     columns: Sequence[str] | None = None,
-) -> tuple[Task, row_files.Rows]:
+) -> tuple[Task, Rows]:
     """A task with ``score``, and its rows.
 
     Args:
@@ -43,7 +43,7 @@ def read(
             scores in [0, 1].
         score: one of `SCORES`, by which an answer is compared with the row's completion; None: see `guess`.
         max_new_tokens: of an answer.
-        columns: those that have other names (see `pixeltune.data.rows.read`).
+        columns: those that have other names (see `pixeltune.data.rows.read_rows`).
 
     Raises:
         UserError: there is no such file, function or score, a row is malformed, or an id occurs twice; or a reward
@@ -53,15 +53,13 @@ def read(
         raise UserError("--score and --reward both say how rows are scored: give one")
     name = title(path)
     if reward:
-        function, rows = (
-            find_object(reward, "reward"),
-            row_files.read(path, ("prompt",), ids=True, names=columns),
-        )
+        function = find_object(reward, "reward")
+        rows = read_rows(path, ("prompt",), ids=True, names=columns)
         task = Task(name=name, max_new_tokens=max_new_tokens, score=_by_function(function, reward))
     else:
         if score is not None and score not in SCORES:
             raise UserError(f"there is no score {score!r}{suggestion(score, SCORES)}: {', '.join(SCORES)}")
-        rows = row_files.read(path, ("prompt", "completion"), ids=True, names=columns)
+        rows = read_rows(path, ("prompt", "completion"), ids=True, names=columns)
         score = score or guess(rows)
         if score is None:
             raise UserError(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixeltune.data import rows as row_files
 from pixeltune.data.hashes import prompt_hash, write_trained
 from pixeltune.data.messages import Unused, read_messages
 from pixeltune.data.origin import origin
+from pixeltune.data.rows import given_lines, read_rows
 from pixeltune.data.sources import size, title
 from pixeltune.errors import UserError
 from pixeltune.tasks import own
@@ -59,7 +59,7 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
         UserError: the file cannot be used, a score was asked for that the rows or the objective do not have, too
             many are held out, labels are all alike, or there is neither a completion nor a reward.
     """
-    rows = row_files.read(str(arguments.data), OBJECTIVE_FACTS[verb].columns, names=arguments.columns)
+    rows = read_rows(str(arguments.data), OBJECTIVE_FACTS[verb].columns, names=arguments.columns)
     labelled = "label" in OBJECTIVE_FACTS[verb].columns
     if labelled:
         _check_labels(verb, rows, str(arguments.data))
@@ -206,7 +206,7 @@ def keep(
     write_trained(folder, map(prompt_hash, train))
     wanted = {origin(row, 0): row for row in held_out}
     learned = {name for name in OBJECTIVE_FACTS[verb].columns if name not in ("prompt", "completion")}
-    lines = [_line(line, wanted[where], learned) for where, line in row_files.lines(data, columns, wanted)]
+    lines = [_line(line, wanted[where], learned) for where, line in given_lines(data, columns, wanted)]
     if lines:
         write_atomically(folder / HELD_OUT, "".join(json.dumps(line) + "\n" for line in lines))
 

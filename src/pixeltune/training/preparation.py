@@ -22,6 +22,7 @@ from pixeltune.training import own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
 from pixeltune.training.settings import PaintArguments, check_verb
+from pixeltune.training.teacher import check_teacher
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -41,7 +42,7 @@ class Preparation:
     rewards: dict[str, Any]
     """The trainer's ``reward_funcs`` and ``environment_factory``, where it takes any."""
     instruction: list[dict]
-    """What a teacher is told, empty where there is none."""
+    """What a teacher is told, empty where there is nothing to tell."""
     checkpoint: Path | None
     """The folder to resume from."""
     style: Term | None
@@ -60,7 +61,7 @@ def prepare(
         ValueError: one of them cannot be used, or not with this objective.
     """
     style, checkpoint = check(verb, arguments, config, writes)
-    task, train_rows, held_out, notes = read_rows(verb, arguments, config)
+    task, train_rows, held_out, notes = gather_rows(verb, arguments, config)
     pictures = has_pictures(verb, train_rows, arguments)
     rewards, instruction = look_up(verb, task, arguments)
     is_own = arguments.task is None
@@ -94,6 +95,8 @@ def check(
         )
     if arguments.dtype == "float16" and not config.fp16:
         raise UserError(UNSCALED_FLOAT16)
+    if arguments.teacher:
+        check_teacher(arguments, config)
     # A file that cannot be read is reported now; whether it fits, when the size is known.
     check_start(arguments.start, arguments.backdrop)
     if arguments.mask:
@@ -114,8 +117,7 @@ def look_up(verb: str, task: Task | None, arguments: PaintArguments) -> tuple[di
     """
     if OBJECTIVE_FACTS[verb].signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
-    rewards = find_rewards(verb, task, arguments) | find_environment(verb, task, arguments)
-    return rewards, find_instruction(verb, task, arguments)
+    return find_rewards(verb, task, arguments), find_instruction(verb, task, arguments)
 
 
 def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
@@ -134,7 +136,7 @@ def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
         )
 
 
-def read_rows(
+def gather_rows(
     verb: str, arguments: PaintArguments, config: TrainingArguments
 ) -> tuple[Task | None, list[dict], list[dict], tuple[str, ...]]:
     """The task (None for a file without a score), training rows, held-out rows, and what to say of them.
@@ -178,10 +180,10 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
 
 
 def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dict[str, Any]:
-    """The trainer's ``reward_funcs`` where it learns from rewards, else nothing.
+    """The trainer's ``reward_funcs``, and its ``environment_factory`` where there is one; else nothing.
 
     Raises:
-        ValueError: a reward is missing or not wanted.
+        ValueError: a reward is missing, or the objective has no use for the environment.
     """
     if OBJECTIVE_FACTS[verb].signal != "rewards":
         return {}
@@ -193,37 +195,33 @@ def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dic
             what = f"the task {arguments.task} has no reward"
             raise UserError(f"{what}: name one with --reward package.module:function")
         raise UserError(own_rows.NO_REWARD)
-    return {"reward_funcs": reward}
-
-
-def find_environment(verb: str, task: Task | None, arguments: PaintArguments) -> dict[str, Any]:
-    """The trainer's ``environment_factory`` where there is one, else nothing.
-
-    Raises:
-        ValueError: the verb has no use for it.
-    """
-    environment = task.environment if task and OBJECTIVE_FACTS[verb].signal == "rewards" else None
+    environment = task.environment if task else None
     if arguments.environment:
         environment = find_object(arguments.environment, "environment")
     if environment is None:
-        return {}
+        return {"reward_funcs": reward}
     if verb != "grpo":
         raise UserError(f"{verb} plays no episodes with tools, in TRL 1.16 only grpo does")
     if arguments.rollouts or arguments.refill_rounds:
         raise UserError("episodes with tools are played in this process, without --rollouts, --refill_rounds")
-    return {"environment_factory": environment}
+    return {"reward_funcs": reward, "environment_factory": environment}
 
 
 def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) -> list[dict]:
-    """What a teacher is told, empty where there is no teacher.
+    """What a teacher is told, empty where there is no teacher, or one of its own that is told nothing.
 
     Raises:
         ValueError: an instruction is missing, cannot be read, or is not wanted.
     """
     if OBJECTIVE_FACTS[verb].signal != "teacher":
         return []
+    if not arguments.instruction and arguments.teacher:
+        return []
     if not arguments.instruction:
-        raise UserError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")
+        raise UserError(
+            "distill what? Give --instruction prompt.txt, the words that the artwork replaces, or a --teacher, "
+            "adapter:FOLDER or model:NAME"
+        )
     if arguments.instruction == "best" and task is not None:
         return [{"role": "system", "content": task.instruction}]
     return read_instruction(arguments.instruction)
