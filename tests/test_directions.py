@@ -50,7 +50,7 @@ PLUGINS = {"pixeltune.serve.litellm_hook"}  # imported by software that is not h
 LIBRARIES = {  # who may import what is heavy
     "torch": {"picture", "model", "adapter", "evaluation", "training", "gallery", "bundled"},
     "transformers": {"model", "adapter", "training", "bundled"},
-    "peft": {"adapter", "evaluation"},
+    "peft": {"adapter", "evaluation", "training"},
     "trl": {"training"},
 }
 EXCEPTIONS: dict[tuple[str, str], str] = {}  # (file, what it imports): the reason

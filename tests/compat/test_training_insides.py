@@ -175,6 +175,25 @@ def test_generate_as_teacher():
     assert one._generate([[1]]) == ([[1]], [])
 
 
+def test_learn_from():
+    """Logits are the teacher's without a context around them, and so is what is generated from its prompt."""
+    assert "self.teacher_model" in source(SDFTTrainer.compute_loss)
+    assert "self.model_wrapped" in source(SDFTTrainer._generate_transformers)
+    assert "self._get_teacher_context_for_self_distillation()" in source(
+        SDFTTrainer._compute_teacher_student_logits
+    )
+    one = SimpleNamespace(generate_from_teacher=True, model_wrapped="student")
+    one._generate = lambda prompt_ids: (prompt_ids, one.model_wrapped)
+    trl_insides.learn_from(one, "teacher")
+    assert one.teacher_model == "teacher"
+    assert one._generate([[1]]) == ([[1]], "teacher")
+    assert one.model_wrapped == "student"
+    one.generate_from_teacher = False
+    assert one._generate([[1]]) == ([[1]], "student")
+    with one._get_teacher_context_for_self_distillation():
+        pass
+
+
 def test_mean_over_step():
     """`trainer_insides.mean_over_step`."""
     assert 'hasattr(unwrapped_model, "accepts_loss_kwargs")' in source(Trainer)

@@ -26,6 +26,7 @@ SCREEN = {
         "columns",
         "reward",
         "instruction",
+        "teacher",
         "output_dir",
         "preview",
         "overwrite",

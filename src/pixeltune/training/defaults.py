@@ -96,7 +96,7 @@ OBJECTIVE_FACTS = {
         PIXEL_DEFAULTS | ONLINE | {"output_dir": "runs/rloo"},
     ),
     "distill": ObjectiveFacts(
-        "paint an artwork that does what a prompt in words does (SDFTConfig)",
+        "paint an artwork that does what a prompt in words, a LoRA or another model does (SDFTConfig)",
         "trl/experimental/sdft/sdft_config.py",
         "teacher",
         ("prompt",),

@@ -1,4 +1,4 @@
-"""Distilling words into a picture: the teacher is the same frozen model, told in words what to do."""
+"""Distilling into a picture what the same frozen model does when told in words, or what another teacher does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place
 from pixeltune.data.tools import tools_of
-from pixeltune.training.compat.trl_insides import generate_as_teacher
+from pixeltune.training.compat.trl_insides import generate_as_teacher, learn_from
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TRL announces that experimental trainers may change
@@ -29,24 +29,38 @@ class DistillationTrainer(SDFTTrainer):
         super().__init__(model, args, **kwargs)
         generate_as_teacher(self)
 
+    def learn_from(self, teacher: Any) -> None:
+        """Let another model be the teacher, in place of the base: of logits, and of completions that are its own.
 
-def teacher_rows(rows: list[dict], instruction: list[Message], block: str, processor: Any) -> list[dict]:
-    """What the student reads (`prompt`, with the artwork) and the teacher (`privileged_context`, with words).
+        Args:
+            teacher: a frozen model in evaluation mode with the same vocabulary, which wears no artwork.
+        """
+        learn_from(self, self.accelerator.prepare_model(teacher, evaluation_mode=True))
+
+
+def teacher_rows(
+    rows: list[dict], instruction: list[Message], block: str, processor: Any, reader: Any = None
+) -> list[dict]:
+    """What the student reads (`prompt`, with the artwork) and the teacher (`privileged_context`, with words, if any).
 
     Both are rendered texts, so that each row can have its own `tools`.
 
     Args:
         rows: with a conversational `prompt`, perhaps `tools` as a JSON string.
-        instruction: from `read_instruction`.
+        instruction: from `read_instruction`; may be empty.
         block: the artwork's placeholder text.
         processor: whose chat template is rendered.
+        reader: whose template the teacher's texts are rendered with; None: the same.
     """
     out = []
     for row in rows:
         tools = tools_of(row)
         student, teacher = (
-            processor.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
-            for messages in (place(row["prompt"], block), tell(row["prompt"], instruction))
+            one.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+            for one, messages in (
+                (processor, place(row["prompt"], block)),
+                (reader or processor, tell(row["prompt"], instruction) if instruction else row["prompt"]),
+            )
         )
         out.append({"prompt": student, "privileged_context": teacher})
     return out

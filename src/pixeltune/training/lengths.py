@@ -10,6 +10,7 @@ from pixeltune.data.origin import origin
 from pixeltune.errors import UserError
 from pixeltune.model.loading import context_length
 from pixeltune.training.settings import PaintArguments
+from pixeltune.training.teacher import model_of
 
 CHUNK = 1000  # texts that are tokenised at once
 
@@ -17,6 +18,8 @@ CHUNK = 1000  # texts that are tokenised at once
 def context(arguments: PaintArguments) -> int | None:
     """Tokens that all of the models hold, None where their configs do not say."""
     named = [(arguments.model, arguments.revision), *((name, None) for name in arguments.also)]
+    if teacher := model_of(arguments):
+        named.append((teacher, None))
     known = [length for one in named if (length := context_length(*one)) is not None]
     return min(known, default=None)
 

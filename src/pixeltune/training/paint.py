@@ -32,6 +32,7 @@ from pixeltune.training.rows import check, place_rows
 from pixeltune.training.scores import held_out_scores
 from pixeltune.training.settings import PaintArguments
 from pixeltune.training.table import as_dataset
+from pixeltune.training.teacher import Teacher, check_differs, check_reader, load_teacher, model_of
 from pixeltune.training.trainers import add_callbacks, connect_engines, make_trainer, refill_groups
 from pixeltune.training.trial import try_reward
 from pixeltune.writing import write_atomically
@@ -88,6 +89,7 @@ class Painting:
         """
         self.objective, self.arguments, self.config, self.quiet = objective, arguments, config, quiet
         self.trainers: dict[str, Any] = {}
+        self.teacher: Teacher | None = None
 
     @property
     def output_dir(self) -> Path:
@@ -138,6 +140,9 @@ class Painting:
         preprocessor = Preprocessor(self.processor)
         for name in arguments.also:
             check_alike(name, Preprocessor(load_processor(name)), arguments.model, preprocessor)
+        self.reader = None
+        if name := model_of(arguments):
+            self.reader = check_reader(name, self.processor, arguments.model, arguments.revision)
         limit = context(arguments)
         self.art.resolve_size(preprocessor, limit)  # a size that would be resized is refused now
         self.block = self.art.block(preprocessor)
@@ -160,13 +165,19 @@ class Painting:
             models[public_name(name)] = further
         self.models, self.hashes = models, _hashes(models)
         placed, self.tokens = place_rows(
-            self.ready, self.art, self.block, self.processor, model, quiet=self.quiet
+            self.ready, self.art, self.block, self.processor, model, self.quiet, self.reader
         )
+        if arguments.teacher:
+            self.teacher = load_teacher(arguments, model)
+            first, tokenizer = placed[0]["privileged_context"], self.processor.tokenizer
+            check_differs(self.teacher.model, model, first, tokenizer, arguments.teacher)
         dataset = as_dataset(placed)
         self.trainers = {
             name: make_trainer(self.ready, base, config, dataset, self.art, self.processor)
             for name, base in models.items()
         }
+        if self.teacher is not None:
+            self.trainer.learn_from(self.teacher.model)
         if others := dict(list(self.trainers.items())[1:]):
             join(self.trainer, others)
         self.trainer.add_callback(stop := StopSignal())

@@ -22,6 +22,7 @@ from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
 from pixeltune.training.rewards import find_rewards
 from pixeltune.training.settings import PaintArguments, check_verb
+from pixeltune.training.teacher import check_teacher
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -41,7 +42,7 @@ class Preparation:
     rewards: dict[str, Any]
     """The trainer's ``reward_funcs`` and ``environment_factory``, where it takes any."""
     instruction: list[dict]
-    """What a teacher is told, empty where there is none."""
+    """What a teacher is told, empty where there is nothing to tell."""
     checkpoint: Path | None
     """The folder to resume from."""
     style: Term | None
@@ -94,6 +95,8 @@ def check(
         )
     if arguments.dtype == "float16" and not config.fp16:
         raise UserError(UNSCALED_FLOAT16)
+    if arguments.teacher:
+        check_teacher(arguments, config)
     # A file that cannot be read is reported now; whether it fits, when the size is known.
     check_start(arguments.start, arguments.backdrop)
     if arguments.mask:
@@ -180,15 +183,20 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
 
 
 def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) -> list[dict]:
-    """What a teacher is told, empty where there is no teacher.
+    """What a teacher is told, empty where there is no teacher, or one of its own that is told nothing.
 
     Raises:
         ValueError: an instruction is missing, cannot be read, or is not wanted.
     """
     if OBJECTIVE_FACTS[verb].signal != "teacher":
         return []
+    if not arguments.instruction and arguments.teacher:
+        return []
     if not arguments.instruction:
-        raise UserError("distill what? Give --instruction prompt.txt, the words that the artwork replaces")
+        raise UserError(
+            "distill what? Give --instruction prompt.txt, the words that the artwork replaces, or a --teacher, "
+            "adapter:FOLDER or model:NAME"
+        )
     if arguments.instruction == "best" and task is not None:
         return [{"role": "system", "content": task.instruction}]
     return read_instruction(arguments.instruction)

@@ -19,6 +19,7 @@ from pixeltune.picture.files import STARTS
 from pixeltune.picture.style_text import without_folders
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.settings import PaintArguments
+from pixeltune.training.teacher import public
 
 LICENCE = "CC0-1.0"
 """Of artworks that began with none of anybody's pictures, where nobody says another."""
@@ -72,6 +73,7 @@ def of_run(
             "rows": len(ready.train_rows),
             **({"bits": arguments.bits} if arguments.bits else {}),
             **({"prompt_tokens": tokens} if tokens else {}),
+            **({"teacher": public(arguments)} if arguments.teacher else {}),
             **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
         },
     }

@@ -22,11 +22,12 @@ def beginning(painting: Any) -> str:
     steps = painting.trainer.state.max_steps or painting.config.max_steps
     length = f"{steps} steps" if steps > 0 else f"{painting.config.num_train_epochs:g} epochs"
     resumed = f", resumed from {painting.ready.checkpoint.name}" if painting.ready.checkpoint else ""
+    notes = (*painting.ready.notes, *([painting.teacher.costs] if painting.teacher else []))
     return (
         f"{painting.objective}: {names} on {model.device.type} in {precision}, frozen; trained are "
         f"{trained:,} numbers of one {art.height}x{art.width} picture ({art.image_tokens} image tokens, "
         f"{art.parametrisation}, from {Path(art.start).name}), on {len(painting.ready.train_rows):,} rows of "
-        f"{_source(painting)}, {length}{resumed}" + "".join(f"\n{note}" for note in painting.ready.notes)
+        f"{_source(painting)}, {length}{resumed}" + "".join(f"\n{note}" for note in notes)
     )
 
 

@@ -25,6 +25,7 @@ from pixeltune.picture.style_text import without_folders
 from pixeltune.training.folder import ARTWORK, STATE, WEIGHTS
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.settings import PaintArguments
+from pixeltune.training.teacher import public, source_of
 
 OPTIMISER = "learning_rate", "optim", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"
 """Of TRL's settings those that come back with the optimiser's state: another value would have no effect."""
@@ -87,6 +88,7 @@ def record_of(
         "--environment": arguments.environment,
         "--score": arguments.score,
         "--instruction": _short(json.dumps(ready.instruction).encode()) if ready.instruction else None,
+        "--teacher": _teacher(arguments) if arguments.teacher else None,
     }
     fixed |= {f"--{name}": getattr(config, name) for name in OPTIMISER}
     free = {f"--{name}": getattr(config, name) for name in FREE if hasattr(config, name)}
@@ -192,6 +194,12 @@ def _said(value: Any) -> str:
 
 def _file(path: str) -> str:
     return f"{Path(path).name} ({_short(Path(path).read_bytes())})"
+
+
+def _teacher(arguments: PaintArguments) -> str:
+    weights = Path(source_of(arguments.teacher or "")[1]) / WEIGHTS
+    known = f" ({_short(weights.read_bytes())})" if weights.is_file() else ""  # of a LoRA; of models the name
+    return public(arguments) + known
 
 
 def _short(data: bytes) -> str:

@@ -113,7 +113,13 @@ def _asked(messages: list[Message], row: dict, processor: Any) -> str:
 
 
 def place_rows(
-    ready: Preparation, art: ArtConfig, block: str, processor: Any, model: Any = None, quiet: bool = False
+    ready: Preparation,
+    art: ArtConfig,
+    block: str,
+    processor: Any,
+    model: Any = None,
+    quiet: bool = False,
+    reader: Any = None,
 ) -> tuple[list[dict], dict[str, float] | None]:
     """The rows as the trainer takes them, with the artwork in its place.
 
@@ -127,14 +133,15 @@ def place_rows(
         processor: of the model.
         model: whose own answers are what dpo and kto learn to avoid; None leaves a task's rows without them.
         quiet: no progress bar.
+        reader: processor of a teacher that is another model; None: the model's own.
 
     Returns:
         The rows; where a teacher's words are replaced, prompt tokens per request with and without them.
     """
     signal, rows = OBJECTIVES[ready.objective].signal, ready.train_rows
     if signal == "teacher":
-        placed = teacher_rows(rows, ready.instruction, block, processor)
-        return placed, prompt_tokens(placed, processor.tokenizer)
+        placed = teacher_rows(rows, ready.instruction, block, processor, reader)
+        return placed, prompt_tokens(placed, processor.tokenizer) if ready.instruction else None
     if signal == "contrast" and not ready.own and model is not None:
         rows = contrasted(ready, art, processor, model, quiet)
     if signal == "completions":

@@ -94,6 +94,14 @@ class PaintArguments(ArtworkSettings):
             "verbs": ("distill",),
         },
     )
+    teacher: str | None = field(
+        default=None,
+        metadata={
+            "help": "distill: who teaches in place of the model itself: adapter:FOLDER, a LoRA of it that PEFT has "
+            "saved, or model:NAME, another one with the same vocabulary. It reads rows without the artwork.",
+            "verbs": ("distill",),
+        },
+    )
     reward: list[str] = field(
         default_factory=list,
         metadata={

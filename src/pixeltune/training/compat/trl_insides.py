@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 
@@ -100,6 +101,31 @@ def generate_as_teacher(trainer: Any) -> None:
             return generate(prompt_ids)
         with trainer._get_teacher_context_for_self_distillation():
             return generate(prompt_ids)
+
+    trainer._generate = with_the_teacher
+
+
+def learn_from(trainer: Any, teacher: Any) -> None:
+    """Let a self-distillation take a teacher's logits and completions from another model than the student.
+
+    TRL's teacher is the student's base, live or averaged weights (`_setup_teacher_model`, `compute_loss`, `_generate`
+    and `_get_teacher_context_for_self_distillation` of `SDFTTrainer`,
+    https://github.com/huggingface/trl/blob/v1.16.0/trl/experimental/sdft/sdft_trainer.py).
+    """
+    generate = trainer._generate
+    trainer.teacher_model = teacher
+    trainer._get_teacher_context_for_self_distillation = (
+        nullcontext  # there is no adapter of the student to disable
+    )
+
+    def with_the_teacher(prompt_ids: list[list[int]]) -> tuple:
+        if not trainer.generate_from_teacher:
+            return generate(prompt_ids)
+        student, trainer.model_wrapped = trainer.model_wrapped, teacher
+        try:
+            return generate(prompt_ids)
+        finally:
+            trainer.model_wrapped = student
 
     trainer._generate = with_the_teacher
 
