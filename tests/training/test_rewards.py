@@ -78,7 +78,11 @@ def test_the_rewards_of_a_file_without_completions(tmp_path):
 def test_other_verbs_take_none_of_it():
     for settings in ({"reward": "task"}, {"length_cost": 0.2}):
         with pytest.raises(UserError, match=f"sft does not use --{next(iter(settings))}"):
-            ready("sft", task="calls", num_generations=None, **settings)
+            prepare(
+                "sft",
+                *read_settings("sft", {"task": "calls", "output_dir": "never"} | settings),
+                writes=False,
+            )
 
 
 def test_the_cost_is_that_of_the_paper():
@@ -125,12 +129,12 @@ def test_episodes_keep_their_environment():
 
 @pytest.mark.parametrize("verb", ["grpo", "rloo"])
 def test_two_rewards_and_a_cost_of_length_train(verb, bundled, tmp_path):
-    """TRL logs each by its name, refilling looks at their weighted sum, and the shorter answers win."""
+    """TRL logs each by its name, refilling looks at their weighted sum."""
     said = paint(
         verb,
         task="calls",
-        reward=["task", f"{HERE}:lengths"],
-        reward_weights=[1.0, 0.0],
+        reward=[f"{HERE}:lengths", f"{HERE}:ones"],
+        reward_weights=[1.0, 0.5],
         length_cost=0.2,
         refill_rounds=1,
         train_rows=24,
@@ -152,6 +156,7 @@ def test_two_rewards_and_a_cost_of_length_train(verb, bundled, tmp_path):
     assert len(logged) == 2
     for entry in logged:
         assert entry["rewards/lengths/mean"] > 0
+        assert entry["rewards/ones/mean"] == 1
         assert entry["refilled"] >= 0
         if verb == "grpo":  # RLOO's reward holds its KL term
-            assert entry["reward"] == pytest.approx(entry["rewards/reward/mean"])
+            assert entry["reward"] == pytest.approx(entry["rewards/lengths/mean"] + 0.5, abs=1e-5)

@@ -11,7 +11,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from pixeltune.errors import UserError
-from pixeltune.tasks import Task
+from pixeltune.tasks.base import Task
 from pixeltune.tasks.lookup import find_object
 from pixeltune.training import own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
