@@ -49,11 +49,14 @@ def test_groups_that_teach_nothing_are_replaced(verb, rounds, bundled, tmp_path)
 def test_a_group_is_stale_when_all_its_rewards_are_equal():
     batch = [{"prompt": str(n), "answer": n} for n in range(6)]
 
-    def reward(prompts, completions, answer) -> list[float]:
+    def reward(prompts, completions, completion_ids, answer) -> list[float]:
         assert prompts == [str(n) for n in answer]
+        assert completion_ids == [[n] for n in answer]
         return [float(len(text)) for text in completions]
 
-    assert _equal_groups(reward, batch, ["a", "b", "a", "bb", "cc", "dd"], 2) == [0, 2]
+    generated = [[0]] * 6, [[n] for n in range(6)], ["a", "b", "a", "bb", "cc", "dd"]
+    assert _equal_groups(reward, batch, generated, range(6), 2) == [0, 2]
+    assert _equal_groups(reward, batch, generated, [2, 3, 4, 5], 2) == [1]
 
 
 def test_several_processes_are_refused():

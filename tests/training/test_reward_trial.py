@@ -97,9 +97,9 @@ def test_a_reward_is_called_as_trl_calls_it():
 
 @pytest.mark.parametrize("rewards", [{}, {"reward_funcs": later}, {"reward_funcs": torch.nn.Linear(1, 1)}])
 def test_what_is_not_tried(rewards):
-    try_reward(SimpleNamespace(rewards=rewards), None, CONFIG, None, "", None)
+    try_reward(SimpleNamespace(rewards=rewards), [], CONFIG, None, "", None)
     with_episodes = {"reward_funcs": shop.reward, "environment_factory": shop.Shop}
-    try_reward(SimpleNamespace(rewards=with_episodes), None, CONFIG, None, "", None)
+    try_reward(SimpleNamespace(rewards=with_episodes), [], CONFIG, None, "", None)
 
 
 def prepared(**settings) -> Painting:

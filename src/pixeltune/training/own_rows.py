@@ -19,7 +19,7 @@ from pixeltune.tasks import own
 from pixeltune.tasks.base import Task
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import HELD_OUT
-from pixeltune.training.settings import PaintArguments
+from pixeltune.training.settings import OWN_REWARD, PaintArguments
 from pixeltune.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
                 f"there is nothing to score held-out rows against: for that {verb} wants a completion in "
                 f"every row of {arguments.data}"
             )
-        if OBJECTIVE_FACTS[verb].signal == "rewards" and not arguments.reward:
+        if OBJECTIVE_FACTS[verb].signal == "rewards" and OWN_REWARD in (arguments.reward or [OWN_REWARD]):
             first = next(row for row in rows if not row.get("completion"))
             raise UserError(f"{origin(first, 0)}: there is no completion, and {NO_REWARD}")
         return OwnRows(None, rows, [], rows.notes)

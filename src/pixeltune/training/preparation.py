@@ -17,10 +17,10 @@ from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term
 from pixeltune.picture.style_text import read_style
 from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
-from pixeltune.tasks.lookup import find_object
 from pixeltune.training import own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
+from pixeltune.training.rewards import find_rewards
 from pixeltune.training.settings import PaintArguments, check_verb
 from pixeltune.training.teacher import check_teacher
 
@@ -63,7 +63,7 @@ def prepare(
     style, checkpoint = check(verb, arguments, config, writes)
     task, train_rows, held_out, notes = gather_rows(verb, arguments, config)
     pictures = has_pictures(verb, train_rows, arguments)
-    rewards, instruction = look_up(verb, task, arguments)
+    rewards, instruction = look_up(verb, task, arguments, config)
     is_own = arguments.task is None
     return Preparation(
         verb, task, is_own, train_rows, held_out, rewards, instruction, checkpoint, style, pictures, notes
@@ -109,7 +109,9 @@ def check(
     return style, checkpoint
 
 
-def look_up(verb: str, task: Task | None, arguments: PaintArguments) -> tuple[dict[str, Any], list[dict]]:
+def look_up(
+    verb: str, task: Task | None, arguments: PaintArguments, config: TrainingArguments
+) -> tuple[dict[str, Any], list[dict]]:
     """What is learned from beside rows: `Preparation.rewards` and `Preparation.instruction`.
 
     Raises:
@@ -117,7 +119,8 @@ def look_up(verb: str, task: Task | None, arguments: PaintArguments) -> tuple[di
     """
     if OBJECTIVE_FACTS[verb].signal == "contrast" and task and task.next_turn:
         raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
-    return find_rewards(verb, task, arguments), find_instruction(verb, task, arguments)
+    weights = getattr(config, "reward_weights", None)  # of those trainers that take any
+    return find_rewards(verb, task, arguments, weights), find_instruction(verb, task, arguments)
 
 
 def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
@@ -177,34 +180,6 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
             "system message"
         )
     return True
-
-
-def find_rewards(verb: str, task: Task | None, arguments: PaintArguments) -> dict[str, Any]:
-    """The trainer's ``reward_funcs``, and its ``environment_factory`` where there is one; else nothing.
-
-    Raises:
-        ValueError: a reward is missing, or the objective has no use for the environment.
-    """
-    if OBJECTIVE_FACTS[verb].signal != "rewards":
-        return {}
-    reward = task.reward if task else None
-    if arguments.reward:
-        reward = find_object(arguments.reward, "reward")
-    if reward is None:
-        if arguments.task is not None:
-            what = f"the task {arguments.task} has no reward"
-            raise UserError(f"{what}: name one with --reward package.module:function")
-        raise UserError(own_rows.NO_REWARD)
-    environment = task.environment if task else None
-    if arguments.environment:
-        environment = find_object(arguments.environment, "environment")
-    if environment is None:
-        return {"reward_funcs": reward}
-    if verb != "grpo":
-        raise UserError(f"{verb} plays no episodes with tools, in TRL 1.16 only grpo does")
-    if arguments.rollouts or arguments.refill_rounds:
-        raise UserError("episodes with tools are played in this process, without --rollouts, --refill_rounds")
-    return {"reward_funcs": reward, "environment_factory": environment}
 
 
 def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) -> list[dict]:

@@ -26,7 +26,7 @@ def refill(
 
     Args:
         trainer: not yet trained.
-        reward: in TRL's signature; the trainer's only one.
+        reward: in TRL's signature; of several their sum.
         rows: what the trainer was given as data.
         rounds: how often at most a step draws again, at least 1.
 
@@ -47,7 +47,7 @@ def refill(
             return out
         (batch,), size = batches, trainer.num_generations
         rng = random.Random(f"{trainer.args.seed} {trainer.state.global_step}")
-        stale, replaced = _equal_groups(reward, batch, completions_of(out), size), 0
+        stale, replaced = _equal_groups(reward, batch, out, range(len(batch)), size), 0
         for _ in range(rounds):
             if not stale:
                 break
@@ -58,9 +58,7 @@ def refill(
                     batch[group * size + i] = row
                     prompts[group * size + i] = row["prompt"]
             _splice(out, generate([prompts[place] for place in places]), places)
-            new = _equal_groups(
-                reward, [batch[p] for p in places], [completions_of(out)[p] for p in places], size
-            )
+            new = _equal_groups(reward, batch, out, places, size)
             stale = [stale[group] for group in new]
         measure(trainer, {"refilled": replaced * size / len(prompts)})
         return out
@@ -69,10 +67,14 @@ def refill(
     wrap_generation(trainer, generate_mixed)
 
 
-def _equal_groups(reward: Callable, batch: list[dict], completions: list, size: int) -> list[int]:
-    """Numbers of the groups of ``size`` whose rewards are all the same."""
-    columns = {name: [row[name] for row in batch] for name in batch[0] if name != "prompt"}
-    values = reward(prompts=[row["prompt"] for row in batch], completions=completions, **columns)
+def _equal_groups(
+    reward: Callable, batch: list[dict], generated: tuple, places: Sequence[int], size: int
+) -> list[int]:
+    """Numbers of the groups of ``size`` whose rewards are all the same, among those that stand at ``places``."""
+    rows = [batch[place] for place in places]
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+    said, ids = ([every[place] for place in places] for every in (completions_of(generated), generated[1]))
+    values = reward(prompts=[row["prompt"] for row in rows], completions=said, completion_ids=ids, **columns)
     groups = [values[start : start + size] for start in range(0, len(values), size)]
     return [number for number, group in enumerate(groups) if len(set(group)) == 1]
 

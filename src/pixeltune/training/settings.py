@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 REWARDED = tuple(verb for verb, facts in OBJECTIVE_FACTS.items() if facts.signal == "rewards")
 """The verbs that learn from rewards."""
 
+OWN_REWARD = "task"
+"""What ``--reward`` calls the reward of the task, or the score of own rows against their completions."""
+
 STYLE_SCHEDULES = ("constant", "rise", "fade")
 
 NO_ROWS = "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"
@@ -99,10 +102,19 @@ class PaintArguments(ArtworkSettings):
             "verbs": ("distill",),
         },
     )
-    reward: str | None = field(
-        default=None,
+    reward: list[str] = field(
+        default_factory=list,
         metadata={
-            "help": "package.module:function, TRL's signature; default the task's own.",
+            "help": "package.module:function, TRL's signature; several are added up, with --reward_weights; task: "
+            "the task's own, which is the default.",
+            "verbs": REWARDED,
+        },
+    )
+    length_cost: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the first reward, below 1, that right answers lose for being longer than other right "
+            "answers to the same question.",
             "verbs": REWARDED,
         },
     )
@@ -222,6 +234,10 @@ class PaintArguments(ArtworkSettings):
         read_names(self.columns)
         if self.score is not None and self.task is not None:
             raise UserError("a task knows its own score: --score is of rows of your own, without --task")
+        if not 0 <= self.length_cost < 1:
+            raise UserError(
+                f"--length_cost is a share of the reward, from 0 to below 1, not {self.length_cost}"
+            )
         if self.refill_rounds < 0 or self.turn_budget_steps < 0:
             raise UserError("--refill_rounds and --turn_budget_steps are 0 (never) or more")
         if self.score_steps < 0 or self.snapshot_steps < 0:

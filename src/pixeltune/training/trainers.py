@@ -40,6 +40,7 @@ from pixeltune.training.masks import AssistantOnly, has_turns
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.refill import refill
+from pixeltune.training.rewards import each, summed
 from pixeltune.training.rollouts import ask_engines, show_live_picture
 from pixeltune.training.settings import PaintArguments
 from pixeltune.training.styling import LiveView, Styling
@@ -154,4 +155,5 @@ def add_callbacks(
 def refill_groups(trainers: dict[str, Any], ready: Preparation, placed: Sequence[dict], rounds: int) -> None:
     """Let every trainer ask other questions in place of those that teach nothing, if that was asked for."""
     for one in trainers.values() if rounds else ():
-        refill(one, ready.rewards["reward_funcs"], placed, rounds)
+        reward = summed(each(ready.rewards["reward_funcs"]), one.args.reward_weights)
+        refill(one, reward, placed, rounds)

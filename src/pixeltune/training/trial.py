@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -18,7 +16,9 @@ from pixeltune.adapter import ArtConfig
 from pixeltune.data.images import attach
 from pixeltune.errors import UserError
 from pixeltune.training.preparation import Preparation
+from pixeltune.training.rewards import each, is_async
 from pixeltune.training.rows import place_rows
+from pixeltune.training.settings import OWN_REWARD
 from pixeltune.training.table import as_dataset
 
 SAID = "Hello, this is an answer: 7."
@@ -27,13 +27,13 @@ SAID = "Hello, this is an answer: 7."
 
 def try_reward(
     ready: Preparation,
-    name: str | None,
+    names: Sequence[str],
     config: TrainingArguments,
     art: ArtConfig,
     block: str,
     processor: Any,
 ) -> None:
-    """Call a run's reward, if it has one, for a made-up completion of its first two rows.
+    """Call a run's rewards, if it has any, for a made-up completion of its first two rows.
 
     Each row stands there ``num_generations`` times, as in a step of training. Not tried are rewards of episodes,
     which look at environments, models, which TRL gives tokens, and async functions: what these open belongs to the
@@ -41,17 +41,23 @@ def try_reward(
 
     Args:
         ready: with rows and rewards.
-        name: of the reward as the user gave it, for messages; None: the task's own.
+        names: of the rewards as the user gave them, for messages; none: the task's own.
         config: TRL's.
         art, block, processor: see `place_rows`.
 
     Raises:
         UserError: it raises, or gives anything else than one number for each completion.
     """
-    reward = ready.rewards.get("reward_funcs")
-    if reward is None or "environment_factory" in ready.rewards:
+    if "environment_factory" in ready.rewards:
         return
-    if isinstance(reward, torch.nn.Module) or _is_async(reward):
+    tried = {
+        name: reward
+        for name, reward in zip(
+            names or [OWN_REWARD], each(ready.rewards.get("reward_funcs", [])), strict=False
+        )
+        if not (isinstance(reward, torch.nn.Module) or is_async(reward))
+    }
+    if not tried:
         return
     placed, _ = place_rows(replace(ready, train_rows=ready.train_rows[:2]), art, block, processor)
     every = dict.fromkeys(
@@ -60,7 +66,8 @@ def try_reward(
     rows = [{**every, **row} for row in as_dataset(placed)]
     if ready.pictures:  # TRL shows a reward prompts with their pictures
         rows = [{**row, "prompt": attach(row["prompt"], row["images"])} for row in rows]
-    call(reward, name or "of the task", rows, config)
+    for name, reward in tried.items():
+        call(reward, "of the task" if name == OWN_REWARD else name, rows, config)
 
 
 def call(
@@ -115,14 +122,6 @@ def call(
                 f"{said} gave {_shown(value)} for a completion: give a finite number, or None to leave the "
                 "completion out"
             )
-
-
-def _is_async(function: Callable) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004  of an object that can be called
-    )
 
 
 def _is_number(value: Any) -> bool:

@@ -97,7 +97,7 @@ def _from_openai(call: Any) -> str:
     name, arguments = _get(function, "name"), _get(function, "arguments")
     try:
         if isinstance(arguments, str):
-            arguments = _load(arguments)
+            arguments = load(arguments)
         if isinstance(name, str) and isinstance(arguments, dict) and _shallow(arguments):
             return render([{"name": name, "arguments": arguments}])
     except (ValueError, TypeError):  # TypeError: not of JSON's types
@@ -117,7 +117,7 @@ def _calls(text: str) -> list[dict | None]:
 
 def _read_json(body: str) -> dict | None:
     try:
-        call = _load(body)
+        call = load(body)
     except ValueError:
         return None
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
@@ -139,7 +139,7 @@ def _read_tags(body: str) -> dict | None:
     return None if inside[end:].strip() else {"name": name, "arguments": arguments}
 
 
-def _load(text: str) -> Any:
+def load(text: str) -> Any:
     """JSON in a completion.
 
     Raises:
@@ -172,7 +172,7 @@ def typed(value: Any, kind: object) -> Any:
         return value
     if kind != "string":
         try:
-            return _load({"True": "true", "False": "false", "None": "null"}.get(value, value))
+            return load({"True": "true", "False": "false", "None": "null"}.get(value, value))
         except ValueError:
             pass
     return str(value)

@@ -131,7 +131,7 @@ def learn_from(trainer: Any, teacher: Any) -> None:
 
 
 def completions_of(generated: tuple) -> list:
-    """The completions in what `_generate` returns: RLOO's has three parts, GRPO's eight."""
+    """The completions in what `_generate` returns: RLOO's has three parts, GRPO's eight; token ids are second."""
     return generated[2] if len(generated) == 3 else generated[3]
 
 
