@@ -49,6 +49,14 @@ CALLED = {
     "transformers.cache_utils:Cache.__init__": ["layers"],
     "transformers.cache_utils:Cache.update": ["key_states", "value_states", "layer_idx"],
     "transformers.cache_utils:Cache.get_seq_length": [],
+    "transformers.cache_utils:Cache.batch_select_indices": ["indices"],
+    "transformers.generation.utils:GenerationMixin._prefill": [
+        *("input_ids", "generation_config", "model_kwargs")
+    ],
+    "transformers.generation.utils:GenerationMixin._update_model_kwargs_for_generation": [
+        *("outputs", "model_kwargs")
+    ],
+    "transformers.generation.utils:GenerationMixin._optimize_model_for_decode": [],
     "transformers.models.gemma4.image_processing_gemma4:get_aspect_ratio_preserving_size": [
         *("height", "width", "patch_size", "max_patches", "pooling_kernel_size")
     ],

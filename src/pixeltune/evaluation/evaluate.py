@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,10 +13,11 @@ from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_arguments
 from pixeltune.evaluation import journal
-from pixeltune.evaluation.bars import bars, titled
+from pixeltune.evaluation.bars import Standing, bars, titled
 from pixeltune.evaluation.candidates import Candidate, candidates, reference
 from pixeltune.evaluation.defaults import BATCH_SIZE, CONCURRENCY, OUTPUT_DIR, ROWS, TOOL_CHOICE
 from pixeltune.evaluation.doubts import doubt, trained_rows
+from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.plans import Plan, check_words, own_plan, task_plan
 from pixeltune.evaluation.providers import Provider, in_this_process, on_engine
 from pixeltune.evaluation.report import Report, markdown, summary
@@ -156,23 +158,34 @@ def _ask(
 ) -> list[dict[str, Result]]:
     """Every candidate on every plan: for each plan the results by candidate."""
     results: list[dict[str, Result]] = [{} for _ in plans]
+    standing = Standing(len(field) * sum(len(plan.rows) for plan in plans))
     with bars(quiet) as bar:
         for one in field:
             line = bar.add_task(titled(f"{one.name}, loading"), total=None)
             with provider.of(one) as backend:
                 bar.remove_task(line)
                 for plan, found in zip(plans, results, strict=True):
-                    line = bar.add_task(titled(f"{plan.name}, {one.name}"), total=len(plan.rows))
+                    title = standing.begin(f"{plan.name}, {one.name}", len(plan.rows))
+                    line = bar.add_task(title, total=len(plan.rows))
+                    show = partial(bar.update, line)
+                    if isinstance(backend, InProcess):  # how many turns are to come nobody knows
+                        backend.ticked = None if plan.task.next_turn else _shown(show, standing.during)
                     found[one.name] = score_rows(
                         plan.task,
                         plan.rows,
                         backend,
                         plan.heads[one.name],
-                        lambda done, n, line=line: bar.update(line, completed=done),
+                        lambda done, n, show=show: show(completed=done),
                         journal(plan, one),
+                        _shown(show, standing.after),
                     )
                     bar.remove_task(line)
     return results
+
+
+def _shown(show: Callable[..., None], said: Callable[..., str]) -> Callable[..., None]:
+    """What is said of a bar's work, as its title."""
+    return lambda *given: show(description=said(*given))
 
 
 def _listed(tasks: Any) -> list[str | Task]:

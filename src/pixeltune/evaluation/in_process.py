@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Any
 
 from PIL import Image
@@ -38,6 +39,8 @@ class InProcess:
     workers = 1
     sampling: Mapping[str, Any] = {"do_sample": False}
     """How `complete` draws, as keywords of ``generate``."""
+    ticked: Callable[[int, int, int], object] | None = None
+    """Called at every token of `complete` with how many each row has, how many at most, and the number of rows."""
 
     def __init__(self, model: Any, processor: Any, picture: Any = None, chunk: int = 100):
         self.model, self.processor, self.picture, self.chunk = model, processor, picture, chunk
@@ -63,6 +66,12 @@ class InProcess:
         given = {"max_new_tokens": max_new_tokens, **self.sampling, "eos_token_id": ends or None}
         if tokenizer.pad_token_id is not None:
             given["pad_token_id"] = tokenizer.pad_token_id
+        if not self.soft and not _many() and not given.get("do_sample"):
+            from pixeltune.evaluation.greedy import greedy
+
+            given["custom_generate"] = greedy
+        if self.ticked:
+            given["stopping_criteria"] = [_never(self.ticked, max_new_tokens, len(conversations))]
         with torch.no_grad():
             generate = partial(generate_behind, self.model) if self.soft else self.model.generate
             out = generate(**batch.to(self.model.device), **given)
@@ -175,6 +184,26 @@ class InProcess:
         chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
         sums, counts = (chosen * said).sum(1).tolist(), said.sum(1).int().tolist()
         return list(zip(sums, counts, strict=True))
+
+
+def _many() -> bool:
+    """Whether there are several processes: those that share a model's weights must make equally many passes."""
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _never(ticked: Callable[[int, int, int], object], limit: int, rows: int) -> Callable[..., Any]:
+    """A criterion that stops nothing: transformers asks it at every token, as no other hook of `generate` is."""
+    import torch
+
+    tokens = count(1)
+
+    def criterion(ids: Any, scores: Any, **_: Any) -> Any:
+        ticked(next(tokens), limit, rows)
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    return criterion
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def score_rows(
     instruction: str | list[Message] = "",
     progress: Callable[[int, int], None] | None = None,
     journal: Path | None = None,
+    onlooker: Callable[[list[dict], int], None] | None = None,
 ) -> Result:
     """Score ``backend`` on ``rows`` of ``task``.
 
@@ -59,7 +60,9 @@ def score_rows(
         instruction: a system message, or several messages, put in front of every conversation; none if empty.
         progress: called with (rows done, rows in all) after each chunk.
         journal: a JSONL file to which every row's record goes as soon as it is there. Rows that stand in it
-            already, unless they failed, are not asked again; their answers are scored anew.
+            already, unless they failed, are not asked again; their answers are scored anew. At the end it is in the
+            order of the rows.
+        onlooker: called with the records of each chunk and the number of rows that are left.
 
     Raises:
         ValueError: the journal is of other rows.
@@ -69,6 +72,8 @@ def score_rows(
     head = head if instruction else []
     records = _kept(journal, task, rows) if journal else {}
     left = [i for i in range(len(rows)) if i not in records]
+    if isinstance(backend, InProcess):  # rows of one batch are padded to the longest of them
+        left.sort(key=lambda i: _size(rows[i]), reverse=True)  # what needs the most memory comes first
     chunks = [left[start : start + backend.chunk] for start in range(0, len(left), backend.chunk)]
     if progress:
         progress(len(records), len(rows))
@@ -84,9 +89,14 @@ def score_rows(
                 f"{failures} requests failed one after another ({done[-1]['error']}); what was answered is "
                 "kept: mend the engine and give the same command again"
             )
+        if onlooker:
+            onlooker(done, len(rows) - len(records))
         if progress:
             progress(len(records), len(rows))
-    return result([records[i] for i in range(len(rows))])
+    ordered = [records[i] for i in range(len(rows))]
+    if journal and left:  # whatever order they were asked in
+        write_atomically(journal, lines(ordered))
+    return result(ordered)
 
 
 def result(records: list[dict]) -> Result:
@@ -136,6 +146,13 @@ def _ask(task: Task, rows: list[dict], chunk: list[int], backend: Backend, head:
             chunk, [rows[i] for i in chunk], conversations, replies, strict=True
         )
     ]
+
+
+def _size(row: dict) -> int:
+    """Characters of what a row asks and of its tools: near enough to tokens to put like rows together."""
+    return sum(len(str(message.get("content"))) for message in row["prompt"]) + len(
+        str(row.get("tools") or "")
+    )
 
 
 def _go_on(task: Task, row: dict, conversations: list, i: int, replies: list) -> bool:

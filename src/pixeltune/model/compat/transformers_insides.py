@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def watch_every_trainer(callbacks: list[type]) -> None:
@@ -57,6 +57,37 @@ def given_cache(arguments: Mapping[str, Any]) -> Any:
     """The cache among a model's arguments, by either name; None: none."""
     found = (arguments.get(name) for name in ("cache", "past_key_values"))
     return next((one for one in found if one is not None), None)
+
+
+def can_leave(cache: Any) -> bool:
+    """Whether rows can be taken out of every layer of a cache (`batch_select_indices`); recurrent ones have no way to
+    (https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/cache_utils.py).
+    """
+    from transformers.cache_utils import DynamicLayer
+
+    return cache is not None and all(isinstance(layer, DynamicLayer) for layer in cache.layers)
+
+
+def first_pass(model: Any, input_ids: Tensor, config: Any, arguments: dict[str, Any]) -> Any:
+    """A generation's pass over its prompts, as transformers' own loop makes it.
+
+    A `custom_generate` function gets what that loop gets, and the loop's parts have no public names (transformers 5.24,
+    https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/generation/utils.py).
+    """
+    return model._prefill(input_ids, config, arguments)
+
+
+def next_pass(model: Any, input_ids: Tensor, arguments: dict[str, Any]) -> Any:
+    """A generation's pass over the newest token of each row; reason and link as for `first_pass`."""
+    new = 1 if arguments["use_cache"] else None
+    inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=new, **arguments)
+    with model._optimize_model_for_decode():
+        return model(**inputs, return_dict=True)
+
+
+def after_pass(model: Any, outputs: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """A generation's arguments with mask, positions and kinds of one more token; as for `first_pass`."""
+    return model._update_model_kwargs_for_generation(outputs, arguments)
 
 
 def recurrent_cache_name(mixer: nn.Module) -> str:
