@@ -1,9 +1,11 @@
-"""The tasks of `accuracy.py`: rows without a prompt in common, rewards, and what a model can be told."""
+"""The bundled model's tasks in `accuracy.py`: rows without a prompt in common, rewards, and what it can be told."""
 
 from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from benchmarks.common import boxed
 from pixeltune.tasks.base import Task, texts_of
@@ -65,3 +67,24 @@ def part(name: str, which: str, n: int, seed: int) -> list[dict]:
     if len(rows) < n:
         raise ValueError(f"{name} gave {len(rows)} rows for {which}, not {n}: draw more")
     return rows[:n]
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """What is compared on one model."""
+
+    model: str
+    tasks: dict[str, Task]
+    rewards: dict[str, Callable]
+    prompts: dict[str, list[str]]
+    """What the model can be told, as many wordings as the other methods have rates; the first is the task's own."""
+    part: Callable[[str, str, int, int], list[dict]]
+    """Rows of a task, of "train", "validation" or "test", how many and of which seed."""
+    kept: tuple[str, ...]
+    """Methods that are also scored on the other tasks, and trained on fewer rows of `fewer`."""
+    fewer: tuple[str, ...]
+    batch: int
+    """Rows that are answered at the same time."""
+
+
+TINY = Suite("tiny", TASKS, REWARDS, PROMPTS, part, ("artwork", "lora16"), ("sums", "calls"), 100)

@@ -152,8 +152,9 @@ def train(
     reward: Callable | None = None,
     curve: tuple[int, ...] = (),
     score: Callable[[Any], float] | None = None,
+    base: str = "tiny",
 ) -> Trained:
-    """Train a fresh copy of the bundled model with one method.
+    """Train a fresh copy of a model with one method.
 
     Args:
         verb: "sft" or "grpo".
@@ -165,11 +166,12 @@ def train(
         reward: of grpo, in TRL's signature; rows have a column `wanted`, the reference answer.
         curve: steps after which the model is scored.
         score: of a model.
+        base: name of the model.
 
     Raises:
         RuntimeError: what should be trained did not move, or something else did.
     """
-    objective, processor, model = OBJECTIVES[verb], load_processor("tiny"), load_model("tiny")
+    objective, processor, model = OBJECTIVES[verb], load_processor(base), load_model(base)
     before = weights_sha256(model)
     adapted = adapt(model, method, seed)
     if verb == "sft":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import accuracy
-from benchmarks.common import baselines
+from benchmarks.common import accuracy_real, baselines
 from benchmarks.common.accuracy_table import chosen, interval, tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
 from benchmarks.common.cells import once, read
@@ -268,8 +270,8 @@ def test_a_rate_at_the_edge_is_called_so():
 
 
 def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_path, monkeypatch, capsys):
-    for name, task in accuracy.TASKS.items():
-        monkeypatch.setitem(accuracy.TASKS, name, replace(task, max_new_tokens=24))
+    for name, task in TASKS.items():
+        monkeypatch.setitem(TASKS, name, replace(task, max_new_tokens=24))
     for method, rates in baselines.RATES.items():  # two steps at the highest are enough to hear a difference
         monkeypatch.setitem(baselines.RATES, method, rates[-1:])
     only = ["sums/off", "sums/text", "sums/artwork", "sums/prompt"]
@@ -288,7 +290,46 @@ def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_pat
     assert capsys.readouterr().out.count("| sums | artwork |") >= 4
 
 
-def test_a_task_that_is_not_there_is_named(capsys):
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["--only", "sums/lora17"], "sums/lora17"),
+        (["--model", "smol"], "--model smol needs --data"),
+        (["--model", "smol", "--data", ".", "--verbs", "grpo"], "--verbs grpo: there is no plan"),
+        (["--model", "smol", "--data", ".", "--only", "sums"], "--only sums"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(command, said, capsys):
     with pytest.raises(SystemExit):
-        accuracy.main(["--only", "sums/lora17"])
-    assert "sums/lora17" in capsys.readouterr().err
+        accuracy.main(command)
+    assert said in capsys.readouterr().err
+
+
+def data() -> Path:
+    path = Path(__file__).parents[3] / "shared/data"
+    if not path.is_dir():
+        pytest.skip("the benchmarks' files are not here")
+    return path
+
+
+@pytest.mark.parametrize("name", accuracy_real.CATEGORIES)
+def test_real_rows_have_no_prompt_in_common_and_two_seeds_no_test_row(name):
+    part = accuracy_real.smol(data()).part
+    train, validation, even, odd = (
+        {json.dumps([row["prompt"], row.get("tools")]) for row in part(name, which, 10_000, seed)}
+        for which, seed in (("train", 42), ("validation", 1000), ("test", 42), ("test", 43))
+    )
+    for one, other in itertools.combinations((train, validation, even, odd), 2):
+        assert not one & other
+    assert min(len(even), len(odd)) >= 140
+    assert len(validation) >= 40
+    assert part(name, "test", 300, 42) == part(name, "test", 300, 42)[:300]
+    assert part(name, "train", 30, 41) == part(name, "train", 60, 41)[:30] != part(name, "train", 30, 42)
+
+
+@pytest.mark.parametrize("name", accuracy_real.CATEGORIES)
+def test_real_references_are_right(name):
+    suite = accuracy_real.smol(data())
+    for row in suite.part(name, "validation", 20, 1000):
+        assert suite.tasks[name].score(row, row["completion"][0]["content"]) == 1.0
+        assert suite.tasks[name].score(row, "I think it is 12345.") == 0.0

@@ -55,7 +55,7 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
         return
     else:
         task = _quietly(own_rows.read, verb, arguments, config).task
-    _quietly(preparation.look_up, verb, task, arguments)
+    _quietly(preparation.look_up, verb, task, arguments, config)
 
 
 def _check_picture(arguments: PaintArguments, sizes: Sizes) -> None:
