@@ -99,8 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     for verb in arguments.verbs or plans:
         plan = replace(plans[verb], **SMOKE, group=4) if arguments.quick else plans[verb]
         plan = replace(plan, size_seeds=tuple(arguments.size_seeds or plan.size_seeds))
-        out = (arguments.folder or quick) / ("accuracy_" if suite is TINY else f"accuracy_{suite.model}_")
-        out = out.with_name(f"{out.name}{verb}.json")
+        name = f"accuracy_{verb}.json" if suite is TINY else f"accuracy_{suite.model}_{verb}.json"
+        out = (arguments.folder or quick) / name
         for path in () if arguments.table else methods:
             if not arguments.only or any(within(path, only) for only in arguments.only):
                 compare(suite, plan, *path.split("/"), partial(measure, suite, out, plan, arguments.again))

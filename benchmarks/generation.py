@@ -28,6 +28,7 @@ from PIL import Image
 
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import quiet
+from benchmarks.common.ratios import ratio
 from pixeltune.evaluation import in_process
 from pixeltune.evaluation.ends import end_ids
 from pixeltune.evaluation.in_process import InProcess, wearing
@@ -137,19 +138,13 @@ def table(cells: dict) -> str:
     for key, cell in cells.items():
         seconds, passes = cell["seconds"], cell["row_passes"]
         shown = [
-            _ratio(seconds[over], seconds[way])
+            ratio(seconds[over], seconds[way])  # how many times as fast
             for way, over in (("static", "stock"), ("worn", "stock"), ("ours", "stock"), ("ours", "worn"))
         ]
         tokens = f"{statistics.median(cell['tokens']):.0f}, {max(cell['tokens'])}"
         counted = f"{passes['ours']:,}, {passes['stock']:,}"
         lines.append(f"| {key.partition('/')[0]} | {tokens} | {' | '.join(shown)} | {counted} |")
     return "\n".join(lines)
-
-
-def _ratio(slow: list[float], fast: list[float]) -> str:
-    """How many times as fast: the median, and the range."""
-    ratios = [a / b for a, b in zip(slow, fast, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

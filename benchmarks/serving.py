@@ -28,6 +28,7 @@ import torch
 from benchmarks.common.baselines import LINEAR
 from benchmarks.common.cells import once, read
 from benchmarks.common.random_model import save_random_model
+from benchmarks.common.ratios import ratio
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.png import encode_png
 from pixeltune.bundled.tiny import PATH
@@ -165,12 +166,6 @@ def tables(cells: dict) -> str:
             columns += [f"{statistics.median(sides[side]['first_ms']):,.0f}" for side in SIDES]
             lines.append(f"| {' | '.join(columns)} |")
     return "\n".join(lines)
-
-
-def ratio(ours: list[float], theirs: list[float]) -> str:
-    """The median of the rounds' ratios, with the smallest and the largest."""
-    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -37,9 +37,8 @@ class Standing:
     def __init__(self, rows: int) -> None:
         self.left, self.later, self.asked, self.tokens, self.seconds = 0, rows, 0, 0, 0.0
         self.name, self.title, self.scores = "", "", list[float]()
-        self.mark = self.first = (
-            0.0  # when the rows that are answered now were asked; when their first tokens came
-        )
+        self.mark = 0.0  # when the rows that are answered now were asked
+        self.first = 0.0  # when their first tokens came
 
     def begin(self, name: str, rows: int) -> str:
         """The title while rows of a task and candidate are asked, of which none is answered yet."""

@@ -48,15 +48,10 @@ def try_reward(
     Raises:
         UserError: it raises, or gives anything else than one number for each completion.
     """
-    if "environment_factory" in ready.rewards:
+    if "reward_funcs" not in ready.rewards or "environment_factory" in ready.rewards:
         return
-    tried = {
-        name: reward
-        for name, reward in zip(
-            names or [OWN_REWARD], each(ready.rewards.get("reward_funcs", [])), strict=False
-        )
-        if not (isinstance(reward, torch.nn.Module) or is_async(reward))
-    }
+    named = zip(names or [OWN_REWARD], each(ready.rewards["reward_funcs"]), strict=True)
+    tried = {name: one for name, one in named if not (isinstance(one, torch.nn.Module) or is_async(one))}
     if not tried:
         return
     placed, _ = place_rows(replace(ready, train_rows=ready.train_rows[:2]), art, block, processor)
