@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pixeltune.cli.flags import theirs
+from pixeltune.data.sources import title
 from pixeltune.model.finding import find_model
 from pixeltune.model.processor_file import read_sizes
 from pixeltune.model.sizes import Sizes
@@ -49,13 +50,14 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
     sizes = read_sizes(arguments.model, arguments.revision)
     if sizes is not None:
         _check_picture(arguments, sizes)
-    if arguments.task is not None:
-        task = find_task(arguments.task)  # whose rows may have to be downloaded
+    names = [share.name for share in arguments.shares]
+    if arguments.task:
+        tasks = {name: find_task(name) for name in names}  # whose rows may have to be downloaded
     elif own_rows.is_large(arguments):
         return
     else:
-        task = _quietly(own_rows.read, verb, arguments, config).task
-    _quietly(preparation.look_up, verb, task, arguments, config)
+        tasks = {title(name): _quietly(own_rows.read, verb, name, arguments, config).task for name in names}
+    _quietly(preparation.look_up, verb, tasks, arguments, config)
 
 
 def _check_picture(arguments: PaintArguments, sizes: Sizes) -> None:
