@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from pixeltune.cli.flags import theirs
-from pixeltune.data.sources import title
 from pixeltune.model.finding import find_model
 from pixeltune.model.processor_file import read_sizes
 from pixeltune.model.sizes import Sizes
@@ -50,13 +49,15 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
     sizes = read_sizes(arguments.model, arguments.revision)
     if sizes is not None:
         _check_picture(arguments, sizes)
-    names = [share.name for share in arguments.shares]
     if arguments.task:
-        tasks = {name: find_task(name) for name in names}  # whose rows may have to be downloaded
+        tasks = {
+            share.name: find_task(share.name) for share in arguments.shares
+        }  # whose rows may have to be downloaded
     elif own_rows.is_large(arguments):
         return
     else:
-        tasks = {title(name): _quietly(own_rows.read, verb, name, arguments, config).task for name in names}
+        found = _quietly(own_rows.read_each, verb, arguments, config)
+        tasks = {name: one.task for name, one in found.items()}
     _quietly(preparation.look_up, verb, tasks, arguments, config)
 
 

@@ -75,7 +75,9 @@ def balanced(trainer: Any, names: Sequence[str]) -> Callable[..., Tensor]:
     """
     compute = trainer.compute_loss
 
-    def compute_loss(model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         inputs = dict(inputs)
         part, counts = inputs.pop(PART), inputs.pop(COUNTS)
         total: Any = 0.0

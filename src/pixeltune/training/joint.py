@@ -135,13 +135,21 @@ def together(parts: Sequence[Part], seed: int) -> tuple[list[Part], list[dict], 
     for part in parts:
         for number, row in enumerate((*part.train_rows, *part.held_out)):
             if COLUMN in row:
-                raise UserError(f"{origin(row, number)}: rename the column {COLUMN}: several tasks use that name")
+                raise UserError(
+                    f"{origin(row, number)}: rename the column {COLUMN}: several tasks use that name"
+                )
         kept = [row for row in part.train_rows if prompt_hash(row) not in aside]
         if not kept:
-            raise UserError(f"all prompts of {part.name} are held out elsewhere: --held_out_rows 0, or other rows")
+            raise UserError(
+                f"all prompts of {part.name} are held out elsewhere: --held_out_rows 0, or other rows"
+            )
         if dropped := len(part.train_rows) - len(kept):
-            notes.append(f"{part.name}: {dropped:,} rows ask what is held out elsewhere and are not trained on")
-        marked.append(Part(part.name, part.task, *(_marked(rows, part.name) for rows in (kept, part.held_out))))
+            notes.append(
+                f"{part.name}: {dropped:,} rows ask what is held out elsewhere and are not trained on"
+            )
+        marked.append(
+            Part(part.name, part.task, *(_marked(rows, part.name) for rows in (kept, part.held_out)))
+        )
     train = [row for part in marked for row in part.train_rows]
     held_out = [row for part in marked for row in part.held_out]
     for name in dict.fromkeys(name for row in train for name in row):

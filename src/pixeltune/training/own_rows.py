@@ -49,6 +49,16 @@ class OwnRows:
     """What the user should know of them, a line each."""
 
 
+def read_each(verb: str, arguments: PaintArguments, config: TrainingArguments) -> dict[str, OwnRows]:
+    """The rows of all files that were named, by their titles.
+
+    Raises:
+        UserError: see `read`.
+    """
+    names = [share.name for share in arguments.shares]
+    return {title(name): read(verb, name, arguments, config) for name in names}
+
+
 def read(verb: str, data: str, arguments: PaintArguments, config: TrainingArguments) -> OwnRows:
     """Rows of the user's own, a share of them held out, with the score that their completions allow.
 

@@ -207,9 +207,7 @@ class Painting:
             if self.ready.own:
                 rows = self.ready.train_rows, self.ready.held_out
                 files = [share.name for share in self.arguments.shares]
-                own_rows.keep(
-                    self.output_dir, self.objective, files, *rows, self.arguments.columns
-                )
+                own_rows.keep(self.output_dir, self.objective, files, *rows, self.arguments.columns)
             self.say(report.beginning(self))
         checkpoint = self.ready.checkpoint
         try:

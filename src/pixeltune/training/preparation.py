@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltune.data.instruction import read_instruction
-from pixeltune.data.sources import title
 from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
 from pixeltune.model.precision import UNSCALED_FLOAT16
@@ -114,6 +113,15 @@ def check(
         )
     if arguments.balance:
         check_balance(config)
+    if (
+        len(arguments.task) > 1
+        and arguments.data
+        and not any(is_benchmark(one.name) for one in arguments.shares)
+    ):
+        raise UserError(
+            "beside tasks --data is a folder of benchmarks' files, and none of these tasks is one: leave out --data, "
+            "or --task"
+        )
     if arguments.dtype == "float16" and not config.fp16:
         raise UserError(UNSCALED_FLOAT16)
     if arguments.teacher:
@@ -204,8 +212,7 @@ def gather_rows(
     if arguments.task:
         return [_of_task(verb, share, arguments, config) for share in shares], notes
     parts = []
-    for share in shares:
-        found, name = own_rows.read(verb, share.name, arguments, config), title(share.name)
+    for share, (name, found) in zip(shares, own_rows.read_each(verb, arguments, config).items(), strict=True):
         train = drawn(found.train, share.weight, config.seed, name)
         parts.append(Part(name, found.task, train, found.held_out))
         notes += found.notes if len(shares) == 1 else tuple(f"{name}: {note}" for note in found.notes)

@@ -161,7 +161,10 @@ class PaintArguments(ArtworkSettings):
             "verbs": REWARDED,
         },
     )
-    train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on; of several, of each one with weight 1."})
+    train_rows: int = field(
+        default=2000,
+        metadata={"help": "Rows of the task to train on; of several, of each whose weight is 1."},
+    )
     held_out_rows: int | None = field(
         default=None,
         metadata={

@@ -128,4 +128,6 @@ def _file(name: str) -> Share:
 
 def _check_twice(what: str, names: Sequence[str]) -> None:
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"the {what} {twice} is there twice: give every {what} once, with a weight ({twice}:2)")
+        raise UserError(
+            f"the {what} {twice} is there twice: give every {what} once, with a weight ({twice}:2)"
+        )
