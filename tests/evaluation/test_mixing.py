@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
@@ -169,7 +168,7 @@ def test_a_sum_of_noise_wants_one_seed_and_of_a_file_that_file(tmp_path):
         mix([changed(1, 0), changed(2, 4)], sum=True)
     Image.fromarray(artwork(5, size=(8, 8)).pixels).save(tmp_path / "mine.png")
     mine = [changed(1, 0, "mine.png"), changed(2, 4, "mine.png")]
-    with pytest.raises(UserError, match="painted from mine.png"):
+    with pytest.raises(UserError, match=r"painted from mine\.png"):
         mix(mine, sum=True)
     assert mix(mine, sum=True, start=str(tmp_path / "mine.png"))
 

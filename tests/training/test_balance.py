@@ -1,4 +1,4 @@
-"""``--balance``: the gradient of a step is that of the mean of the tasks' means, over all batches that it accumulates."""
+"""``--balance``: a step's gradient is that of the mean of the tasks' means, over all batches that it accumulates."""
 
 from __future__ import annotations
 
