@@ -134,7 +134,8 @@ def lost_of_few(report: dict) -> str:
         points, low, high = (100 * value for value in bootstrap(floats(ours), floats(theirs))[:3])
         difference = f"{points:+.1f} ({low:+.1f} to {high:+.1f})"
         lines.append(
-            f"| {name} | {n} | {NAMES[method]} | {other} | {len(pairs)} | {interval(theirs)} | {interval(ours)} | {difference} |"
+            f"| {name} | {n} | {NAMES[method]} | {other} | {len(pairs)} | {interval(theirs)} | {interval(ours)} "
+            f"| {difference} |"
         )
     return table(
         "trained on|rows|method|asked and told|seeds|base model|with the adaptation|difference, points (95 %)",
