@@ -188,6 +188,16 @@ def test_what_cannot_be_learned_together_is_refused_early_and_again(verb, settin
         refuse(verb, {"train_rows": 4, "output_dir": "never", **listed}, writes=False)
 
 
+def test_rows_with_pictures_go_together_with_others_but_are_not_balanced():
+    found = ready(task=["tiles", "sums"])
+    assert found.pictures
+    assert all(isinstance(row["images"], list) for row in found.train_rows)
+    with pytest.raises(UserError, match="--balance cuts batches into tasks"):
+        ready(task=["tiles", "sums"], balance=True)
+    with pytest.raises(UserError, match="rows with images and tools"):
+        ready(task=["tiles", "calls"])
+
+
 def test_a_reward_of_one_s_own_takes_rows_of_any_task():
     found = ready("grpo", task=["sums", f"{HERE}:NO_REWARD"], reward=f"{HERE}:ones", num_generations=2)
     assert found.rewards == {"reward_funcs": ones}

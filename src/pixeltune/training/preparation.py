@@ -70,6 +70,10 @@ def prepare(
     parts, notes = gather_rows(verb, arguments, config)
     parts, train_rows, held_out, said = joint.together(parts, config.seed)
     pictures = has_pictures(verb, train_rows, arguments)
+    if pictures and arguments.balance:
+        raise UserError(
+            "--balance cuts batches into tasks, and those of rows with images cannot be: leave it out"
+        )
     tasks = {part.name: part.task for part in parts}
     rewards, instruction = look_up(verb, tasks, arguments, config)
     return Preparation(
