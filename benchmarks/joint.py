@@ -52,7 +52,7 @@ LATER: dict[str, tuple[str, dict[str, Any]]] = {
     "grpo, --beta 0.05": ("grpo", {"beta": 0.05}),
     "grpo, --beta 0.5": ("grpo", {"beta": 0.5}),
 }
-ONLINE = {
+ONLINE: dict[str, Any] = {
     "per_device_train_batch_size": 64,
     "num_generations": 8,
     "max_completion_length": 96,
@@ -69,6 +69,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="two steps, a few rows, to see that it works")
     arguments = parser.parse_args(argv)
     out, rows = begin(OUT, arguments.quick)
+    if arguments.quick:
+        ONLINE.update({"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8})
     for seed in () if arguments.table else arguments.seeds[: 1 if arguments.quick else None]:
         for name, (work, settings) in cases(arguments.parts, seed, rows).items():
             settings = amounts(rows) | {"seed": seed} | settings
