@@ -72,15 +72,16 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.quick:
         ONLINE.update({"per_device_train_batch_size": 4, "num_generations": 2, "max_completion_length": 8})
     for seed in () if arguments.table else arguments.seeds[: 1 if arguments.quick else None]:
-        for name, (work, settings) in cases(arguments.parts, seed, rows).items():
+        for name, (work, settings) in cases(arguments.parts, seed, rows, arguments.quick).items():
             settings = amounts(rows) | {"seed": seed} | settings
             cell = once(out, f"{name}/{seed}", settings, work, made_by="python benchmarks/joint.py")
             print(name, seed, {k: v for k, v in cell.items() if k != "right"}, flush=True)
     print(table(read(out)["cells"]))
 
 
-def cases(parts: list[str], seed: int, rows: int) -> dict[str, tuple[Callable[[], dict], dict]]:
-    """What is measured, by name: what makes a cell, and what that depends on."""
+def cases(parts: list[str], seed: int, rows: int, quick: bool) -> dict[str, tuple[Callable[[], dict], dict]]:
+    """What is measured, by name: what makes a cell, and what that depends on; of each kind less where it is quick."""
+    first = slice(1 if quick else None)
     found: dict[str, tuple[Callable[[], dict], dict]] = {}
     if "together" in parts:
         for task in TASKS:
@@ -88,19 +89,19 @@ def cases(parts: list[str], seed: int, rows: int) -> dict[str, tuple[Callable[[]
         found["together/average"] = partial(scored, partial(mean, seed), TASKS, rows, seed), {}
         for name, given in JOINT.items():
             found[f"together/{name}"] = partial(scored, partial(joint, name, seed), TASKS, rows, seed), given
-    for new in TASKS if "start" in parts else ():
+    for new in TASKS[first] if "start" in parts else ():
         others = [task for task in TASKS if task != new]
         for start in ("grey", " + ".join(others), others[0]):
             found[f"start/{new}/{start}"] = (
                 partial(steps_to, new, start, rows, seed),
                 {"enough": ENOUGH, "look": LOOK},
             )
-    for first, second in SEQUENCES if "sequence" in parts else ():
+    for before, second in SEQUENCES[first] if "sequence" in parts else ():
         for name, (verb, given) in LATER.items():
-            picture = partial(later, first, second, verb, given, seed)
+            picture = partial(later, before, second, verb, given, seed)
             settings = {"verb": verb, **given, **(ONLINE if verb == "grpo" else {})}
-            found[f"sequence/{first} then {second}/{name}"] = (
-                partial(scored, picture, [first, second], rows, seed),
+            found[f"sequence/{before} then {second}/{name}"] = (
+                partial(scored, picture, [before, second], rows, seed),
                 settings,
             )
     return found

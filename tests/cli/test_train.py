@@ -35,6 +35,7 @@ def desk(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [{"prompt": f"{number} + 1 = ?", "completion": f"{number + 1}"} for number in range(30)]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("rows.jsonl.copy").write_bytes(Path("rows.jsonl").read_bytes())
     Path("asked.jsonl").write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in rows))
     Path("bad.jsonl").write_text(json.dumps({"prompt": "?", "answer": "!"}) + "\n")
     Path("text.txt").write_text("Say a number.")
@@ -148,6 +149,8 @@ def test_what_a_config_says_is_judged_alike(text, said, desk):
     ("verb", "words"),
     [
         ("sft", "--task sums --start wide.png --licence MIT --fit crop --mask wide.png"),
+        ("sft", "--task sums calls:0.5 gsm8k:2 --balance"),
+        ("grpo", "--data rows.jsonl rows.jsonl.copy:0.5 --score number"),
         ("sft", "--data rows.jsonl --held_out_rows 5 --score number --height 256 --width 320"),
         ("dpo", "--task sums --style l2 --bound 8 --cells 64"),
         ("grpo", "--data rows.jsonl --score number --robust light"),
