@@ -30,6 +30,7 @@ from benchmarks.common.accuracy_table import floats, interval
 from benchmarks.common.cells import once, read
 from benchmarks.common.paintings import amounts, begin, right
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.errors import RunError
 from pixeltune.evaluation.mixing import average
 from pixeltune.evaluation.statistics import bootstrap
 from pixeltune.training.paint import paint
@@ -98,12 +99,9 @@ def cases(parts: list[str], seed: int, rows: int, quick: bool) -> dict[str, tupl
             )
     for before, second in SEQUENCES[first] if "sequence" in parts else ():
         for name, (verb, given) in LATER.items():
-            picture = partial(later, before, second, verb, given, seed)
+            work = partial(after, before, second, verb, given, rows, seed)
             settings = {"verb": verb, **given, **(ONLINE if verb == "grpo" else {})}
-            found[f"sequence/{before} then {second}/{name}"] = (
-                partial(scored, picture, [before, second], rows, seed),
-                settings,
-            )
+            found[f"sequence/{before} then {second}/{name}"] = work, settings
     return found
 
 
@@ -164,6 +162,17 @@ def steps_to(new: str, start: str, rows: int, seed: int) -> dict:
     return {"curve": curve, "steps": next((step for step, score in curve if score >= ENOUGH), None)}
 
 
+def after(first: str, second: str, verb: str, given: dict[str, Any], rows: int, seed: int) -> dict:
+    """As `scored`, of both tasks, and whether there was anything to learn from."""
+    try:
+        picture, learned = later(first, second, verb, given, seed), True
+    except RunError as error:
+        if "not one pixel changed" not in str(error):
+            raise
+        picture, learned = alone(first, seed), False  # no answer was ever rewarded
+    return scored(lambda: picture, [first, second], rows, seed) | {"learned": learned}
+
+
 def later(first: str, second: str, verb: str, given: dict[str, Any], seed: int) -> Artwork:
     """The picture of a second task, begun as that of a first one."""
     settings = {name: value for name, value in given.items() if name != "replay"}
@@ -213,7 +222,9 @@ def sequence_table(cells: dict) -> list[str]:
         for name in LATER:
             for task in (first, second):
                 key, mine = f"sequence/{first} then {second}/{name}", by_seed(cells, f"alone/{task}")
-                lines += compared(cells, key, task, mine, f"{first}, then {second}: {name}")
+                none = any(not cell["learned"] for cell in by_seed(cells, key).values())
+                said = f"{first}, then {second}: {name}" + (" (a seed without any reward)" if none else "")
+                lines += compared(cells, key, task, mine, said)
     return lines
 
 

@@ -230,8 +230,10 @@ def _of_task(verb: str, share: Share, arguments: PaintArguments, config: Trainin
         folder = None  # of the others among them
     n, weight = arguments.train_rows, share.weight
     found = find_rows(name, "train", max(n, round(n * weight)), config.seed, folder)
-    # A benchmark may have fewer than that: all of them are there before one is there twice.
-    train_rows = drawn(found, weight * min(n, len(found)) / len(found), config.seed, name)
+    train_rows = found
+    if len(arguments.task) > 1:
+        # A benchmark may have fewer than were asked for: all of them are there before one is there twice.
+        train_rows = drawn(found, weight * min(n, len(found)) / len(found), config.seed, name)
     missing = [column for column in OBJECTIVE_FACTS[verb].columns if column not in train_rows[0]]
     if missing and OBJECTIVE_FACTS[verb].signal == "completions":
         raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
