@@ -57,18 +57,19 @@ class Plan:
     curve_rows: int = 100
     test: int = 200
     seeds: tuple[int, ...] = (42, 43, 44)
-    size_seeds: tuple[int, ...] = (42,)
+    size_seeds: tuple[int, ...] = (42, 43, 44)
     sizes: tuple[int, ...] = ()
     configurations: int = 3
 
 
 PLANS = {
-    "sft": Plan("sft", 40, 16, 0, (5, 10, 20, 40), sizes=(10, 30, 100, 300)),
+    "sft": Plan("sft", 40, 16, 0, (5, 10, 20, 40), sizes=(1, 3, 10, 30, 100, 300)),
     "grpo": Plan("grpo", 20, 64, 8, (5, 10, 20)),
 }
 SMOL = {"sft": Plan("sft", 120, 8, 0, (40, 80, 120), validation=50, curve_rows=50, test=300, seeds=(42, 43))}
 SMOKE = {"steps": 2, "curve": (1, 2), "rows": 16, "validation": 4, "curve_rows": 2, "test": 4, "seeds": (42,)}
-SMOKE |= {"sizes": (4,), "configurations": 1, "batch": 8}
+SMOKE |= {"sizes": (1, 4), "size_seeds": (42,), "configurations": 1, "batch": 8}
+FEW = 3  # training rows: with so many or fewer the other tasks are scored, too
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -128,7 +129,7 @@ def compare(suite: Suite, plan: Plan, name: str, method: str, do: Callable[..., 
     work = partial(final, suite, plan, name, method, best)
     for seed in plan.seeds:
         do(f"{name}/{method}/{seed}", partial(work, seed), choice=best, seed=seed)
-    for n in plan.sizes if method in suite.kept and name in suite.fewer else ():
+    for n in plan.sizes if method in suite.scarce and name in suite.fewer else ():
         for seed in plan.size_seeds:
             key = f"{name}/{method}/rows/{n}/{seed}"
             do(key, partial(work, seed, n), choice=best, seed=seed, train_rows=n)
@@ -163,7 +164,8 @@ def final(
     """Right or wrong on every test row, of the chosen configuration.
 
     Args:
-        n: training rows where they are fewer than usual; then nothing else is measured.
+        n: training rows where they are fewer than usual; then the other tasks are scored with `FEW` alone, and
+            nothing else is measured.
 
     Raises:
         RuntimeError: a trained model speaks exactly as before, or still differs when it is switched off.
@@ -179,7 +181,9 @@ def final(
     if trained.facts["lessons"] and not changed and plan.steps > SMOKE["steps"]:
         raise RuntimeError(f"{name}/{method}: trained, and yet every greedy text is the base model's")
     cell = {"choice": choice, "right": right, "texts_changed": changed, **trained.facts}
-    if n is not None or seed != plan.seeds[0]:
+    if n is not None:
+        return cell | drift(suite, plan, name, model, seed) if n <= FEW else cell
+    if seed != plan.seeds[0]:
         return cell
     if method != "full":
         with model.disable_adapter():
@@ -187,13 +191,20 @@ def final(
         cell["off_identical"] = sum(a == b for a, b in zip(off, before, strict=True))
         if cell["off_identical"] < len(rows):
             raise RuntimeError(f"{name}/{method}: switched off, it is not the base model any more")
-    for other in suite.tasks if method in suite.kept else ():
+    return cell | drift(suite, plan, name, model, seed) if method in suite.kept else cell
+
+
+def drift(suite: Suite, plan: Plan, name: str, model: Any, seed: int) -> dict:
+    """Right or wrong on the test rows of the other tasks, with what was trained for this one, told and untold."""
+    others = {}
+    for other in suite.tasks:
         if other not in (name, "boxed"):  # which the base model cannot do, so there is nothing to forget
             rows, backend = suite.part(other, "test", plan.test, seed), asked(suite, model)
             ways = {"untold": "", "told": suite.prompts[other][0]}
-            scored = {way: answers(suite, other, rows, backend, words)[0] for way, words in ways.items()}
-            cell.setdefault("others", {})[other] = scored
-    return cell
+            others[other] = {
+                way: answers(suite, other, rows, backend, words)[0] for way, words in ways.items()
+            }
+    return {"others": others} if others else {}
 
 
 def fit(

@@ -21,7 +21,7 @@ NAMES = {
 
 def tables(report: dict) -> str:
     """All tables of a report, those without a cell left out."""
-    parts = [scores(report), curves(report), rows(report), lost(report)]
+    parts = [scores(report), curves(report), rows(report), lost(report), lost_of_few(report)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -85,8 +85,9 @@ def rows(report: dict) -> str:
             fewer.setdefault((name, method), {}).setdefault(int(rest[1]), []).append(cell)
     sizes = sorted({n for sizes in fewer.values() for n in sizes})
     for (name, method), by_size in fewer.items():
-        seeds = len(next(iter(by_size.values())))
-        usual = list(finals(report, name, method).values())[:seeds]
+        counts = sorted({len(cells) for cells in by_size.values()})
+        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        usual = list(finals(report, name, method).values())[: counts[-1]]
         taken = [by_size.get(n, []) for n in sizes] + [usual]
         shown = [interval("".join(cell["right"] for cell in cells)) if cells else "" for cells in taken]
         lines.append(f"| {name} | {NAMES[method]} | {seeds} | {' | '.join(shown)} |")
@@ -114,6 +115,30 @@ def lost(report: dict) -> str:
     return table(
         "trained on|method|asked and told|base model|with the adaptation|difference, points (95 %)"
         "|switched off: texts identical to the base model's",
+        lines,
+    )
+
+
+def lost_of_few(report: dict) -> str:
+    """Other tasks with an adaptation that was trained on a few rows, seeds together."""
+    found: dict[tuple[str, int, str, str], list[tuple[str, str]]] = {}
+    for key, cell in report["cells"].items():
+        name, method, *rest = key.split("/")
+        for other, kinds in cell.get("others", {}).items() if rest[0] == "rows" else ():
+            if base := report["cells"].get(f"{other}/off/{rest[2]}"):
+                place = found.setdefault((name, int(rest[1]), method, other), [])
+                place.append((kinds["told"], base["told"]))
+    lines = []
+    for (name, n, method, other), pairs in sorted(found.items()):
+        ours, theirs = ("".join(marks) for marks in zip(*pairs, strict=True))
+        points, low, high = (100 * value for value in bootstrap(floats(ours), floats(theirs))[:3])
+        difference = f"{points:+.1f} ({low:+.1f} to {high:+.1f})"
+        lines.append(
+            f"| {name} | {n} | {NAMES[method]} | {other} | {len(pairs)} | {interval(theirs)} | {interval(ours)} "
+            f"| {difference} |"
+        )
+    return table(
+        "trained on|rows|method|asked and told|seeds|base model|with the adaptation|difference, points (95 %)",
         lines,
     )
 

@@ -81,10 +81,22 @@ class Suite:
     part: Callable[[str, str, int, int], list[dict]]
     """Rows of a task, of "train", "validation" or "test", how many and of which seed."""
     kept: tuple[str, ...]
-    """Methods that are also scored on the other tasks, and trained on fewer rows of `fewer`."""
+    """Methods that are also scored on the other tasks."""
     fewer: tuple[str, ...]
     batch: int
     """Rows that are answered at the same time."""
+    scarce: tuple[str, ...] = ()
+    """Methods that are also trained on fewer rows of `fewer`."""
 
 
-TINY = Suite("tiny", TASKS, REWARDS, PROMPTS, part, ("artwork", "lora16"), ("sums", "calls"), 100)
+TINY = Suite(
+    "tiny",
+    TASKS,
+    REWARDS,
+    PROMPTS,
+    part,
+    ("artwork", "lora16"),
+    ("sums", "calls"),
+    100,
+    ("artwork", "lora16", "prompt"),
+)

@@ -9,7 +9,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import TrainerCallback
 
 from pixeltune.adapter import ArtConfig
-from pixeltune.evaluation.scoring import result
 from pixeltune.training.callbacks import Clock, HeldOutScore, PixelProgress, SnapshotCallback
 from training import make_trainer
 
@@ -99,13 +98,12 @@ def test_the_clock_goes_on_where_a_checkpoint_stopped(monkeypatch):
 
 def test_a_score_does_not_take_the_place_of_its_steps_loss(monkeypatch, tmp_path):
     """Transformers takes a step as logged once anything was logged in it."""
-    monkeypatch.setattr("pixeltune.training.callbacks.score_rows", lambda *_: result([]))
     control = SimpleNamespace(should_log=True)
 
     def log(entry):
         control.should_log = False
 
-    score = HeldOutScore(None, [], {"": None}, 2, log, tmp_path)
+    score = HeldOutScore([], {"": None}, 2, log, tmp_path)
     state = SimpleNamespace(is_world_process_zero=True, global_step=2, max_steps=9)
     score.on_step_end(None, state, control)
     assert control.should_log

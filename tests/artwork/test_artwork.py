@@ -505,6 +505,13 @@ def test_the_card_has_the_scores_that_a_training_writes():
     assert (
         "| start picture | 1.5 % | 0.5 to 4.3 % | 200 |\n| artwork | 95.5 % | 91.7 to 97.6 % | 200 |" in card
     )
+    tasks = {"calls": {"score": 1.0, "n": 2}, "a | b": {"score": 0.5, "n": 4}, "none": 7}
+    for one in (tasks, [1], 7):
+        scores = {"held_out": {**held_out, "tasks": one}}
+        card = replace(painted(), provenance=replace(PROVENANCE, scores=scores)).card()
+        each = "| artwork, calls | 100.0 % | not known | 2 |\n| artwork, a \\| b | 50.0 % | not known | 4 |\n"
+        assert (each in card) == (one is tasks)
+        assert "none" not in card.partition("## Scores")[2].partition("##")[0]
     for unknown in ({}, {"score": "1"}, {"score": None, "before": 7}, [1], "x", {"right": 1.0}):
         artwork = replace(
             painted(), provenance=replace(PROVENANCE, scores={"held_out": unknown, "more": unknown})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from benchmarks import accuracy
 from benchmarks.common import accuracy_real, baselines
 from benchmarks.common.accuracy_table import chosen, interval, tables
-from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
+from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, TINY, part
 from benchmarks.common.cells import once, read
 from pixeltune.data.turns import each_turn
 from pixeltune.evaluation.in_process import InProcess
@@ -264,6 +265,51 @@ def test_tables_hold_what_the_cells_hold():
     assert "| 100 of 100 |" in said
 
 
+def test_few_rows_are_planned_for_all_seeds_and_say_what_is_lost():
+    planned: list[str] = []
+
+    def do(key, work, **inputs):
+        planned.append(key)
+        return {"score": 1.0}
+
+    for method in ("artwork", "lora16", "prompt", "full"):
+        accuracy.compare(TINY, accuracy.PLANS["sft"], "calls", method, do)
+    few = [key.split("/") for key in planned if "/rows/" in key]
+    assert {parts[1] for parts in few} == {"artwork", "lora16", "prompt"}
+    for n in ("1", "3"):
+        assert {(parts[1], parts[4]) for parts in few if parts[3] == n} == {
+            (method, seed) for method in ("artwork", "lora16", "prompt") for seed in ("42", "43", "44")
+        }
+    report = _report()
+    before = tables(report)
+    report["cells"] |= {f"calls/prompt/rows/1/{seed}": {"right": "1", "others": {"sums": {"told": "1" * 25 + "0" * 25}}}
+                        for seed in (42, 43)}  # fmt: skip
+    assert "| calls | 1 | soft prompt | sums | 1 |" in tables(
+        report
+    )  # of seed 43 nobody asked the base model
+    assert "| calls | 1 | soft prompt" not in before
+
+
+def test_cells_of_before_are_kept():
+    """Other sizes and seeds are more cells, and not other settings."""
+    results = Path(accuracy.__file__).parent / "results" / "accuracy_sft.json"
+    report = read(results)
+    settings = []
+
+    def keep(out, key, given, work, again, **facts):
+        settings.append(given)
+        return report["cells"][key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accuracy, "once", keep)
+        accuracy.measure(
+            TINY, results, accuracy.PLANS["sft"], False, "sums/artwork/rows/10/42", dict,
+            choice=report["cells"]["sums/artwork/rows/10/42"]["choice"], seed=42, train_rows=10,
+        )  # fmt: skip
+    digest = hashlib.sha256(json.dumps(settings[0], sort_keys=True).encode()).hexdigest()[:16]
+    assert digest == report["cells"]["sums/artwork/rows/10/42"]["settings"]
+
+
 def test_a_rate_at_the_edge_is_called_so():
     rates = {"rates": {"lora4": [1, 2, 3]}}
     assert [chosen(rates, "lora4", {"choice": rate}) for rate in (1, 2, 3)] == ["1 (edge)", "2", "3 (edge)"]
@@ -283,7 +329,9 @@ def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_pat
         assert (len(cell["right"]), cell["steps"], len(cell["curve"])) == (4, 2, 2)
         assert cell["off_identical"] == 4
     assert set(report["cells"]["sums/artwork/42"]["others"]) == {"calls", "turns"}
-    assert "sums/artwork/rows/4/42" in report["cells"]
+    assert "others" not in report["cells"]["sums/artwork/rows/4/42"]
+    for method in ("artwork", "prompt"):
+        assert set(report["cells"][f"sums/{method}/rows/1/42"]["others"]) == {"calls", "turns"}
     monkeypatch.setattr(accuracy, "fit", lambda *_: pytest.fail("trained once more"))
     monkeypatch.setattr(accuracy, "answers", lambda *_: pytest.fail("asked once more"))
     accuracy.main(command)

@@ -35,6 +35,7 @@ def desk(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [{"prompt": f"{number} + 1 = ?", "completion": f"{number + 1}"} for number in range(30)]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("rows.jsonl.copy").write_bytes(Path("rows.jsonl").read_bytes())
     Path("asked.jsonl").write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in rows))
     Path("bad.jsonl").write_text(json.dumps({"prompt": "?", "answer": "!"}) + "\n")
     Path("text.txt").write_text("Say a number.")
@@ -54,6 +55,15 @@ WRONG = [
     ("sft", "rows.jsonl", "(did you mean --data rows.jsonl?)"),
     ("sft", "--task sumz", "did you mean sums?"),
     ("sft", "--data nowhere.jsonl", "there is no file nowhere.jsonl"),
+    ("sft", "--task sums calls:0", "must be above 0"),
+    ("sft", "--task sums callz:0.5", "did you mean calls?"),
+    ("sft", "--task sums --balance", "--balance is between several"),
+    ("grpo", "--task sums calls --balance", "grpo does not use --balance; sft and dpo do"),
+    ("grpo", "--task sums shop", "shop plays episodes with tools"),
+    ("sft", "--task sums calls --data rows.jsonl", "beside tasks --data is a folder"),
+    ("sft", "--task sums --data rows.jsonl asked.jsonl", "several files are rows of your own"),
+    ("sft", "--data rows.jsonl owner/name:2020", "may be a weight or a part of the name"),
+    ("sft", "--data rows.jsonl bad.jsonl:0.5", "bad.jsonl, line 1"),
     ("sft", "--data bad.jsonl", "bad.jsonl, line 1"),
     ("sft", "--task sums --model nowhere/at/all", "cannot load 'nowhere/at/all'"),
     ("sft", "--task sums --also nowhere/at/all", "cannot load 'nowhere/at/all'"),
@@ -139,6 +149,8 @@ def test_what_a_config_says_is_judged_alike(text, said, desk):
     ("verb", "words"),
     [
         ("sft", "--task sums --start wide.png --licence MIT --fit crop --mask wide.png"),
+        ("sft", "--task sums calls:0.5 gsm8k:2 --balance"),
+        ("grpo", "--data rows.jsonl rows.jsonl.copy:0.5 --score number"),
         ("sft", "--data rows.jsonl --held_out_rows 5 --score number --height 256 --width 320"),
         ("dpo", "--task sums --style l2 --bound 8 --cells 64"),
         ("grpo", "--data rows.jsonl --score number --robust light"),

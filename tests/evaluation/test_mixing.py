@@ -3,13 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.cli.main import main
 from pixeltune.data.hashes import prompt_hash, write_trained
 from pixeltune.errors import UserError
-from pixeltune.evaluation.candidates import Candidate
+from pixeltune.evaluation.candidates import Candidate, start_of
 from pixeltune.evaluation.doubts import DoubtWarning
 from pixeltune.evaluation.mixing import average, dial, greedy, mix, plan_of
 from pixeltune.picture.canvas import start_picture
@@ -116,6 +117,72 @@ def test_rows_of_your_own_are_scored_as_eval_scores_them(tmp_path):
     write_trained(tmp_path, map(prompt_hash, plan.rows[:2]))
     with pytest.warns(DoubtWarning, match="a.png was trained on 2 of these 3 rows"):
         plan_of(None, data, None, None, 3, field)
+
+
+def painted_cells(*cells: int, size: tuple[int, int] = (8, 8), level: int = 9, **fields) -> Artwork:
+    """Grey of four cells (0 and 1 in the upper row), of which some are other."""
+    plain = artwork(0, size=size, image_tokens=4, **fields)
+    pixels, side = np.full_like(plain.pixels, 128), size[0] // 2
+    for cell in cells:
+        row, column = divmod(cell, 2)
+        pixels[row * side, column * side + 1, 2] = level  # one value of one pixel is a change of the cell
+    return Artwork(pixels, plain.provenance)
+
+
+def test_a_sum_has_the_changes_of_all():
+    one, two = painted_cells(0, 3, training={"cells": 2, "x": 1}), painted_cells(1, level=200, data="calls")
+    made = mix([one, two, painted_cells(2)], sum=True)
+    assert str(made) == "the sum of 3 artworks"
+    exact = 128 + sum(a.pixels.astype(int) - 128 for a in (one, two, painted_cells(2)))
+    assert (made.artwork.pixels == exact).all()
+    said = made.artwork.provenance
+    assert (said.data, said.scores) == ("sums + calls", {})
+    assert said.training == {"x": 1, "sum_of": [one.sha256, two.sha256, painted_cells(2).sha256]}
+    assert Artwork.load(made.artwork.png()) == made.artwork
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (painted_cells(0, level=10), "1 of 4 cells were changed by more than one"),
+        (painted_cells(1, start="noise"), "began as different pictures"),
+        (painted_cells(1, base_model="other"), "same model.*added up"),
+        (painted_cells(1, size=(8, 6)), "cannot be added up"),
+        (None, "at least two artworks"),
+    ],
+)
+def test_what_is_no_sum_is_refused(other, said):
+    with pytest.raises(UserError, match=said):
+        mix([painted_cells(0), *([other] if other else [])], sum=True)
+
+
+def test_a_sum_of_noise_wants_one_seed_and_of_a_file_that_file(tmp_path):
+    def changed(seed: int, place: int, start: str = "noise") -> Artwork:
+        first = artwork(seed, size=(8, 8), image_tokens=4, start=start)
+        pixels = np.asarray(start_of(first, "" if start == "noise" else str(tmp_path / start))).copy()
+        pixels[place, 0] += 1
+        return Artwork(pixels, first.provenance)
+
+    assert mix([changed(1, 0), changed(1, 4)], sum=True)
+    with pytest.raises(UserError, match="began as different pictures"):
+        mix([changed(1, 0), changed(2, 4)], sum=True)
+    Image.fromarray(artwork(5, size=(8, 8)).pixels).save(tmp_path / "mine.png")
+    mine = [changed(1, 0, "mine.png"), changed(2, 4, "mine.png")]
+    with pytest.raises(UserError, match=r"painted from mine\.png"):
+        mix(mine, sum=True)
+    assert mix(mine, sum=True, start=str(tmp_path / "mine.png"))
+
+
+def test_a_sum_by_command(tmp_path, capsys):
+    for name, cell in (("a", 0), ("b", 3)):
+        painted_cells(cell).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    out = tmp_path / "both.png"
+    assert main(["mix", *files, "--sum", "--output", str(out)]) == 0
+    assert (Artwork.load(out).pixels == painted_cells(0, 3).pixels).all()
+    for more, said in ((["--strength", "1"], "give either"), (["--task", "sums"], "--sum makes one picture")):
+        assert main(["mix", *files, "--sum", *more, "--output", str(tmp_path / "c.png")]) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_settings_that_would_change_nothing_are_refused():

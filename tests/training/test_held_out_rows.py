@@ -21,7 +21,7 @@ BAD = {"completion": "8", "label": False}
 
 def read(path, lines, verb="sft", **settings):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return own_rows.read(verb, *read_settings(verb, {"data": path, **settings}))
+    return own_rows.read(verb, str(path), *read_settings(verb, {"data": path, **settings}))
 
 
 def sums(n: int) -> list[dict]:
@@ -113,7 +113,7 @@ def test_what_a_run_leaves_is_scored_as_its_held_out_rows(tmp_path, recwarn, ver
     lines = [row | {"images": ["a.png"]} for row in lines]
     data, run = tmp_path / "data" / "rows.jsonl", tmp_path / "run"
     found = read(data, lines, verb)
-    own_rows.keep(run, verb, data, found.train, found.held_out)
+    own_rows.keep(run, verb, [data], found.train, found.held_out)
     task, rows = own.read(run / HELD_OUT)
     assert not recwarn.list
     assert asked(rows) == asked(found.held_out)
@@ -133,14 +133,14 @@ def test_lines_stay_as_they_were_given(tmp_path):
             data,
             [{**more, "messages": [{**turns[0], "content": f"{i}?"}, *more["messages"][1:]]} for i in "abc"],
         )
-    own_rows.keep(tmp_path, "sft", data, found.train, found.held_out)
+    own_rows.keep(tmp_path, "sft", [data], found.train, found.held_out)
     (line,) = kept(tmp_path)
     assert line["note"] == more["note"]
     assert line["prompt"] == found.held_out[0]["prompt"]
     assert line["completion"] == more["messages"][1:]
     lines = [row | {"label": "a reward's own", "reference_of": i} for i, row in enumerate(sums(6))]
     found = read(data, lines, "grpo")
-    own_rows.keep(tmp_path, "grpo", data, found.train, found.held_out)
+    own_rows.keep(tmp_path, "grpo", [data], found.train, found.held_out)
     assert kept(tmp_path) == [line for line in lines if line["prompt"] in asked(found.held_out)]
 
 
@@ -151,7 +151,7 @@ def kept(folder) -> list[dict]:
 def test_another_run_in_the_folder_removes_them(tmp_path):
     data = tmp_path / "rows.jsonl"
     found = read(data, sums(9))
-    own_rows.keep(tmp_path / "run", "sft", data, found.train, found.held_out)
+    own_rows.keep(tmp_path / "run", "sft", [data], found.train, found.held_out)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [HELD_OUT, TRAINED]
     clear(tmp_path / "run", None)
     assert not list((tmp_path / "run").iterdir())

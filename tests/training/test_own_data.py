@@ -63,7 +63,7 @@ def plain(path: Path) -> Path:
 
 
 def read(data: Path, columns: list[str] = (), verb: str = "sft") -> own_rows.OwnRows:
-    return own_rows.read(verb, *read_settings(verb, {"data": data, "columns": columns}))
+    return own_rows.read(verb, str(data), *read_settings(verb, {"data": data, "columns": columns}))
 
 
 @pytest.mark.parametrize("verb", ["sft", "grpo"])
@@ -76,7 +76,7 @@ def test_what_is_held_out_and_kept(tmp_path, write, verb):
     assert resumption._rows(found.train) == resumption._rows(jsonl.train)
     assert found.notes[0].startswith("rows.data: ")
     assert found.notes[1:] == jsonl.notes
-    own_rows.keep(tmp_path / "run", verb, data, found.train, found.held_out, columns)
+    own_rows.keep(tmp_path / "run", verb, [data], found.train, found.held_out, columns)
     _, rows = own.read(tmp_path / "run" / HELD_OUT)  # which needs no --columns
     assert [(row["prompt"], row["completion"]) for row in rows] == [
         (row["prompt"], row["completion"]) for row in found.held_out
@@ -90,7 +90,7 @@ def test_pictures_of_a_table_are_kept_with_their_places(tmp_path):
     rows = [{"prompt": f"{number}?", "completion": "7", "images": ["p.png"]} for number in range(3)]
     Dataset.from_list(rows).to_parquet(tmp_path / "rows.parquet")
     found = read(tmp_path / "rows.parquet")
-    own_rows.keep(tmp_path / "run", "sft", tmp_path / "rows.parquet", found.train, found.held_out)
+    own_rows.keep(tmp_path / "run", "sft", [tmp_path / "rows.parquet"], found.train, found.held_out)
     assert own.read(tmp_path / "run" / HELD_OUT)[1][0]["images"] == [str(tmp_path / "p.png")]
 
 

@@ -272,7 +272,7 @@ def test_yaml_and_flags(tmp_path):
     recipe.write_text("task: sums\nmax_steps: 7\nlearning_rate: 0.01\n")
     given = settings("sft", ["--config", str(recipe), "--max_steps", "9"])
     arguments, config = read_settings("sft", given)
-    assert (arguments.task, config.max_steps, config.learning_rate) == ("sums", 9, 0.01)
+    assert (arguments.task, config.max_steps, config.learning_rate) == (["sums"], 9, 0.01)
     assert (config.adam_epsilon, config.weight_decay, config.max_length) == (1e-16, 0.0, None)
     recipe.write_text("task: sums\nlearnign_rate: 0.01\n")
     with pytest.raises(ValueError, match="learnign_rate"):

@@ -67,6 +67,8 @@ def before(tmp_path) -> Path:
         ({"model": "other/model"}, "--model was tiny and is now other/model"),
         ({"also": ["a", "b"]}, "--also was not given and is now a, b"),
         ({"task": "sums"}, "--task was calls and is now sums"),
+        ({"task": ["calls", "sums:0.5"]}, "--task was calls and is now calls, sums:0.5"),
+        ({"task": ["calls", "sums"], "balance": True}, "--balance was not given and is now True"),
         ({"reward": "mine:reward"}, "--reward"),
         ({"learning_rate": 0.5}, "--learning_rate was 0.02 and is now 0.5"),
         ({"adam_epsilon": 1e-8, "weight_decay": 0.1}, "--adam_epsilon was 1e-16 .*; --weight_decay was 0.0"),

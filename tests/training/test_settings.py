@@ -34,7 +34,7 @@ def test_what_an_artwork_is_stands_in_one_place():
 def test_names_of_both_kinds_are_told_apart_and_defaults_are_for_pixels(tmp_path):
     given = {"task": "sums", "learning_rate": 0.05, "output_dir": tmp_path, "data": None}
     arguments, config = read_settings("sft", given)
-    assert (arguments.task, arguments.model) == ("sums", "tiny")
+    assert (arguments.task, arguments.model) == (["sums"], "tiny")
     assert (config.learning_rate, config.weight_decay, config.max_length) == (0.05, 0.0, None)
     assert Path(config.output_dir) == tmp_path
     assert not config.dataloader_pin_memory  # which libraries warn of where there is no accelerator
@@ -129,7 +129,7 @@ def test_kto_without_its_kl_term_takes_single_rows():
 
 def test_a_text_is_a_list_of_one_and_a_path_a_text(tmp_path):
     arguments, _ = read_settings("sft", {"data": tmp_path / "rows.jsonl", "also": "other"})
-    assert (arguments.data, arguments.also) == (str(tmp_path / "rows.jsonl"), ["other"])
+    assert (arguments.data, arguments.also) == ([str(tmp_path / "rows.jsonl")], ["other"])
 
 
 def test_flags_and_yaml_say_only_what_is_in_them(tmp_path):
@@ -138,7 +138,7 @@ def test_flags_and_yaml_say_only_what_is_in_them(tmp_path):
     given = settings("grpo", [f"--config={recipe}", "--max_steps", "3", "--overwrite"])
     thinking = {"enable_thinking": False}
     assert given == {
-        "task": "sums",
+        "task": ["sums"],
         "learning_rate": 0.001,  # a text to YAML 1.1
         "chat_template_kwargs": thinking,
         "max_steps": 3,
@@ -160,7 +160,7 @@ def test_flags_and_yaml_say_only_what_is_in_them(tmp_path):
         ("1: 2\n", "no setting 1"),
         ("x: !!python/object/apply:os.getcwd []\n", "is not YAML"),
         ("task: sums\nmax_steps: [1]\n", "max_steps is .1.: it must be int"),
-        ("task: 3\n", "task is 3: it must be str"),
+        ("task: 3\n", "task is 3: it must be list"),
         (b"\xff\xfe\x00", "is not YAML"),
         (b"\x00", "is not YAML"),
         ("[" * 5000, "is not YAML"),
@@ -183,7 +183,7 @@ def test_yaml_that_cannot_be_used_is_one_line(text, message, tmp_path, capsys):
         ("--config", 2, "followed by the name of one YAML file"),
         ("--task sums --learnign_rate 1", 2, "no --learnign_rate .did you mean --learning_rate"),
         ("--task sums --max_step 1", 2, "no --max_step .did you mean --max_steps"),  # and no abbreviations
-        ("--task sums more", 2, "'more' has no flag"),
+        ("--task sums --max_steps 3 more", 2, "'more' has no flag"),
         ("--task sums --fp16 true --bf16 true", 1, "does not take these settings"),
     ],
 )

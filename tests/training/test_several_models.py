@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 
 from pixeltune.training import callbacks
+from pixeltune.training.joint import Part
 from pixeltune.training.settings import PaintArguments
 from pixeltune.training.trainers import add_callbacks
 
@@ -28,7 +29,9 @@ def test_every_kind_of_callback_is_added_once(tmp_path, monkeypatch):
     """transformers warns of a second one of a class."""
     monkeypatch.setattr("pixeltune.training.trainers.InProcess", lambda model, _: model)
     trainers = {name: Trainer(name, tmp_path) for name in ("one", "two")}
-    ready = SimpleNamespace(task=1, held_out=[{}], own=False, style=None, objective="grpo")
+    ready = SimpleNamespace(
+        parts=[Part("sums", 1, [], [{}])], held_out=[{}], own=False, style=None, objective="grpo"
+    )
     add_callbacks(trainers, ready, PaintArguments(task="sums", turn_budget_steps=5), None, None, quiet=False)
     added = trainers["one"].added
     assert len({type(one) for one in added}) == len(added)
@@ -45,9 +48,12 @@ def test_each_model_has_a_score_and_samples_of_its_own(tmp_path, monkeypatch):
         return SimpleNamespace(records=[said], backend=backend)
 
     monkeypatch.setattr(callbacks, "score_rows", score_rows)
-    monkeypatch.setattr(callbacks, "logged", lambda result: {"held_out_score": result.backend})
+    monkeypatch.setattr(callbacks, "result", lambda records: records[0]["completions"][0])
+    monkeypatch.setattr(callbacks, "logged", lambda score: {"held_out_score": score})
     entries, folder = [], tmp_path / "samples"
-    score = callbacks.HeldOutScore(None, [], {"": "one", "/two": "two"}, 1, entries.append, folder)
+    score = callbacks.HeldOutScore(
+        [Part("sums", 1, [], [{}])], {"": "one", "/two": "two"}, 1, entries.append, folder
+    )
     state = SimpleNamespace(is_world_process_zero=True, global_step=0)
     score.on_train_begin(None, state, SimpleNamespace(should_log=False))
     assert entries == [{"held_out_score": "one"}, {"held_out_score/two": "two"}]

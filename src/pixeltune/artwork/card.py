@@ -10,6 +10,9 @@ from typing import Any
 from pixeltune.artwork.folder import ARTWORK
 from pixeltune.artwork.provenance import Provenance
 
+MAX_TASKS = 50
+"""Whose scores a card shows: the PNG may be anybody's."""
+
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 HUB_LICENCES = frozenset(
@@ -125,6 +128,8 @@ def _scores(scores: dict[str, Any]) -> str:
     after = _reading(scores, "held_out")
     before = {"n": after.get("n"), **_reading(after, "before")}
     rows = [*_row("start picture", before), *_row("artwork", after)]
+    for name in list(_reading(after, "tasks"))[:MAX_TASKS]:
+        rows += _row(f"artwork, {name:.80}", _reading(after["tasks"], name))
     return "## Scores\n\n" + _table(("held-out rows", "score", "95 % interval", "n"), rows) if rows else ""
 
 

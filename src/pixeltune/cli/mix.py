@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-HELP = "a weaker or stronger artwork, or the average of several, if it is no worse"
+HELP = "a weaker or stronger artwork, the sum of several, or their average, if it is no worse"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     from pixeltune.evaluation.defaults import MIX_ROWS
     from pixeltune.tasks.own import SCORES
 
-    parser.add_argument("artwork", nargs="+", help="one for --strength, several for their average")
+    parser.add_argument("artwork", nargs="+", help="one for --strength, several for their --sum or average")
     parser.add_argument("--output", required=True, help="PNG to write")
     parser.add_argument(
         "--strength", type=float, help="0 is the start picture, 1 the artwork, 2 twice the change"
     )
-    parser.add_argument("--start", help="--strength: the start picture's file, if it was one of yours")
+    parser.add_argument(
+        "--sum",
+        action="store_true",
+        help="add up the changes of artworks with one start, each in token cells of its own",
+    )
+    parser.add_argument("--start", help="--strength, --sum: the start picture's file, if it was one of yours")
     parser.add_argument("--task", help="averages are kept if no worse on it (none: the artwork's own)")
     parser.add_argument(
         "--data", help="or on your own rows' file; with a benchmark a folder of its files (none: the hub)"
@@ -33,13 +38,14 @@ def run(arguments: Namespace) -> int:
     from pixeltune.model.finding import find_model
 
     check_output(arguments.output, [*arguments.artwork, *([arguments.start] if arguments.start else [])])
-    if len(arguments.artwork) > 1:
+    if len(arguments.artwork) > 1 and not arguments.sum:
         find_model(arguments.model, arguments.revision)  # before the imports
     from pixeltune.evaluation.mixing import mix
 
     made = mix(
         arguments.artwork,
         strength=arguments.strength,
+        sum=arguments.sum,
         start=arguments.start,
         task=arguments.task,
         data=arguments.data,

@@ -49,13 +49,16 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
     sizes = read_sizes(arguments.model, arguments.revision)
     if sizes is not None:
         _check_picture(arguments, sizes)
-    if arguments.task is not None:
-        task = find_task(arguments.task)  # whose rows may have to be downloaded
+    if arguments.task:
+        tasks = {
+            share.name: find_task(share.name) for share in arguments.shares
+        }  # whose rows may have to be downloaded
     elif own_rows.is_large(arguments):
         return
     else:
-        task = _quietly(own_rows.read, verb, arguments, config).task
-    _quietly(preparation.look_up, verb, task, arguments, config)
+        found = _quietly(own_rows.read_each, verb, arguments, config)
+        tasks = {name: one.task for name, one in found.items()}
+    _quietly(preparation.look_up, verb, tasks, arguments, config)
 
 
 def _check_picture(arguments: PaintArguments, sizes: Sizes) -> None:

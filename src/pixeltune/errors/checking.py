@@ -12,7 +12,7 @@ from pixeltune.errors import UserError, suggestion
 
 
 def checked(name: str, value: Any, hint: Any, choices: Collection[Any] | None = None) -> Any:
-    """A value of the type that a field has; paths become texts and one text a list of one.
+    """A value of the type that a field has; paths become texts, one text a list of one, and null an empty list.
 
     Fields that take more than plain values are left alone: those of TRL's are checked by TRL.
 
@@ -94,9 +94,9 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     if allowed != [list] and not set(allowed) <= {str, int, float, bool, type(None)}:
         return value
     if allowed == [list]:
-        items = [value] if isinstance(value, str) else value
-        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
-            return list(items)
+        items = [value] if isinstance(value, str) else [] if value is None else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str | os.PathLike) for item in items):
+            return [os.fspath(item) for item in items]
     elif type(value) in allowed or (float in allowed and type(value) is int):
         return value
     wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)

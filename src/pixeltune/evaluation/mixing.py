@@ -1,4 +1,4 @@
-"""More from painted artworks without painting: a dial for their strength, and averages of several.
+"""More from painted artworks without painting: a dial for their strength, sums and averages of several.
 
 Pixels are averaged in grey levels and rounded once. Nothing says that the result works: `greedy` measures it.
 """
@@ -17,6 +17,7 @@ from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_arguments, several
 from pixeltune.evaluation.candidates import Candidate, start_of
 from pixeltune.evaluation.defaults import MIX_ROWS
+from pixeltune.picture.cells import side_of
 from pixeltune.tasks.base import Task, find_task, held_out_rows, is_known, name_of
 from pixeltune.tasks.own import MAX_NEW_TOKENS
 
@@ -56,16 +57,56 @@ def average(artworks: Sequence[Artwork]) -> Artwork:
         raise UserError(
             "an average needs at least two artworks: give more of them, or --strength for a weaker or stronger one"
         )
+    _check_alike(artworks, "averaged")
     first = artworks[0]
-    for other in artworks[1:]:
-        same = {name: getattr(first.provenance, name) for name in OWN}
-        fields = replace(other.provenance, **same, training={}, scores={}, created=None)
-        if fields != replace(first.provenance, training={}, scores={}, created=None):
-            raise UserError("only artworks for the same model, processor and template can be averaged")
-        if other.size != first.size:
-            raise UserError(f"artworks of {first.size} and {other.size} pixels cannot be averaged")
     levels = np.mean([artwork.pixels.astype(float) for artwork in artworks], axis=0)
     return _made(levels, first, {"average_of": [artwork.sha256 for artwork in artworks]})
+
+
+def total(artworks: Sequence[Artwork], starts: Sequence[np.ndarray]) -> Artwork:
+    """The start picture with the changes of all of them, each of which changed other token cells.
+
+    Args:
+        artworks: painted from the same picture, perhaps a few cells each (`--cells`, `--mask`).
+        starts: the picture that each was painted from, `(H, W, 3)` uint8.
+
+    Returns:
+        The sum. Its provenance is that of the first, with the data of all and their hashes.
+
+    Raises:
+        ValueError: fewer than two; they are not for the same model, size and processor, or began as other pictures; or
+            a cell was changed by two of them.
+    """
+    if len(artworks) < 2:
+        raise UserError(
+            "a sum needs at least two artworks: give more of them, or --strength for a stronger one"
+        )
+    _check_alike(artworks, "added up")
+    first, start = artworks[0], starts[0]
+    if not all(np.array_equal(start, other) for other in starts[1:]):
+        raise UserError(
+            "the artworks began as different pictures, and changes are added to one: paint them from the same --start "
+            "(noise: with the same --seed)"
+        )
+    side = side_of(first.provenance.image_tokens, *first.size)
+    if side is None:
+        raise UserError(
+            "the token cells of these artworks are no squares, so nobody can tell whether they overlap"
+        )
+    levels, taken = start.astype(float), np.zeros((first.size[0] // side, first.size[1] // side), bool)
+    for artwork in artworks:
+        change = artwork.pixels.astype(float) - start
+        cells = change.any(axis=2).reshape(taken.shape[0], side, taken.shape[1], side).any(axis=(1, 3))
+        if both := int((cells & taken).sum()):
+            raise UserError(
+                f"{both} of {taken.size} cells were changed by more than one artwork, so their changes are no sum: "
+                "paint each in cells of its own (--mask), or average them without --sum"
+            )
+        levels, taken = levels + change, taken | cells
+    data = list(dict.fromkeys(artwork.provenance.data or "unknown data" for artwork in artworks))
+    made = _made(levels, first, {"sum_of": [artwork.sha256 for artwork in artworks]})
+    training = {name: value for name, value in made.provenance.training.items() if name != "cells"}
+    return Artwork(made.pixels, replace(made.provenance, data=" + ".join(data), training=training))
 
 
 def greedy(
@@ -109,6 +150,8 @@ class Mixture:
     """Its own, on the same rows."""
 
     def __str__(self) -> str:
+        if "sum_of" in self.artwork.provenance.training:
+            return f"the sum of {len(self.artwork.provenance.training['sum_of'])} artworks"
         if self.score is None:
             return f"an artwork at strength {self.artwork.provenance.training['strength']:g}"
         kept = len(self.artwork.provenance.training["average_of"])
@@ -119,6 +162,7 @@ def mix(
     artworks: str | Path | Artwork | Sequence[str | Path | Artwork],
     *,
     strength: float | None = None,
+    sum: bool = False,
     start: str | None = None,
     task: str | Task | None = None,
     data: str | Path | None = None,
@@ -128,12 +172,13 @@ def mix(
     model: str = "tiny",
     revision: str | None = None,
 ) -> Mixture:
-    """A weaker or stronger artwork, or the average of several if it is no worse than the best of them.
+    """A weaker or stronger artwork, the sum of several, or their average if it is no worse than the best of them.
 
     Args:
         artworks: PNGs, runs' folders or artworks that were read; one (alone or in a list) with a strength,
-            several for their average.
+            several for their sum or average.
         strength: 0 is the start picture, 1 the artwork, 2 twice the change.
+        sum: add their changes up, each of other cells (see `total`); nothing is measured.
         start: the start picture's file, where it was one of yours.
         task: averages are kept if they are no worse on it; None: the artworks' own.
         data: your own rows' file, in place of a task; with a benchmark a folder of its files, None: the hub.
@@ -152,17 +197,22 @@ def mix(
     given = [artworks] if isinstance(artworks, Artwork) else several("artworks", artworks)
     if rows < 1:
         raise UserError("rows must be at least 1")
-    if strength is not None and (task or data or score or reward):
+    if strength is not None and sum:
+        raise UserError("--strength is of one artwork and --sum of several: give either")
+    if (strength is not None or sum) and (task or data or score or reward):
         raise UserError(
-            "--strength makes one picture and measures nothing: leave out --task, --data, --score, --reward"
+            f"{'--sum' if sum else '--strength'} makes one picture and measures nothing: leave out --task, --data, "
+            "--score, --reward"
         )
-    if strength is None and start:
-        raise UserError("--start is where a --strength begins: give one, or leave it out")
+    if strength is None and not sum and start:
+        raise UserError("--start is where a --strength or a --sum begins: give one, or leave it out")
     read = [one if isinstance(one, Artwork) else Artwork.load(one) for one in given]
     if strength is not None:
         if len(read) > 1:
             raise UserError("--strength is a dial of one artwork")
         return Mixture(dial(read[0], np.asarray(start_of(read[0], start or "")), strength))
+    if sum:
+        return Mixture(total(read, [np.asarray(start_of(one, start or "")) for one in read]))
     average(read)  # what cannot be averaged is refused before a model is loaded
     paths = ["" if isinstance(one, Artwork) else str(one) for one in given]
     field = [
@@ -235,6 +285,21 @@ def scorer(
             return score_rows(plan.task, plan.rows, backend).score
 
     return score
+
+
+def _check_alike(artworks: Sequence[Artwork], done: str) -> None:
+    """
+    Raises:
+        ValueError: they are not for the same model, size and processor.
+    """
+    first = artworks[0]
+    for other in artworks[1:]:
+        same = {name: getattr(first.provenance, name) for name in OWN}
+        fields = replace(other.provenance, **same, training={}, scores={}, created=None)
+        if fields != replace(first.provenance, training={}, scores={}, created=None):
+            raise UserError(f"only artworks for the same model, processor and template can be {done}")
+        if other.size != first.size:
+            raise UserError(f"artworks of {first.size} and {other.size} pixels cannot be {done}")
 
 
 def _made(levels: np.ndarray, first: Artwork, how: dict[str, Any]) -> Artwork:

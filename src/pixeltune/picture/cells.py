@@ -9,6 +9,13 @@ import numpy as np
 from pixeltune.errors import UserError
 
 
+def side_of(tokens: int, height: int, width: int) -> int | None:
+    """Pixels a side of a token cell; None where cells are no squares."""
+    side = max(1, math.isqrt(height * width // tokens))
+    whole = height % side == 0 and width % side == 0 and (height // side) * (width // side) == tokens
+    return side if whole else None
+
+
 def choose_cells(count: int, tokens: int, height: int, width: int, seed: int = 0) -> np.ndarray:
     """A mask that leaves only some token cells to paint, `(height, width)` bool.
 
@@ -27,8 +34,8 @@ def choose_cells(count: int, tokens: int, height: int, width: int, seed: int = 0
     """
     if not 1 <= count <= tokens:
         raise UserError(f"the picture has {tokens} token cells: paint 1 to {tokens} of them, not {count}")
-    side = max(1, math.isqrt(height * width // tokens))
-    if height % side or width % side or (height // side) * (width // side) != tokens:
+    side = side_of(tokens, height, width)
+    if side is None:
         raise UserError(
             f"{tokens} image tokens of {height}x{width} pixels are no squares, so no cells can be chosen: "
             "draw a mask instead"

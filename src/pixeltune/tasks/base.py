@@ -66,9 +66,9 @@ def is_known(name: str | None) -> bool:
     """Whether a name, perhaps with a category, is one of :func:`names`.
 
     Names that stand in files of others are checked so before they are looked up: a dotted path imports, and
-    so runs, whatever it says.
+    so runs, whatever it says. Several, as an artwork says that was painted on them ("calls + sums"), are none.
     """
-    return (name or "").partition(":")[0] in names()
+    return " " not in (name or "") and (name or "").partition(":")[0] in names()
 
 
 def find_task(name: str | Task) -> Task:

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from pixeltune.artwork.png import encode_png
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.errors import UserError
 from pixeltune.evaluation.in_process import InProcess
-from pixeltune.evaluation.scoring import mean_loss, score_rows
-from pixeltune.tasks.base import Task
+from pixeltune.evaluation.scoring import mean_loss, result, score_rows
 from pixeltune.training.compat.trl_insides import limit_turns
 from pixeltune.training.folder import ARTWORK, CARD
+from pixeltune.training.joint import Part
 from pixeltune.training.scores import LOSS, SCORE, logged
 from pixeltune.training.trackers import log_picture
 from pixeltune.writing import write_atomically
@@ -112,15 +112,15 @@ class HeldOutScore(TrainerCallback):
     """Score the live artwork on held-out rows before the first step, every `every` steps and at the end.
 
     Logged as `held_out_score`, with its 95 % interval as `held_out_low` and `held_out_high`. What was said to
-    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`.
+    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`. Of several
+    tasks each has its own score, `held_out_score/NAME`, and `held_out_score` is that of all rows together.
     """
 
     SAMPLES = 6
 
     def __init__(
         self,
-        task: Task,
-        rows: list[dict],
+        parts: Sequence[Part],
         backends: dict[str, InProcess],
         every: int,
         log: Callable[[dict], None],
@@ -128,16 +128,15 @@ class HeldOutScore(TrainerCallback):
     ) -> None:
         """
         Args:
-            task: what it is asked.
-            rows: its held-out rows.
+            parts: what it is asked: held-out rows, each task's own.
             backends: the models that wear the artwork, by what stands behind the names of what is logged and of
                 the folder: nothing for the first, such as ``/NAME`` for further ones.
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
         """
-        self.task, self.rows, self.backends, self.every, self.log = task, rows, backends, every, log
-        self.folder = folder
+        self.parts = [part for part in parts if part.task is not None and part.held_out]
+        self.backends, self.every, self.log, self.folder = backends, every, log, folder
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
@@ -150,10 +149,15 @@ class HeldOutScore(TrainerCallback):
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
         for aside, backend in self.backends.items():
-            result = score_rows(self.task, self.rows, backend)
-            read = logged(result)
-            log_beside(self.log, control, {f"{name}{aside}": value for name, value in read.items()})
-            self._keep(Path(f"{self.folder}{aside}"), state.global_step, result.records[: self.SAMPLES])
+            results = {part.name: score_rows(part.task, part.held_out, backend) for part in self.parts}
+            records = [record for one in results.values() for record in one.records]
+            read = {f"{name}{aside}": value for name, value in logged(result(records)).items()}
+            for part, one in results.items() if len(results) > 1 else ():
+                read |= {f"{name}{aside}/{part}": value for name, value in logged(one).items()}
+            log_beside(self.log, control, read)
+            each = max(1, self.SAMPLES // max(1, len(results)))
+            said = [record for one in results.values() for record in one.records[:each]]
+            self._keep(Path(f"{self.folder}{aside}"), state.global_step, said)
 
     def _keep(self, folder: Path, step: int, records: list[dict]) -> None:
         said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]

@@ -25,6 +25,8 @@ from pixeltune.errors import UserError
 
 WRITTEN_BY_TRL = CONFIG, WEIGHTS, "training_args.bin"
 _STEP_FILE = re.compile(r"step-(\d+)\.(?:png|json)")
+HELD_OUT_OF = "held_out-{}.jsonl"
+"""As `HELD_OUT`, of one of several files."""
 MAX_JSON_BYTES = 16 << 20
 
 
@@ -130,6 +132,8 @@ def clear(folder: Path, checkpoint: Path | None) -> None:
     else:
         for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, *WRITTEN_BY_TRL):
             (folder / name).unlink(missing_ok=True)
+        for path in folder.glob(HELD_OUT_OF.format("*")):
+            path.unlink()
         if "pixeltune" in _head(folder / CARD):
             (folder / CARD).unlink()
     for step, one in _checkpoints(folder).items():

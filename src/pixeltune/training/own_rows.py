@@ -18,7 +18,7 @@ from pixeltune.errors import UserError
 from pixeltune.tasks import own
 from pixeltune.tasks.base import Task
 from pixeltune.training.defaults import OBJECTIVE_FACTS
-from pixeltune.training.folder import HELD_OUT
+from pixeltune.training.folder import HELD_OUT, HELD_OUT_OF
 from pixeltune.training.settings import OWN_REWARD, PaintArguments
 from pixeltune.writing import write_atomically
 
@@ -49,20 +49,36 @@ class OwnRows:
     """What the user should know of them, a line each."""
 
 
-def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> OwnRows:
+def read_each(verb: str, arguments: PaintArguments, config: TrainingArguments) -> dict[str, OwnRows]:
+    """The rows of all files that were named, by their titles.
+
+    Raises:
+        UserError: see `read`.
+    """
+    names = [share.name for share in arguments.shares]
+    return {title(name): read(verb, name, arguments, config) for name in names}
+
+
+def read(verb: str, data: str, arguments: PaintArguments, config: TrainingArguments) -> OwnRows:
     """Rows of the user's own, a share of them held out, with the score that their completions allow.
 
     Where completions are not what is learned from (grpo, rloo, distill) they may stand in every row as what
     answers are scored, and rewarded, against. Of kto's rows only good completions are held out.
 
+    Args:
+        verb: what they are learned from by.
+        data: one of the files that were named.
+        arguments: how they are read.
+        config: TRL's.
+
     Raises:
         UserError: the file cannot be used, a score was asked for that the rows or the objective do not have, too
             many are held out, labels are all alike, or there is neither a completion nor a reward.
     """
-    rows = read_rows(str(arguments.data), OBJECTIVE_FACTS[verb].columns, names=arguments.columns)
+    rows = read_rows(data, OBJECTIVE_FACTS[verb].columns, names=arguments.columns)
     labelled = "label" in OBJECTIVE_FACTS[verb].columns
     if labelled:
-        _check_labels(verb, rows, str(arguments.data))
+        _check_labels(verb, rows, data)
     references = OBJECTIVE_FACTS[verb].signal in ("rewards", "teacher")
     # A chosen answer is no reference: rewards get it under its own name, beside the rejected one.
     answers = ("completion",) if references else ("completion", "chosen")
@@ -73,7 +89,7 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
         if arguments.score or arguments.held_out_rows:
             raise UserError(
                 f"there is nothing to score held-out rows against: for that {verb} wants a completion in "
-                f"every row of {arguments.data}"
+                f"every row of {data}"
             )
         if OBJECTIVE_FACTS[verb].signal == "rewards" and OWN_REWARD in (arguments.reward or [OWN_REWARD]):
             first = next(row for row in rows if not row.get("completion"))
@@ -86,7 +102,7 @@ def read(verb: str, arguments: PaintArguments, config: TrainingArguments) -> Own
     if score:
         longest = max(len(own.reference(row)) for row in answered)  # characters, so more than its tokens
         limit = config.max_completion_length if references else min(512, max(32, longest))
-        task = own.own_task(title(str(arguments.data)), score, limit)
+        task = own.own_task(title(data), score, limit)
     train, held_out, notes = split(rows, answered, arguments.held_out_rows, config.seed)
     notes = rows.notes + notes
     if labelled:
@@ -107,7 +123,7 @@ def is_large(arguments: PaintArguments) -> bool:
     Raises:
         UserError: there are none (see `pixeltune.data.sources.find`).
     """
-    return size(str(arguments.data)) > SMALL
+    return sum(size(share.name) for share in arguments.shares) > SMALL
 
 
 def split(
@@ -184,7 +200,7 @@ def _number(wanted: int | None, total: int, fewest: int) -> int:
 def keep(
     folder: Path,
     verb: str,
-    data: str | Path,
+    files: Sequence[str | Path],
     train: Iterable[dict],
     held_out: Iterable[dict],
     columns: Sequence[str] = (),
@@ -193,12 +209,13 @@ def keep(
 
     ``held_out.jsonl`` holds the rows as the user gave them, so that ``pixeltune eval --data`` takes it like
     their own file, but for columns of other names and forms, which become those of TRL, pictures, whose paths
-    become absolute, and what dpo and kto learn from, which becomes a completion.
+    become absolute, and what dpo and kto learn from, which becomes a completion. Of several files each has one of
+    its own, ``held_out-NAME.jsonl``.
 
     Args:
         folder: of the run.
         verb: what they are learned from by.
-        data: what the rows were read from.
+        files: what the rows were read from.
         train: rows that are trained on.
         held_out: rows that are not.
         columns: which stand for which of ours, as the user says.
@@ -206,9 +223,11 @@ def keep(
     write_trained(folder, map(prompt_hash, train))
     wanted = {origin(row, 0): row for row in held_out}
     learned = {name for name in OBJECTIVE_FACTS[verb].columns if name not in ("prompt", "completion")}
-    lines = [_line(line, wanted[where], learned) for where, line in given_lines(data, columns, wanted)]
-    if lines:
-        write_atomically(folder / HELD_OUT, "".join(json.dumps(line) + "\n" for line in lines))
+    for data in files:
+        lines = [_line(line, wanted[where], learned) for where, line in given_lines(data, columns, wanted)]
+        if lines:
+            name = HELD_OUT if len(files) == 1 else HELD_OUT_OF.format(title(data))
+            write_atomically(folder / name, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _line(line: dict[str, Any], row: dict, learned: set[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
 from pixeltune.training import own_rows, provenance, report
 from pixeltune.training.arguments import read_settings
+from pixeltune.training.balance import balance
 from pixeltune.training.callbacks import PixelProgress, StopSignal
 from pixeltune.training.compat.trainer_insides import save_checkpoint
 from pixeltune.training.compat.warnings import quiet_libraries
@@ -119,7 +120,12 @@ class Painting:
     @property
     def scores(self) -> dict[str, Any]:
         """Held-out scores before and after, with intervals, as in the artwork's provenance."""
-        return held_out_scores(self.history, len(self.ready.held_out), self.step) if self.trainers else {}
+        return held_out_scores(self.history, self.scored, self.step) if self.trainers else {}
+
+    @property
+    def scored(self) -> dict[str, int]:
+        """How many held-out rows of each task, or file, have a score."""
+        return {part.name: len(part.held_out) for part in self.ready.parts if part.task is not None}
 
     def __repr__(self) -> str:
         return report.described(self)
@@ -178,6 +184,8 @@ class Painting:
         }
         if self.teacher is not None:
             self.trainer.learn_from(self.teacher.model)
+        if arguments.balance:
+            balance(self.trainers, self.ready.parts)
         if others := dict(list(self.trainers.items())[1:]):
             join(self.trainer, others)
         self.trainer.add_callback(stop := StopSignal())
@@ -198,9 +206,8 @@ class Painting:
             clear(self.output_dir, self.ready.checkpoint)
             if self.ready.own:
                 rows = self.ready.train_rows, self.ready.held_out
-                own_rows.keep(
-                    self.output_dir, self.objective, self.arguments.data, *rows, self.arguments.columns
-                )
+                files = [share.name for share in self.arguments.shares]
+                own_rows.keep(self.output_dir, self.objective, files, *rows, self.arguments.columns)
             self.say(report.beginning(self))
         checkpoint = self.ready.checkpoint
         try:
@@ -267,7 +274,7 @@ class Painting:
             provenance.of_picture(self.art, Preprocessor(self.processor), self.arguments.licence),
             provenance.of_run(self.ready, self.arguments, self.config, self.tokens),
             steps=state.global_step,
-            scores=held_out_scores(state.log_history, len(self.ready.held_out), state.global_step),
+            scores=held_out_scores(state.log_history, self.scored, state.global_step),
         )
 
     def say(self, text: str) -> None:

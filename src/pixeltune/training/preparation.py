@@ -5,6 +5,7 @@ Whatever is wrong with them is said here, before any long work starts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ from pixeltune.model.precision import UNSCALED_FLOAT16
 from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term
 from pixeltune.picture.style_text import read_style
-from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
-from pixeltune.training import own_rows
+from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows, is_benchmark
+from pixeltune.training import joint, own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
+from pixeltune.training.joint import Part
 from pixeltune.training.rewards import find_rewards
-from pixeltune.training.settings import PaintArguments, check_verb
+from pixeltune.training.settings import OWN_REWARD, PaintArguments, check_verb
+from pixeltune.training.shares import Share, drawn
 from pixeltune.training.teacher import check_teacher
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ class Preparation:
 
     objective: str
     task: Task | None
-    """What is scored and rewarded; None where rows of the user's own have no plain score."""
+    """What is scored and rewarded, of several tasks one of them all; None where rows of the user's own have no plain
+    score."""
     own: bool
     """Whether the rows are the user's own."""
     train_rows: list[dict]
@@ -50,6 +54,8 @@ class Preparation:
     """Whether rows have pictures of their own."""
     notes: tuple[str, ...]
     """What the user should know of the rows, a line each."""
+    parts: tuple[Part, ...]
+    """The same rows by task, or by file."""
 
 
 def prepare(
@@ -61,12 +67,28 @@ def prepare(
         ValueError: one of them cannot be used, or not with this objective.
     """
     style, checkpoint = check(verb, arguments, config, writes)
-    task, train_rows, held_out, notes = gather_rows(verb, arguments, config)
+    parts, notes = gather_rows(verb, arguments, config)
+    parts, train_rows, held_out, said = joint.together(parts, config.seed)
     pictures = has_pictures(verb, train_rows, arguments)
-    rewards, instruction = look_up(verb, task, arguments, config)
-    is_own = arguments.task is None
+    if pictures and arguments.balance:
+        raise UserError(
+            "--balance cuts batches into tasks, and those of rows with images cannot be: leave it out"
+        )
+    tasks = {part.name: part.task for part in parts}
+    rewards, instruction = look_up(verb, tasks, arguments, config)
     return Preparation(
-        verb, task, is_own, train_rows, held_out, rewards, instruction, checkpoint, style, pictures, notes
+        objective=verb,
+        task=joint.joined(tasks),
+        own=not arguments.task,
+        train_rows=train_rows,
+        held_out=held_out,
+        rewards=rewards,
+        instruction=instruction,
+        checkpoint=checkpoint,
+        style=style,
+        pictures=pictures,
+        notes=(*said, *notes),
+        parts=tuple(parts),
     )
 
 
@@ -93,6 +115,17 @@ def check(
             "--device_map shares a model out among the devices of one process: start a single one, without "
             "torchrun or accelerate launch"
         )
+    if arguments.balance:
+        check_balance(config)
+    if (
+        len(arguments.task) > 1
+        and arguments.data
+        and not any(is_benchmark(one.name) for one in arguments.shares)
+    ):
+        raise UserError(
+            "beside tasks --data is a folder of benchmarks' files, and none of these tasks is one: leave out --data, "
+            "or --task"
+        )
     if arguments.dtype == "float16" and not config.fp16:
         raise UserError(UNSCALED_FLOAT16)
     if arguments.teacher:
@@ -109,16 +142,48 @@ def check(
     return style, checkpoint
 
 
+def check_balance(config: TrainingArguments) -> None:
+    """
+    Raises:
+        ValueError: losses of a step cannot be told apart by tasks.
+    """
+    if config.world_size > 1:
+        raise UserError("--balance counts the rows of one process: start a single one, or leave it out")
+    for name in ("packing", "padding_free"):
+        if getattr(config, name, False):
+            raise UserError(f"--{name} puts rows of several tasks into one: leave out --balance or --{name}")
+    coupled = {"aot", "aot_unpaired", "bco_pair"} & {str(one) for one in _listed(config.loss_type)}
+    if coupled:
+        raise UserError(
+            f"--loss_type {coupled.pop()} compares the pairs of a batch, so it is no mean of them: leave out --balance"
+        )
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
 def look_up(
-    verb: str, task: Task | None, arguments: PaintArguments, config: TrainingArguments
+    verb: str, tasks: Mapping[str, Task | None], arguments: PaintArguments, config: TrainingArguments
 ) -> tuple[dict[str, Any], list[dict]]:
     """What is learned from beside rows: `Preparation.rewards` and `Preparation.instruction`.
 
+    Args:
+        verb: of the objective.
+        tasks: by name; None where rows have no plain score.
+        arguments: what is asked for.
+        config: TRL's.
+
     Raises:
-        ValueError: it is missing, cannot be used, or the task is not for this objective.
+        ValueError: it is missing, cannot be used, or a task is not for this objective.
     """
-    if OBJECTIVE_FACTS[verb].signal == "contrast" and task and task.next_turn:
-        raise UserError(f"{verb} takes single answers, the task {arguments.task} has several turns")
+    for name, one in tasks.items():
+        if OBJECTIVE_FACTS[verb].signal == "contrast" and one and one.next_turn:
+            raise UserError(f"{verb} takes single answers, the task {name} has several turns")
+    joint.check(verb, tasks, OWN_REWARD in (arguments.reward or [OWN_REWARD]))
+    if len(tasks) > 1 and arguments.instruction == "best":
+        raise UserError("--instruction best is of one task: give a file with the words for all of them")
+    task = joint.joined(tasks)
     weights = getattr(config, "reward_weights", None)  # of those trainers that take any
     return find_rewards(verb, task, arguments, weights), find_instruction(verb, task, arguments)
 
@@ -141,23 +206,40 @@ def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
 
 def gather_rows(
     verb: str, arguments: PaintArguments, config: TrainingArguments
-) -> tuple[Task | None, list[dict], list[dict], tuple[str, ...]]:
-    """The task (None for a file without a score), training rows, held-out rows, and what to say of them.
+) -> tuple[list[Part], tuple[str, ...]]:
+    """The rows of each task or file, as many as its weight says, and what to say of them.
 
     Raises:
-        ValueError: the task is unknown, or the file cannot be used.
+        ValueError: a task is unknown, or a file cannot be used.
     """
-    name, folder = arguments.task, arguments.data
-    if name is None:
-        found = own_rows.read(verb, arguments, config)
-        return found.task, found.train, found.held_out, found.notes
-    train_rows = find_rows(name, "train", arguments.train_rows, config.seed, folder)
+    shares, notes = arguments.shares, ()
+    if arguments.task:
+        return [_of_task(verb, share, arguments, config) for share in shares], notes
+    parts = []
+    for share, (name, found) in zip(shares, own_rows.read_each(verb, arguments, config).items(), strict=True):
+        train = drawn(found.train, share.weight, config.seed, name)
+        parts.append(Part(name, found.task, train, found.held_out))
+        notes += found.notes if len(shares) == 1 else tuple(f"{name}: {note}" for note in found.notes)
+    return parts, notes
+
+
+def _of_task(verb: str, share: Share, arguments: PaintArguments, config: TrainingArguments) -> Part:
+    """Rows of one task: a synthetic one makes as many as its weight says, of a benchmark some stand there again."""
+    name, folder = share.name, arguments.data[0] if arguments.data else None
+    if len(arguments.task) > 1 and not is_benchmark(name):
+        folder = None  # of the others among them
+    n, weight = arguments.train_rows, share.weight
+    found = find_rows(name, "train", max(n, round(n * weight)), config.seed, folder)
+    train_rows = found
+    if len(arguments.task) > 1:
+        # A benchmark may have fewer than were asked for: all of them are there before one is there twice.
+        train_rows = drawn(found, weight * min(n, len(found)) / len(found), config.seed, name)
     missing = [column for column in OBJECTIVE_FACTS[verb].columns if column not in train_rows[0]]
     if missing and OBJECTIVE_FACTS[verb].signal == "completions":
         raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
     n = 100 if arguments.held_out_rows is None else arguments.held_out_rows
     held_out = held_out_rows(name, n, 0, folder) if n else []
-    return find_task(name), train_rows, held_out, ()
+    return Part(name, find_task(name), train_rows, held_out)
 
 
 def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool:

@@ -36,7 +36,7 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
     rows = [_as_trained(first), *(row for row in ready.train_rows if row is not first)]
     ready = replace(ready, train_rows=rows, pictures=ready.pictures or bool(first.get("images")))
     placed, _ = place_rows(ready, art, painting.block, painting.processor)
-    line = "\n".join([*painting.ready.notes, heading(painting.ready, painting.arguments.task)])
+    line = "\n".join([*painting.ready.notes, heading(painting.ready, _name(painting.arguments.task))])
     return preview_row(
         placed[_turns(first, ready) - 1], painting.processor, painting.block, art.image_tokens, line
     )
@@ -51,12 +51,17 @@ def first_row(ready: Preparation) -> dict:
 def heading(ready: Preparation, task: str | None) -> str:
     """Which row is shown, and what becomes of it."""
     first, verb = first_row(ready), ready.objective
-    which = origin(first, 0) if ready.own else f"{task}, {origin(first, 0)}"
+    which = origin(first, 0) if task is None else f"{task}, {origin(first, 0)}"
     which += f", one of {len(ready.train_rows)} rows that {verb} trains on"
     if first is not ready.train_rows[0]:
         which = f"{origin(first, 0)}, held out; {verb} trains on {len(ready.train_rows)} other rows in the same way"
     turns = _turns(first, ready)
     return f"{which}; turn {turns} of {turns}, each is a row of its own:" if turns > 1 else f"{which}:"
+
+
+def _name(tasks: list[str]) -> str | None:
+    """Of the task, where rows do not say it themselves: those of files and of several tasks do."""
+    return tasks[0] if len(tasks) == 1 else None
 
 
 def _line(row: dict) -> int:

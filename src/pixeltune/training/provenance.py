@@ -11,7 +11,6 @@ from transformers import TrainingArguments
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.data.placement import PLACEMENT
-from pixeltune.data.sources import public_name
 from pixeltune.model.finding import ORIGINS
 from pixeltune.model.loading import template_sha256
 from pixeltune.model.preprocessing import Preprocessor
@@ -64,13 +63,14 @@ def of_run(
     """
     return {
         "objective": ready.objective,
-        "data": arguments.task or public_name(arguments.data),
+        "data": arguments.source,
         "seed": config.seed,
         "created": datetime.date.today().isoformat(),
         "training": {
             "learning_rate": config.learning_rate,
             "batch_size": config.train_batch_size * config.gradient_accumulation_steps * config.world_size,
             "rows": len(ready.train_rows),
+            **({"balance": True} if arguments.balance else {}),
             **({"bits": arguments.bits} if arguments.bits else {}),
             **({"prompt_tokens": tokens} if tokens else {}),
             **({"teacher": public(arguments)} if arguments.teacher else {}),

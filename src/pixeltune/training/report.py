@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pixeltune.data.sources import public_name
 from pixeltune.training.folder import ARTWORK, SNAPSHOTS
 from pixeltune.training.scores import best_step, losses, percent, verdict
 
@@ -62,7 +61,8 @@ def _scored(painting: Any) -> str:
     if scores is None:
         return fell
     before = f"{percent(scores['before'])} -> " if "before" in scores else ""
-    return f"{fell}held-out score {before}{percent(scores)}, n = {scores['n']}; "
+    each = ", ".join(f"{name} {percent(one)}" for name, one in scores.get("tasks", {}).items())
+    return f"{fell}held-out score {before}{percent(scores)}, n = {scores['n']}{f': {each}' if each else ''}; "
 
 
 def _losses(painting: Any) -> tuple[float, float] | None:
@@ -76,4 +76,4 @@ def _precision(painting: Any) -> str:
 
 
 def _source(painting: Any) -> str:
-    return painting.arguments.task or public_name(painting.arguments.data)
+    return str(painting.arguments.source)

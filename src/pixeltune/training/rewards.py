@@ -68,9 +68,9 @@ def _find(name: str, task: Task | None, arguments: PaintArguments) -> Reward:
         return find_object(name, "reward")
     if task is not None and task.reward is not None:
         return task.reward
-    if arguments.task is not None:
+    if arguments.task:
         raise UserError(
-            f"the task {arguments.task} has no reward: name one with --reward package.module:function"
+            f"the task {' '.join(arguments.task)} has no reward: name one with --reward package.module:function"
         )
     raise UserError(own_rows.NO_REWARD)
 

@@ -157,8 +157,18 @@ def place_rows(
 
 def contrasted(ready: Preparation, art: ArtConfig, processor: Any, model: Any, quiet: bool) -> list[dict]:
     """A task's rows with what the model says by itself, seeing the start picture, where that is wrong."""
-    rows, backend = ready.train_rows, InProcess(model, processor, Image.fromarray(art.canvas().to_uint8()))
-    with tqdm(total=len(rows), desc="own answers", disable=quiet) as bar:
-        habits = score_rows(ready.task, rows, backend, progress=lambda done, _: bar.update(done - bar.n))
-    said, scores = zip(*[(r["completions"][0], r["score"]) for r in habits.records], strict=True)
+    backend = InProcess(model, processor, Image.fromarray(art.canvas().to_uint8()))
+    rows, records = [], []
+    with tqdm(total=len(ready.train_rows), desc="own answers", disable=quiet) as bar:
+        for part in ready.parts:
+            before = len(rows)
+            habits = score_rows(
+                part.task,
+                part.train_rows,
+                backend,
+                progress=lambda done, _, before=before: bar.update(before + done - bar.n),
+            )
+            rows += part.train_rows
+            records += habits.records
+    said, scores = zip(*[(r["completions"][0], r["score"]) for r in records], strict=True)
     return contrast(rows, said, scores, OBJECTIVES[ready.objective], art.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pixeltune.artwork.folder import SAMPLES, SCORE
@@ -19,24 +19,34 @@ def logged(result: Result) -> dict[str, float]:
     return dict(zip((SCORE, *ENDS), (result.score, *result.ci95), strict=True))
 
 
-def held_out_scores(history: Sequence[dict[str, Any]], rows: int, step: int) -> dict[str, Any]:
+def held_out_scores(
+    history: Sequence[dict[str, Any]], rows: int | Mapping[str, int], step: int
+) -> dict[str, Any]:
     """What the provenance of an artwork says of its held-out score; empty where none was taken of that picture.
 
     Args:
         history: a trainer's log.
-        rows: the scores are means of.
+        rows: the scores are means of; of several tasks by their names.
         step: of the picture: an earlier one's score is not its own.
 
     Returns:
         ``{"held_out": {"score": ..., "ci95": [low, high], "n": rows, "before": {"score": ..., ...}}}``, with
-        the start picture's as ``before``.
+        the start picture's as ``before``; of several tasks all rows together, and each task's by its name in
+        ``tasks``.
     """
     entries = [entry for entry in history if SCORE in entry]
     if not entries or entries[-1]["step"] != step:
         return {}
-    begun = [_reading(entry) for entry in entries if entry.get("step") == 0]
-    before = {"before": begun[-1]} if begun else {}
-    return {"held_out": {**_reading(entries[-1]), "n": rows, **before}}
+    begun = [entry for entry in entries if entry.get("step") == 0]
+
+    def of(aside: str, n: int) -> dict[str, Any]:
+        before = {"before": _reading(begun[-1], aside)} if begun else {}
+        return {**_reading(entries[-1], aside), "n": n, **before}
+
+    if isinstance(rows, int):
+        return {"held_out": of("", rows)}
+    tasks = {name: of(f"/{name}", n) for name, n in rows.items() if f"{SCORE}/{name}" in entries[-1]}
+    return {"held_out": of("", sum(rows.values())) | ({"tasks": tasks} if tasks else {})}
 
 
 def best_step(history: Sequence[dict[str, Any]]) -> tuple[int, float] | None:
@@ -100,6 +110,6 @@ def percent(reading: dict[str, Any]) -> str:
     return f"{100 * reading['score']:.1f} %{ends}"
 
 
-def _reading(entry: dict[str, Any]) -> dict[str, Any]:
-    ends = [entry[name] for name in ENDS if name in entry]
-    return {"score": entry[SCORE], **({"ci95": ends} if len(ends) == 2 else {})}
+def _reading(entry: dict[str, Any], aside: str = "") -> dict[str, Any]:
+    ends = [entry[f"{name}{aside}"] for name in ENDS if f"{name}{aside}" in entry]
+    return {"score": entry[f"{SCORE}{aside}"], **({"ci95": ends} if len(ends) == 2 else {})}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pixeltune.data.forms import read_names
 from pixeltune.errors import UserError
@@ -14,6 +14,7 @@ from pixeltune.picture.files import STARTS
 from pixeltune.picture.settings import ArtworkSettings
 from pixeltune.tasks.own import SCORES
 from pixeltune.training.defaults import OBJECTIVE_FACTS
+from pixeltune.training.shares import Share, described, of_files, of_tasks
 
 if TYPE_CHECKING:
     from pixeltune.adapter import ArtConfig
@@ -65,19 +66,29 @@ class PaintArguments(ArtworkSettings):
             "choices": list(DEVICE_MAPS),
         },
     )
-    task: str | None = field(
-        default=None,
+    task: list[str] = field(
+        default_factory=list,
         metadata={
-            "help": "A task: calls, sums, turns, errands, long_sums, gsm8k, bfcl and more, or package.module:TASK."
+            "help": "A task: calls, sums, turns, errands, long_sums, gsm8k, bfcl and more, or package.module:TASK; or "
+            "several, each perhaps with a weight: calls sums:0.5."
         },
     )
-    data: str | None = field(
-        default=None,
+    data: list[str] = field(
+        default_factory=list,
         metadata={
             "help": "Your own rows, a JSON object a line, a JSON list, CSV, Parquet, a folder saved by datasets or "
             "owner/name:config:split on the hub: prompt and completion (kto: and label), or prompt, "
             "chosen and rejected (dpo), or prompt and what the reward needs (grpo, rloo); and perhaps tools. "
-            "With a benchmark: a folder of its files, in place of the hub."
+            "Several files may have weights: rows.jsonl:0.5. With a benchmark: a folder of its files, in place of "
+            "the hub."
+        },
+    )
+    balance: bool = field(
+        default=False,
+        metadata={
+            "help": "Of several tasks or files: a step's loss is the mean of each one's, and then of these, however "
+            "many rows each has in it.",
+            "verbs": ("sft", "dpo"),
         },
     )
     columns: list[str] = field(
@@ -150,7 +161,10 @@ class PaintArguments(ArtworkSettings):
             "verbs": REWARDED,
         },
     )
-    train_rows: int = field(default=2000, metadata={"help": "Rows of the task to train on."})
+    train_rows: int = field(
+        default=2000,
+        metadata={"help": "Rows of the task to train on; of several, of each whose weight is 1."},
+    )
     held_out_rows: int | None = field(
         default=None,
         metadata={
@@ -194,6 +208,16 @@ class PaintArguments(ArtworkSettings):
     )
 
     @property
+    def shares(self) -> list[Share]:
+        """The tasks, or else the files, with their weights."""
+        return of_tasks(self.task) if self.task else of_files(self.data)
+
+    @property
+    def source(self) -> str:
+        """What is painted on, as strangers may know it."""
+        return described(self.shares, not self.task)
+
+    @property
     def bits(self) -> Literal[4, 8] | None:
         """To which the model's linear layers are quantised; None: they are not."""
         return bits_of(self.load_in_8bit, self.load_in_4bit)
@@ -206,14 +230,23 @@ class PaintArguments(ArtworkSettings):
         return ArtConfig(**shared, seed=seed, revision=self.revision)
 
     def __post_init__(self) -> None:
-        check_data(self.data)
+        rows: Any = self.data
+        for one in rows if isinstance(rows, list | tuple) and set(map(type, rows)) != {dict} else [rows]:
+            check_data(one)
         hints = get_type_hints(type(self))
         for one in fields(self):
             value = checked(one.name, getattr(self, one.name), hints[one.name], one.metadata.get("choices"))
             setattr(self, one.name, value)
         super().__post_init__()
-        if self.task is None and self.data is None:
+        if not self.task and not self.data:
             raise UserError(NO_ROWS)
+        if self.task and len(self.data) > 1:
+            raise UserError(
+                "several files are rows of your own, and --task has rows of its own: leave one of them out, or write "
+                "the task's rows to a file (pixeltune sample)"
+            )
+        if len(self.shares) < 2 and self.balance:
+            raise UserError("--balance is between several tasks or files: name more than one")
         # That a file is missing is said when it is read.
         if self.start not in STARTS and Path(self.start).is_file() and not self.licence:
             raise UserError(
@@ -227,12 +260,12 @@ class PaintArguments(ArtworkSettings):
             raise UserError("--style_floor needs held-out scores: --task, --held_out_rows, --score_steps")
         if self.train_rows < 1 or (self.held_out_rows or 0) < 0:
             raise UserError("--train_rows must be at least 1 and --held_out_rows at least 0")
-        if self.columns and self.task is not None:
+        if self.columns and self.task:
             raise UserError(
                 "a task's rows have their columns: --columns is of rows of your own, without --task"
             )
         read_names(self.columns)
-        if self.score is not None and self.task is not None:
+        if self.score is not None and self.task:
             raise UserError("a task knows its own score: --score is of rows of your own, without --task")
         if not 0 <= self.length_cost < 1:
             raise UserError(

@@ -130,13 +130,13 @@ def add_callbacks(
         trainer.add_callback(PixelProgress())
     if arguments.turn_budget_steps:
         trainer.add_callback(TurnBudget(*trainers.values(), steps=arguments.turn_budget_steps))
-    if ready.task is not None and ready.held_out and arguments.score_steps:
+    if any(part.task is not None and part.held_out for part in ready.parts) and arguments.score_steps:
         backends = {
             "" if one is trainer else f"/{name}": InProcess(one.model, processor)
             for name, one in trainers.items()
         }
         settings = arguments.score_steps, trainer.log, output / SAMPLES
-        trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backends, *settings))
+        trainer.add_callback(HeldOutScore(ready.parts, backends, *settings))
     if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
         trainer.add_callback(
             HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log)

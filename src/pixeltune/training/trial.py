@@ -33,7 +33,8 @@ def try_reward(
     block: str,
     processor: Any,
 ) -> None:
-    """Call a run's rewards, if it has any, for a made-up completion of its first two rows.
+    """Call a run's rewards, if it has any, for a made-up completion of its first two rows; of several tasks the first
+    row of each.
 
     Each row stands there ``num_generations`` times, as in a step of training. Not tried are rewards of episodes,
     which look at environments, models, which TRL gives tokens, and async functions: what these open belongs to the
@@ -54,7 +55,10 @@ def try_reward(
     tried = {name: one for name, one in named if not (isinstance(one, torch.nn.Module) or is_async(one))}
     if not tried:
         return
-    placed, _ = place_rows(replace(ready, train_rows=ready.train_rows[:2]), art, block, processor)
+    few = ready.train_rows[:2]
+    if len(ready.parts) > 1:
+        few = [part.train_rows[0] for part in ready.parts]
+    placed, _ = place_rows(replace(ready, train_rows=few), art, block, processor)
     every = dict.fromkeys(
         name for row in ready.train_rows for name in row if name not in ("tools", "completion")
     )

@@ -79,3 +79,19 @@ def step_along(trainer: Any, leader: Any) -> None:
     (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
     """
     trainer.current_gradient_accumulation_steps = leader.current_gradient_accumulation_steps
+
+
+def wrap_batches(trainer: Any, look: Callable[[list], None]) -> None:
+    """Have `look(batches)` called with all batches of a step before the first of them is computed.
+
+    `get_batch_samples` collects them, and is public; here the class is TRL's own
+    (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    collect = trainer.get_batch_samples
+
+    def get_batch_samples(*args: Any, **kwargs: Any) -> Any:
+        batches, items = collect(*args, **kwargs)
+        look(batches)
+        return batches, items
+
+    trainer.get_batch_samples = get_batch_samples
