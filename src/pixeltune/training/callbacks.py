@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ class HeldOutScore(TrainerCallback):
         every: int,
         log: Callable[[dict], None],
         folder: Path,
+        part: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         """
         Args:
@@ -135,9 +137,10 @@ class HeldOutScore(TrainerCallback):
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
+            part: in which it is scored, such as one of a ledger's.
         """
         self.task, self.rows, self.backends, self.every, self.log = task, rows, backends, every, log
-        self.folder = folder
+        self.folder, self.part = folder, part
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
@@ -150,7 +153,8 @@ class HeldOutScore(TrainerCallback):
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
         for aside, backend in self.backends.items():
-            result = score_rows(self.task, self.rows, backend)
+            with self.part():
+                result = score_rows(self.task, self.rows, backend)
             read = logged(result)
             log_beside(self.log, control, {f"{name}{aside}": value for name, value in read.items()})
             self._keep(Path(f"{self.folder}{aside}"), state.global_step, result.records[: self.SAMPLES])
@@ -166,22 +170,34 @@ class HeldOutLoss(TrainerCallback):
     Logged as `held_out_loss`, nats per token, what a training's `loss` is for supervised fine-tuning.
     """
 
-    def __init__(self, rows: list[dict], backend: InProcess, log: Callable[[dict], None]) -> None:
+    def __init__(
+        self,
+        rows: list[dict],
+        backend: InProcess,
+        log: Callable[[dict], None],
+        part: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
         """
         Args:
             rows: with `prompt` and `completion`.
             backend: the model that wears the artwork.
             log: the trainer's.
+            part: in which it is computed, such as one of a ledger's.
         """
-        self.rows, self.backend, self.log = rows, backend, log
+        self.rows, self.backend, self.log, self.part = rows, backend, log, part
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
-            log_beside(self.log, control, {LOSS: mean_loss(self.backend, self.rows)})
+            self._log(control)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step >= state.max_steps:
-            log_beside(self.log, control, {LOSS: mean_loss(self.backend, self.rows)})
+            self._log(control)
+
+    def _log(self, control: TrainerControl) -> None:
+        with self.part():
+            loss = mean_loss(self.backend, self.rows)
+        log_beside(self.log, control, {LOSS: loss})
 
 
 class Clock(TrainerCallback, ExportableState):

@@ -36,6 +36,7 @@ from pixeltune.training.compat.trl_insides import (
     score_labelled_only,
 )
 from pixeltune.training.folder import SAMPLES, SNAPSHOTS
+from pixeltune.training.ledger import Ledger
 from pixeltune.training.masks import AssistantOnly, has_turns
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.preparation import Preparation
@@ -109,6 +110,7 @@ def add_callbacks(
     arguments: PaintArguments,
     processor: Any,
     provenance: Callable[[Any], Provenance],
+    ledger: Ledger,
     quiet: bool,
 ) -> None:
     """Add what is to happen around the steps of the first trainer, which has the optimiser.
@@ -121,9 +123,11 @@ def add_callbacks(
         arguments: how often.
         processor: of the models.
         provenance: of the picture at a `TrainerState`.
+        ledger: of these trainers.
         quiet: no progress bar.
     """
     trainer, output = next(iter(trainers.values())), Path(next(iter(trainers.values())).args.output_dir)
+    scores = partial(ledger.part, "scores")
     trainer.add_callback(Clock())
     trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # of terminals, or of notebooks
     if not quiet:
@@ -135,11 +139,11 @@ def add_callbacks(
             "" if one is trainer else f"/{name}": InProcess(one.model, processor)
             for name, one in trainers.items()
         }
-        settings = arguments.score_steps, trainer.log, output / SAMPLES
+        settings = arguments.score_steps, trainer.log, output / SAMPLES, scores
         trainer.add_callback(HeldOutScore(ready.task, ready.held_out, backends, *settings))
     if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
         trainer.add_callback(
-            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log)
+            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log, scores)
         )
     if arguments.snapshot_steps:
         every, folder = arguments.snapshot_steps, output / SNAPSHOTS
@@ -150,6 +154,7 @@ def add_callbacks(
         log = partial(Trainer.log, trainer)
         view = LiveView(trainer.model, processor)
         trainer.add_callback(Styling(ready.style, view, log, arguments.style_schedule, arguments.style_floor))
+    trainer.add_callback(ledger)  # at the end of a step after all that belongs to it
 
 
 def refill_groups(trainers: dict[str, Any], ready: Preparation, placed: Sequence[dict], rounds: int) -> None:

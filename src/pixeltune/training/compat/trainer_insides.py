@@ -79,3 +79,29 @@ def step_along(trainer: Any, leader: Any) -> None:
     (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
     """
     trainer.current_gradient_accumulation_steps = leader.current_gradient_accumulation_steps
+
+
+def wrap_loss(trainer: Any, see: Callable[[Mapping[str, Any]], None]) -> None:
+    """Have `see(inputs)` called with every batch that a loss is computed of in training, as the trainer prepared it.
+
+    `compute_loss` is meant to be overridden in a subclass; here the class is TRL's own
+    (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    plain = trainer.compute_loss
+
+    def compute_loss(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if trainer.model.training:
+            see(inputs)
+        return plain(model, inputs, *args, **kwargs)
+
+    trainer.compute_loss = compute_loss
+
+
+def count_operations(trainer: Any, new: Callable[[], int]) -> None:
+    """Have `new()` asked after each batch how many operations there were since it was asked before.
+
+    The trainer adds them up to `total_flos`, over processes and sessions; its own answer takes the weights as trained
+    and every token as computed (`floating_point_ops`, "subclass and override this method",
+    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    trainer.floating_point_ops = lambda inputs: new()
