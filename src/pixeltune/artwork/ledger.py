@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 LEDGER = "ledger"
@@ -39,7 +38,7 @@ def _numbers(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value) and 0 <= value <= _MOST
+    return type(value) in (int, float) and 0 <= value <= _MOST
 
 
 def said(ledger: Mapping[str, Any]) -> str:
