@@ -62,7 +62,9 @@ def test_scores_by_turns_are_printed_and_only_where_there_are_several(tmp_path):
     assert f"within {len(turns)} turns, 100% ended" in str(report)
     assert "within 1 turn, " in markdown(report.as_dict())
     one_turn = find_task("sums")
-    got = score_rows(one_turn, rows := one_turn.rows("test", 1), Script({rows[0]["prompt"][0]["content"]: ["7"]}))
+    got = score_rows(
+        one_turn, rows := one_turn.rows("test", 1), Script({rows[0]["prompt"][0]["content"]: ["7"]})
+    )
     assert "turns" not in summary({"off": got}, rows, one_turn, "off")["candidates"]["off"]
 
 
@@ -96,7 +98,7 @@ def test_rows_of_one_s_own_are_asked_turn_by_turn(data):
     task, rows = own.read(data, score="calls")
     assert task.next_turn is None
     task = own_turns.played(task, rows)
-    first, _, second, *_, last = (message["content"] for message in rows[0]["completion"])
+    first, *_, last = (message["content"] for message in rows[0]["completion"])
     backend = Script({"A pen and a cup?": [first, "wrong", last], "Nothing.": ["No."]})
     got = score_rows(task, rows, backend)
     assert [record["score"] for record in got.records] == [pytest.approx(2 / 3), 1.0]
@@ -104,7 +106,9 @@ def test_rows_of_one_s_own_are_asked_turn_by_turn(data):
     assert [message["role"] for message in said] == ["user", "assistant", "tool", "assistant", "tool", "user"]
     assert [said[3]["content"], said[4]["content"], said[5]["content"]] == ["wrong", "4", "Both?"]
     turns = summary({"off": got}, rows, task, "off")["candidates"]["off"]["turns"]
-    assert [part["score"] for part in turns] == [pytest.approx(x) for x in ((1 / 3 + 1) / 2, (1 / 3 + 1) / 2, 5 / 6)]
+    assert [part["score"] for part in turns] == [
+        pytest.approx(x) for x in ((1 / 3 + 1) / 2, (1 / 3 + 1) / 2, 5 / 6)
+    ]
     assert [part["ended"] for part in turns] == [0.5, 0.5, 1.0]
 
 

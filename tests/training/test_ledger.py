@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from pixeltune.model.loading import load_processor
 from pixeltune.model.shared_prefix.prefix import SharedPrefix
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.flops import FlopCounter
+from pixeltune.training.ledger import _not_counted
 from pixeltune.training.paint import Painting
 
 torch.set_num_threads(1)
@@ -85,7 +87,9 @@ def reference() -> FlopCounterMode:
         ("distill", {}, True),
     ],
 )
-def test_operations_of_a_whole_run_are_those_of_torch_s_counter(tmp_path, monkeypatch, verb, settings, shared):
+def test_operations_of_a_whole_run_are_those_of_torch_s_counter(
+    tmp_path, monkeypatch, verb, settings, shared
+):
     """Rollouts and scores included, which are generated token by token; attention as plain matrix products."""
     if not shared:
         monkeypatch.setattr(SharedPrefix, "tree", lambda *_: None)
@@ -95,7 +99,11 @@ def test_operations_of_a_whole_run_are_those_of_torch_s_counter(tmp_path, monkey
     books = ledger(run)
     assert total(books) == mode.get_total_flops()
     assert books["not_counted"] == []
-    training = [books[f"{way}_flops"].get(part, 0) for way in ("forward", "backward") for part in ("steps", "rollouts")]
+    training = [
+        books[f"{way}_flops"].get(part, 0)
+        for way in ("forward", "backward")
+        for part in ("steps", "rollouts")
+    ]
     assert run.history[-1]["total_flos"] == sum(training)
     assert set(books["backward_flops"]) == {"steps"}
 
@@ -154,7 +162,9 @@ def test_a_resumed_run_has_the_ledger_of_an_unbroken_one(tmp_path, verb, score_s
     again = painting(verb, tmp_path / "broken", **settings, resume_from_checkpoint="true")
     again.train()
     one, two = ledger(whole), ledger(again)
-    assert {k: v for k, v in one.items() if k != "seconds"} == {k: v for k, v in two.items() if k != "seconds"}
+    assert {k: v for k, v in one.items() if k != "seconds"} == {
+        k: v for k, v in two.items() if k != "seconds"
+    }
     assert one["seconds"].keys() == two["seconds"].keys()
     assert again.history[-1]["total_flos"] == whole.history[-1]["total_flos"]
 
@@ -232,8 +242,22 @@ def test_a_ledger_is_read_and_said_whoever_wrote_it():
     found = ledger_of([None, {"step": 1, "ledger": books}, {"ledger": 3}])
     assert said(found) == (
         "1,234 prompt and 56 completion tokens learned from; 3 picture encodings; 1.5 TFLOP forward (and 500 MFLOP "
-        "scores); 2 TFLOP backward; seconds: other 1.2, steps 60.0"
+        "scores); 2 TFLOP backward; seconds: steps 60.0, other 1.2"
     )
     assert found["worse"] == {}
     assert "evil" not in found
     assert ledger_of([{"loss": 1.0}]) is None
+
+
+def test_what_is_not_counted_is_said():
+    """Here by what the trainer says of itself."""
+    text = SimpleNamespace(_attn_implementation="eager", layer_types=["linear_attention", "full_attention"])
+    config = SimpleNamespace(_attn_implementation="sdpa", get_text_config=lambda: text)
+    args = SimpleNamespace(use_liger_kernel=True)
+    trainer = SimpleNamespace(model=SimpleNamespace(config=config), args=args, use_vllm=True)
+    assert _not_counted([trainer]) == [
+        "rollouts, which an engine computes",
+        "recurrences of linear attention",
+        "attention by eager",
+        "Liger's heads",
+    ]

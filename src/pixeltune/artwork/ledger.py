@@ -11,6 +11,8 @@ LEDGER = "ledger"
 TRAINING = "steps", "rollouts"
 """Parts of a run whose operations are `total_flos`; scores of held-out rows are what somebody wanted to know."""
 
+PARTS = *TRAINING, "scores", "other"
+
 _UNITS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
 _MOST = 1e30
 
@@ -53,12 +55,14 @@ def said(ledger: Mapping[str, Any]) -> str:
     for way in ("forward", "backward"):
         parts = ledger.get(f"{way}_flops")
         if isinstance(parts, Mapping):
-            asides = ", ".join(f"{flops(parts[name])} {name}" for name in parts if name not in TRAINING and parts[name])
+            beside = [name for name in PARTS if name not in TRAINING and parts.get(name)]
+            asides = ", ".join(f"{flops(parts[name])} {name}" for name in beside)
             total = flops(sum(parts.get(name, 0) for name in TRAINING))
             facts.append(f"{total} {way}{f' (and {asides})' if asides else ''}")
     seconds = ledger.get("seconds")
     if isinstance(seconds, Mapping):
-        facts.append("seconds: " + ", ".join(f"{name} {value:,.1f}" for name, value in seconds.items()))
+        parts = [f"{name} {seconds[name]:,.1f}" for name in PARTS if name in seconds]
+        facts.append(f"seconds: {', '.join(parts)}")
     return "; ".join(facts)
 
 

@@ -22,8 +22,8 @@ from pixeltune.evaluation.plans import Plan, check_words, own_plan, task_plan
 from pixeltune.evaluation.providers import Provider, in_this_process, on_engine
 from pixeltune.evaluation.report import Report, markdown, summary
 from pixeltune.evaluation.scoring import Result, score_rows
-from pixeltune.tasks.base import Task, is_benchmark, name_of
 from pixeltune.tasks import own_turns
+from pixeltune.tasks.base import Task, is_benchmark, name_of
 from pixeltune.tasks.own import MAX_NEW_TOKENS
 from pixeltune.tasks.synthetic import refusals
 from pixeltune.version import __version__

@@ -131,7 +131,13 @@ def by_turns(got: Result, rows: list[dict], task: Task) -> list[dict]:
             for record in said
         ]
         part, ended = result(cut), sum(len(record["completions"]) <= turns for record in said)
-        one = {"turns": turns, "score": part.score, "ci95": part.ci95, "n": part.n, "ended": ended / len(said)}
+        one = {
+            "turns": turns,
+            "score": part.score,
+            "ci95": part.ci95,
+            "n": part.n,
+            "ended": ended / len(said),
+        }
         out.append(one)
     return out
 
@@ -209,8 +215,12 @@ def lines(report: dict) -> tuple[list[str], list[list[str]]]:
             cells.append([f"  {group}", f"{share:.1%}" if n else "-", "", str(n), "", "", "", ""])
         for part in one.get("turns", []):
             low, high = part["ci95"]
-            within = f"  within {part['turns']} turn{'s' if part['turns'] > 1 else ''}, {part['ended']:.0%} ended"
-            cells.append([within, f"{part['score']:.1%}", f"{low:.1%} to {high:.1%}", str(part["n"]), "", "", "", ""])
+            within = (
+                f"  within {part['turns']} turn{'s' if part['turns'] > 1 else ''}, {part['ended']:.0%} ended"
+            )
+            cells.append(
+                [within, f"{part['score']:.1%}", f"{low:.1%} to {high:.1%}", str(part["n"]), "", "", "", ""]
+            )
         for metric, value in one.get("metrics", {}).items():
             cells.append([f"  {metric}", f"{value:.3f}", "", "", "", "", "", ""])
     return header, cells

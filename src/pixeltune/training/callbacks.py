@@ -181,8 +181,7 @@ class HeldOutLoss(TrainerCallback):
         Args:
             rows: with `prompt` and `completion`.
             backend: the model that wears the artwork.
-            log: the trainer's.
-            part: in which it is computed, such as one of a ledger's.
+            log, part: as of `HeldOutScore`.
         """
         self.rows, self.backend, self.log, self.part = rows, backend, log, part
 

@@ -111,7 +111,9 @@ class FlopCounter:
         own = [weight for weight in module.parameters(recurse=False) if weight.is_floating_point()]
         if own and all(weight.ndim == 3 for weight in own) and hasattr(module, "num_experts"):
             return self._experts
-        if type(module).__name__.endswith("Router") and isinstance(getattr(module, "weight", None), nn.Parameter):
+        if type(module).__name__.endswith("Router") and isinstance(
+            getattr(module, "weight", None), nn.Parameter
+        ):
             return self._router
         return None
 

@@ -12,14 +12,16 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from pixeltune.artwork.ledger import LEDGER, TRAINING
+from pixeltune.artwork.ledger import LEDGER, PARTS, TRAINING
 from pixeltune.training.compat.trainer_insides import count_operations, wrap_loss, wrap_training_step
 from pixeltune.training.compat.trl_insides import wrap_generation
 from pixeltune.training.flops import ATTENTION, FlopCounter
 from pixeltune.training.kept import Kept
 
-REST = "other"
+REST = PARTS[-1]
 """The part of a run that is none of the others: the optimiser, saving, snapshots."""
+
+TOKENS = tuple(f"{of}{name}_tokens" for of in ("", "rollout_") for name in ("prompt", "completion"))
 
 
 class Ledger(TrainerCallback, ExportableState):
@@ -70,11 +72,11 @@ class Ledger(TrainerCallback, ExportableState):
         self._credit()
         counter = self.counter
         return {
-            **{name: self.tokens[name] for name in sorted(self.tokens)},
+            **{name: self.tokens[name] for name in TOKENS if name in self.tokens},
             "picture_encodings": sum(counter.pictures.values()),
-            "forward_flops": dict(sorted(counter.forward.items())),
-            "backward_flops": dict(sorted(counter.backward.items())),
-            "seconds": {name: round(value, 3) for name, value in sorted(self.seconds.items())},
+            "forward_flops": _by_part(counter.forward),
+            "backward_flops": _by_part(counter.backward),
+            "seconds": {name: round(value, 3) for name, value in _by_part(self.seconds).items()},
             "not_counted": self.not_counted,
         }
 
@@ -158,9 +160,15 @@ class Ledger(TrainerCallback, ExportableState):
         else:
             completion = int(inputs["completion_mask"].sum())
         asked = "prompt_mask" in inputs
-        prompt = int(inputs["prompt_mask" if asked else "attention_mask"].sum()) - (0 if asked else completion)
+        prompt = int(inputs["prompt_mask" if asked else "attention_mask"].sum()) - (
+            0 if asked else completion
+        )
         self.tokens["prompt_tokens"] += prompt
         self.tokens["completion_tokens"] += completion
+
+
+def _by_part(counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: counts[name] for name in PARTS if name in counts}
 
 
 def _not_counted(trainers: Sequence[Any]) -> list[str]:
