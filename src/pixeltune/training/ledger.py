@@ -153,8 +153,15 @@ class Ledger(TrainerCallback, ExportableState):
         self.tokens["rollout_completion_tokens"] += sum(map(len, out[1]))
         return out
 
-    def _learned(self, inputs: Mapping[str, Any]) -> None:
+    def _learned(
+        self, loss: Callable, model: Any, inputs: Mapping[str, Any], *given: Any, **named: Any
+    ) -> Any:
         """Count the tokens of a batch: completions are what a loss is made of, prompts whatever else is no padding."""
+        if model.training:
+            self._count(inputs)
+        return loss(model, inputs, *given, **named)
+
+    def _count(self, inputs: Mapping[str, Any]) -> None:
         if "labels" in inputs:
             completion = int((inputs["labels"][:, 1:] != -100).sum())
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltune.data.instruction import read_instruction
+from pixeltune.data.tool_errors import failed_turns
 from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
 from pixeltune.model.precision import UNSCALED_FLOAT16
@@ -20,6 +21,7 @@ from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows
 from pixeltune.training import own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
+from pixeltune.training.key_tokens import check_config
 from pixeltune.training.rewards import find_rewards
 from pixeltune.training.settings import PaintArguments, check_verb
 from pixeltune.training.teacher import check_teacher
@@ -50,6 +52,10 @@ class Preparation:
     """Whether rows have pictures of their own."""
     notes: tuple[str, ...]
     """What the user should know of the rows, a line each."""
+    key_tokens: float | None = None
+    """What tokens of names and arguments of calls weigh; None: as all others."""
+    skip_errors: bool = False
+    """Whether calls that failed are left out of what is learned."""
 
 
 def prepare(
@@ -64,9 +70,22 @@ def prepare(
     task, train_rows, held_out, notes = gather_rows(verb, arguments, config)
     pictures = has_pictures(verb, train_rows, arguments)
     rewards, instruction = look_up(verb, task, arguments, config)
-    is_own = arguments.task is None
+    if arguments.skip_errors:
+        notes = *notes, count_errors(train_rows)
     return Preparation(
-        verb, task, is_own, train_rows, held_out, rewards, instruction, checkpoint, style, pictures, notes
+        verb,
+        task,
+        arguments.task is None,
+        train_rows,
+        held_out,
+        rewards,
+        instruction,
+        checkpoint,
+        style,
+        pictures,
+        notes,
+        arguments.key_tokens,
+        arguments.skip_errors,
     )
 
 
@@ -97,6 +116,7 @@ def check(
         raise UserError(UNSCALED_FLOAT16)
     if arguments.teacher:
         check_teacher(arguments, config)
+    check_config(arguments.key_tokens, config)
     # A file that cannot be read is reported now; whether it fits, when the size is known.
     check_start(arguments.start, arguments.backdrop)
     if arguments.mask:
@@ -170,6 +190,8 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
         return False
     if OBJECTIVE_FACTS[verb].signal == "teacher":
         raise UserError("distill takes rows of text, and these have images: use sft on good completions")
+    if arguments.key_tokens is not None:
+        raise UserError("--key_tokens weighs rows of text, and these have images: leave it out")
     if arguments.refill_rounds:
         raise UserError("--refill_rounds exchanges questions, not their images: leave it out")
     if any(row.get("tools") for row in rows):
@@ -180,6 +202,23 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
             "system message"
         )
     return True
+
+
+def count_errors(rows: list[dict]) -> str:
+    """How many calls are not learned because they failed, in a line.
+
+    Raises:
+        UserError: nothing is left to learn, or no call failed.
+    """
+    turns = sum(message["role"] == "assistant" for row in rows for message in row["completion"])
+    failed = sum(len(failed_turns(row)) for row in rows)
+    if failed == turns:
+        raise UserError(
+            "--skip_errors: all that the assistant says are calls that failed, so nothing is left to learn"
+        )
+    if not failed:
+        raise UserError("--skip_errors: no result of a call in an answer says that it failed: leave it out")
+    return f"{failed} of {turns} turns are not learned: calls whose results say that they failed (--skip_errors)."
 
 
 def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) -> list[dict]:

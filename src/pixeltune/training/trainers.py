@@ -36,6 +36,7 @@ from pixeltune.training.compat.trl_insides import (
     score_labelled_only,
 )
 from pixeltune.training.folder import SAMPLES, SNAPSHOTS
+from pixeltune.training.key_tokens import weigh
 from pixeltune.training.ledger import Ledger
 from pixeltune.training.masks import AssistantOnly, has_turns
 from pixeltune.training.objectives import OBJECTIVES
@@ -84,6 +85,8 @@ def make_trainer(
         raise UserError(f"{kind.__name__} does not take these settings: {first_line(error)}") from error
     if OBJECTIVES[ready.objective].signal == "contrast" and any(map(has_turns, dataset)):
         trainer.data_collator = AssistantOnly(trainer.data_collator, dataset, processor.tokenizer)
+    if ready.key_tokens is not None:
+        weigh(trainer, dataset, ready.key_tokens)
     leave_out_model_cards(trainer)
     return trainer
 

@@ -81,18 +81,16 @@ def step_along(trainer: Any, leader: Any) -> None:
     trainer.current_gradient_accumulation_steps = leader.current_gradient_accumulation_steps
 
 
-def wrap_loss(trainer: Any, see: Callable[[Mapping[str, Any]], None]) -> None:
-    """Have `see(inputs)` called with every batch that a loss is computed of in training, as the trainer prepared it.
+def wrap_loss(trainer: Any, around: Callable[..., Any]) -> None:
+    """Have `around(compute_loss, model, inputs, ...)` called for each loss, of a batch as the trainer prepared it.
 
     `compute_loss` is meant to be overridden in a subclass; here the class is TRL's own
     (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
     """
     plain = trainer.compute_loss
 
-    def compute_loss(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if trainer.model.training:
-            see(inputs)
-        return plain(model, inputs, *args, **kwargs)
+    def compute_loss(*args: Any, **kwargs: Any) -> Any:
+        return around(plain, *args, **kwargs)
 
     trainer.compute_loss = compute_loss
 
