@@ -84,10 +84,14 @@ def test_however_a_template_writes_them(text, wanted):
 
 
 def test_of_arguments_that_look_like_something_else():
-    call = {"name": "f", "arguments": {"a": {"t": ["x\ny", True, None]}, "umlaut": "ä"}}
-    text = '{"name": "f", "arguments": {"a": {"t": ["x\\ny", true, null]}, "umlaut": "\\u00e4"}}'
-    found = [text[first:last] for first, last in key_spans(text, structured(call))]
-    assert found == ["f", "a", "t", "x\\ny", "true", "null", "umlaut", "\\u00e4"]
+    call = {"name": "f", "arguments": {"s": {"t": ["x\ny", True, None]}, "umlaut": "ä"}}
+    text = '{"name": "f", "arguments": {"s": {"t": ["x\\ny", true, null]}, "umlaut": "\\u00e4"}}'
+    spans = key_spans(text, structured(call))
+    found = [text[first:last] for first, last in spans]
+    assert found == ["f", "s", "t", "x\\ny", "true", "null", "umlaut", "\\u00e4"]
+    assert text[spans[1][0] - 1 : spans[1][1] + 1] == '"s"'  # and not that of "arguments"
+    said = f"I ask get_price.\n{written(CALL)['content']}"
+    assert key_spans(said, {"role": "assistant", "content": said})[0][0] == said.index('"get_price') + 1
     assert key_spans("It costs 3.", {"role": "assistant", "content": "It costs 3."}) == []
     with pytest.raises(UserError, match="otherwise, so --key_tokens cannot find"):
         key_spans("nothing of it", structured(CALL))
