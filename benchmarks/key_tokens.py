@@ -4,9 +4,10 @@
 
 On the bundled model, from grey, within a bound of 5 grey levels (without one nearly all rows of calls are answered
 rightly): 40 steps of 16 of 1,000 rows at 0.02, with weights of 1 and of 3. Each seed has 200 test rows of its own,
-which both ways answer, so that rows are compared in pairs: McNemar's exact test over all seeds of a task, corrected by Holm's
-method, and a paired bootstrap for the difference. The flag is worth keeping if it is significantly better on a task and
-on none significantly worse. Writes benchmarks/results/key_tokens.json cell by cell and prints the table.
+which both ways answer, so that rows are compared in pairs: McNemar's exact test over all seeds of a task, corrected
+by Holm's method, and a paired bootstrap for the difference. The flag is worth keeping if it is significantly better
+on a task and on none significantly worse. Writes benchmarks/results/key_tokens.json cell by cell and prints the
+table.
 """
 
 from __future__ import annotations
