@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,3 +57,19 @@ def test_what_can_be_shown_is_shown(tmp_path, capsys):
 def test_one_alone_needs_no_heading(capsys):
     assert main(["show", str(IMAGES / "sums.png")]) == 0
     assert capsys.readouterr().out.startswith("base model")
+
+
+def test_a_run_s_folder_says_what_it_took(tmp_path, capsys):
+    """Only a number is taken from its log, and a log that cannot be read says nothing."""
+    Artwork.load(IMAGES / "sums.png").save(tmp_path / "artwork.png")
+    log = tmp_path / "log_history.json"
+    log.write_text(
+        json.dumps([{"step": 1, "ledger": {"picture_encodings": 4, "seconds": {"steps": 2, NASTY: "x"}}}])
+    )
+    assert main(["show", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ledger")]
+    assert line.split("  ", 1)[1].strip() == "4 picture encodings; seconds: steps 2.0"
+    for broken in ("{", "7", "[" * 100_000, '[{"ledger": 3}]'):
+        log.write_text(broken)
+        assert main(["show", str(tmp_path)]) == 0
+        assert "ledger" not in capsys.readouterr().out

@@ -58,6 +58,7 @@ WRONG = [
     ("sft", "--task sums calls:0", "must be above 0"),
     ("sft", "--task sums callz:0.5", "did you mean calls?"),
     ("sft", "--task sums --balance", "--balance is between several"),
+    ("sft", "--task sums calls --balance --key_tokens 2", "not both at once"),
     ("grpo", "--task sums calls --balance", "grpo does not use --balance; sft and dpo do"),
     ("grpo", "--task sums shop", "shop plays episodes with tools"),
     ("sft", "--task sums calls --data rows.jsonl", "beside tasks --data is a folder"),
@@ -103,6 +104,9 @@ WRONG = [
     ("distill", "--task sums --instruction nowhere.txt", "there is no instruction file nowhere.txt"),
     ("distill", "--task sums", "Give --instruction prompt.txt"),
     ("dpo", "--task turns", "dpo takes single answers"),
+    ("sft", "--task calls --key_tokens 0", "above 0 (others weigh 1), not 0"),
+    ("sft", "--task calls --key_tokens 2 --use_liger_kernel", "--use_liger_kernel is another"),
+    ("grpo", "--task calls --key_tokens 2", "grpo does not use --key_tokens; sft does"),
 ]
 
 
@@ -113,7 +117,7 @@ def test_what_is_wrong_is_refused(verb, words, said, desk):
     assert said in " ".join(str(refused.value).split())
 
 
-@pytest.mark.parametrize("case", [0, 5, 12, 20, 27, 32, 33, 36, 38, 42, 44])
+@pytest.mark.parametrize("case", [0, 5, 12, 20, 27, 32, 33, 36, 38, 42, 44, -2])
 def test_and_so_before_torch_is_imported(case, desk):
     verb, words, said = WRONG[case]
     done = light(verb, *words.split())

@@ -252,6 +252,20 @@ def test_wrap_training_step(trainer):
     assert "self.current_gradient_accumulation_steps" in source(Trainer.training_step)
 
 
+@pytest.mark.parametrize("trainer", ALL)
+def test_wrap_loss(trainer):
+    """`trainer_insides.wrap_loss`."""
+    assert names(trainer.compute_loss)[:3] == ["self", "model", "inputs"]
+    assert "self.compute_loss(model, inputs, num_items_in_batch=" in source(Trainer.training_step)
+
+
+def test_count_operations():
+    """`trainer_insides.count_operations`: asked once a batch, told anew at the end and in checkpoints."""
+    assert names(Trainer.floating_point_ops) == ["self", "inputs"]
+    assert source(Trainer).count("self.current_flos += float(self.floating_point_ops(inputs))") == 1
+    assert "total_flos" in source(Trainer.store_flos)
+
+
 @pytest.mark.parametrize(
     ("said_by", "prefix", "text"),
     [

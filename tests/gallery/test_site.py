@@ -313,3 +313,11 @@ def test_what_is_left_out_is_said_without_control_characters(tmp_path, capsys):
     assert "left out: " in said
     assert "x\\x1b[2J" in said
     assert "\x1b" not in said
+
+
+def test_a_page_says_what_the_run_took(tmp_path):
+    run = make_run(tmp_path / "run")
+    entries = [{"step": 1, "loss": 1.0}, {"step": 2, "ledger": {"picture_encodings": 4}}]
+    write(run / "log_history.json", entries)
+    gallery(run, "--output_dir", tmp_path / "site")
+    assert "4 picture encodings" in Page(tmp_path / "site/run/index.html").text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 from pixeltune.training import callbacks
@@ -32,7 +33,8 @@ def test_every_kind_of_callback_is_added_once(tmp_path, monkeypatch):
     ready = SimpleNamespace(
         parts=[Part("sums", 1, [], [{}])], held_out=[{}], own=False, style=None, objective="grpo"
     )
-    add_callbacks(trainers, ready, PaintArguments(task="sums", turn_budget_steps=5), None, None, quiet=False)
+    arguments, ledger = PaintArguments(task="sums", turn_budget_steps=5), SimpleNamespace(part=nullcontext)
+    add_callbacks(trainers, ready, arguments, None, None, ledger, quiet=False)
     added = trainers["one"].added
     assert len({type(one) for one in added}) == len(added)
     (score,) = (one for one in added if isinstance(one, callbacks.HeldOutScore))

@@ -16,11 +16,12 @@ def run(arguments: Namespace) -> int:
     from pixeltune.artwork.artwork import Artwork
     from pixeltune.artwork.png import ArtworkError
     from pixeltune.errors import escaped
+    from pixeltune.gallery.run import ledger_in
 
     status = 0
     for path in arguments.artwork:
         try:
-            facts = Artwork.load(path).describe()
+            facts = [*Artwork.load(path).describe(), *ledger_in(path)]
         except ArtworkError as error:  # the others can be shown all the same
             print(f"pixeltune show: {escaped(error)}", file=sys.stderr)
             status = 1

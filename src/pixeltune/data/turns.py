@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pixeltune.data.messages import Message
 from pixeltune.errors import UserError
@@ -11,16 +11,21 @@ Span = tuple[int, int]
 """The first token of what is said, and the one behind its last."""
 
 
-def each_turn(rows: list[dict]) -> list[dict]:
+def each_turn(rows: list[dict], skipped: Callable[[dict], Collection[int]] = lambda row: ()) -> list[dict]:
     """One row for every turn of the assistant in a ``completion``, what comes before it as the ``prompt``.
 
     The loss is taken on all of a completion; in one of several turns that would be on tool results, too.
+
+    Args:
+        rows: with ``prompt`` and ``completion``.
+        skipped: which messages of a row's completion, by number, get no row of their own.
     """
     return [
         {**row, "prompt": row["prompt"] + row["completion"][:number], "completion": [turn]}
         for row in rows
+        for not_learned in [skipped(row)]
         for number, turn in enumerate(row["completion"])
-        if turn["role"] == "assistant"
+        if turn["role"] == "assistant" and number not in not_learned
     ]
 
 

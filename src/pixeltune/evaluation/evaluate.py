@@ -22,6 +22,7 @@ from pixeltune.evaluation.plans import Plan, check_words, own_plan, task_plan
 from pixeltune.evaluation.providers import Provider, in_this_process, on_engine
 from pixeltune.evaluation.report import Report, markdown, summary
 from pixeltune.evaluation.scoring import Result, score_rows
+from pixeltune.tasks import own_turns
 from pixeltune.tasks.base import Task, is_benchmark, name_of
 from pixeltune.tasks.own import MAX_NEW_TOKENS
 from pixeltune.tasks.synthetic import refusals
@@ -249,6 +250,7 @@ def _journal(plan: Plan, one: Candidate, asked: dict[str, Any], folder: Path) ->
         "head": plan.heads[one.name],
         "candidate": one.identity(),
         "max_new_tokens": plan.task.max_new_tokens,
+        **({"turns": True} if plan.task.next_turn is own_turns.next_turn else {}),
         **asked,
     }
     return journal.file(folder / "rows", f"{plan.name}-{one.name}", settings)

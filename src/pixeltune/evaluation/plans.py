@@ -17,7 +17,7 @@ from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import Candidate
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import opening
-from pixeltune.tasks import own
+from pixeltune.tasks import own, own_turns
 from pixeltune.tasks.base import Task, find_rows, find_task, is_benchmark, name_of
 
 SEED = 0  # of the draw of rows and examples
@@ -90,6 +90,8 @@ def own_plan(
     if not rest:
         raise UserError(f"{data} has {shots} rows, all of them shown as examples: none is left to score on")
     heads = {one.name: one.examples(examples, name) if one.shots else list(one.told) for one in field}
+    if (turns := own_turns.played(task, rest)) is not task:
+        task, source = turns, f"{source}, turn by turn"
     return Plan(name, task, rest, heads, source)
 
 
@@ -142,7 +144,10 @@ def _check_lengths(plan: Plan, field: list[Candidate], processor: Any, limit: in
         words = json.dumps(plan.heads[one.name])
         pictures[words] = max(tokens, pictures.get(words, 0))
     for words, tokens in pictures.items():
-        openings = [opening(row, json.loads(words)) for row in plan.rows]
+        asked = plan.rows
+        if plan.task.next_turn is own_turns.next_turn:
+            asked = [{**row, "prompt": own_turns.conversation(row)} for row in asked]
+        openings = [opening(row, json.loads(words)) for row in asked]
         lengths = InProcess(None, processor).prompt_lengths(
             [o[0] for o in openings], [o[1] for o in openings]
         )

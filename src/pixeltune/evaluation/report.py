@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import escaped
-from pixeltune.evaluation.scoring import Result, result
+from pixeltune.evaluation.scoring import Result, result, score_of
 from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
 from pixeltune.tasks.base import Task
 
@@ -84,8 +84,8 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task, against: s
 
     Returns:
         ``rows`` (how many), ``candidates`` (per candidate score, n, ci95, failed, mean prompt and
-        completion tokens and seconds, ``groups`` where rows have any, ``metrics``), ``tests`` (see
-        :func:`tests`) and ``verdict``.
+        completion tokens and seconds, ``groups`` where rows have any, ``turns`` (see :func:`by_turns`) where
+        there were several, ``metrics``), ``tests`` (see :func:`tests`) and ``verdict``.
     """
     scored = {}
     for name, got in results.items():
@@ -95,6 +95,8 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task, against: s
         }
         if any("group" in row for row in rows):
             scored[name]["groups"] = _groups(got, rows)
+        if task.next_turn and len(turns := by_turns(got, rows, task)) > 1:
+            scored[name]["turns"] = turns
         if task.metrics:
             scored[name]["metrics"] = _metrics(got, rows, task)
     compared = tests(results, against)
@@ -104,6 +106,40 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task, against: s
         "tests": compared,
         "verdict": verdict(scored, compared),
     }
+
+
+def by_turns(got: Result, rows: list[dict], task: Task) -> list[dict]:
+    """The score if an episode may have so many turns of the model and no more (MINT, arXiv 2309.10691).
+
+    What was said is cut there: answers are greedy, and nobody is told how many turns there are, so the first ones of a
+    longer episode are those of a shorter one. Nothing is asked again.
+
+    Args:
+        got: of a candidate.
+        rows: that it was asked.
+        task: with several turns.
+
+    Returns:
+        For 1 turn, 2, and so on to the longest episode: ``turns``, ``score``, ``ci95``, ``n`` (rows), and ``ended``,
+        the share of episodes that need no further turn.
+    """
+    said = [record for record in got.records if not record["error"]]
+    out = []
+    for turns in range(1, 1 + max((len(record["completions"]) for record in said), default=0)):
+        cut = [
+            {**record, "score": score_of(task, rows[record["row"]], record["completions"][:turns])}
+            for record in said
+        ]
+        part, ended = result(cut), sum(len(record["completions"]) <= turns for record in said)
+        one = {
+            "turns": turns,
+            "score": part.score,
+            "ci95": part.ci95,
+            "n": part.n,
+            "ended": ended / len(said),
+        }
+        out.append(one)
+    return out
 
 
 def tests(results: dict[str, Result], against: str) -> list[dict]:
@@ -177,6 +213,14 @@ def lines(report: dict) -> tuple[list[str], list[list[str]]]:
         cells.append([name, *score, str(one["n"]), str(one["failed"]), *tokens, p])
         for group, (share, n) in one.get("groups", {}).items():
             cells.append([f"  {group}", f"{share:.1%}" if n else "-", "", str(n), "", "", "", ""])
+        for part in one.get("turns", []):
+            low, high = part["ci95"]
+            within = (
+                f"  within {part['turns']} turn{'s' if part['turns'] > 1 else ''}, {part['ended']:.0%} ended"
+            )
+            cells.append(
+                [within, f"{part['score']:.1%}", f"{low:.1%} to {high:.1%}", str(part["n"]), "", "", "", ""]
+            )
         for metric, value in one.get("metrics", {}).items():
             cells.append([f"  {metric}", f"{value:.3f}", "", "", "", "", "", ""])
     return header, cells

@@ -169,14 +169,15 @@ def _kept(path: Path, task: Task, rows: list[dict]) -> dict[int, dict]:
     records = read(path, rows)
     stale = False
     for i, record in records.items():
-        score = _score(task, rows[i], record["completions"])
+        score = score_of(task, rows[i], record["completions"])
         stale, record["score"] = stale or score != record["score"], score
     if stale:
         write_atomically(path, lines(list(records.values())))
     return records
 
 
-def _score(task: Task, row: dict, texts: list[str]) -> float:
+def score_of(task: Task, row: dict, texts: list[str]) -> float:
+    """What the answers to a row are worth, of a task of one turn the first."""
     return float(task.score(row, texts if task.next_turn else texts[0]))
 
 
@@ -188,7 +189,7 @@ def _record(task: Task, row: dict, i: int, conversation: list[Message], replies:
         "id": str(row.get("id", i)),
         "prompt": as_record(conversation),
         "completions": texts,
-        "score": None if error else _score(task, row, texts),
+        "score": None if error else score_of(task, row, texts),
         "prompt_tokens": _total(reply.prompt_tokens for reply in replies),
         "completion_tokens": _total(reply.completion_tokens for reply in replies),
         "latency": _total(reply.latency for reply in replies),

@@ -14,7 +14,7 @@ import numpy as np
 from pixeltune.gallery import charts, pictures
 from pixeltune.gallery.evaluations import Evaluation
 from pixeltune.gallery.maps import TokenMaps
-from pixeltune.gallery.run import SERIES, Frame, Run
+from pixeltune.gallery.run import SERIES, Frame, Run, ledger_in
 from pixeltune.gallery.untrusted import printable
 from pixeltune.version import __version__
 
@@ -94,7 +94,7 @@ def page(run: Run, strip: list[tuple[Frame, str]], maps: TokenMaps | None) -> st
         samples=run.samples,
         evaluations=run.evaluations,
         commands=_commands(run),
-        provenance=run.artwork.describe(),
+        provenance=[*run.artwork.describe(), *ledger_in(run.folder)],
     )
 
 

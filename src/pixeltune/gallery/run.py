@@ -12,6 +12,7 @@ from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.folder import ARTWORK, HISTORY, SAMPLES, SCORE, SNAPSHOTS, STATE, checkpoints
+from pixeltune.artwork.ledger import ledger_of, said
 from pixeltune.artwork.png import MAX_FILE_BYTES, decode_png
 from pixeltune.errors import UserError
 from pixeltune.gallery.evaluations import Evaluation, read_evaluation
@@ -118,6 +119,16 @@ def read_run(folder: str | Path) -> Run:
     if not run.evaluations:
         run.absent.setdefault("evaluation", "there is no report of pixeltune eval in the run's folder")
     return run
+
+
+def ledger_in(folder: str | Path) -> list[tuple[str, str]]:
+    """What a finished run took, in a line with its label; none of anything else, and of a log that cannot be read."""
+    try:
+        history = read_json(Path(folder) / HISTORY)
+    except ValueError:
+        return []
+    books = ledger_of(history) if isinstance(history, list) else None
+    return [("ledger", said(books))] if books else []
 
 
 def no_run(folder: Path) -> str:

@@ -118,9 +118,9 @@ def own_task(name: str, score: str, max_new_tokens: int) -> Task:
 def guess(rows: Sequence[dict]) -> str | None:
     """The plainest of `SCORES` that every completion has what it takes for; None where they are free texts."""
     for name in ("calls", "json", "number", "letter"):
-        if name == "calls" and not any(_wanted(row, name) for row in rows):
+        if name == "calls" and not any(wanted_of(row, name) for row in rows):
             continue
-        if all(_wanted(row, name) is not None and _plainly(reference(row), name) for row in rows):
+        if all(wanted_of(row, name) is not None and _plainly(reference(row), name) for row in rows):
             return name
     short = all(0 < len(reference(row)) <= SHORT for row in rows)
     return "exact" if short else None
@@ -132,7 +132,7 @@ def check(rows: Sequence[dict], score: str) -> None:
         UserError: a completion does not have what it is to be scored by.
     """
     for number, row in enumerate(rows):
-        if _wanted(row, score) is None:
+        if wanted_of(row, score) is None:
             raise UserError(
                 f"{origin(row, number)}: the completion {reference(row)[:60]!r} has nothing for --score {score}: "
                 "choose another"
@@ -156,7 +156,7 @@ def _plain(call: dict) -> dict:
     }
 
 
-def _wanted(row: dict, score: str) -> Any:
+def wanted_of(row: dict, score: str) -> Any:
     """What an answer to this row is compared with; None where its completion has no such thing."""
     text = reference(row)
     if score == "exact":
@@ -199,17 +199,17 @@ def _spaced(text: str) -> str:
 
 def _exact(row: dict, text: str) -> float:
     """The same text, but for white space."""
-    return float(_spaced(text) == _wanted(row, "exact"))
+    return float(_spaced(text) == wanted_of(row, "exact"))
 
 
 def _number(row: dict, text: str) -> float:
     """The same final number."""
-    return float(answers.number(text) == _wanted(row, "number"))
+    return float(answers.number(text) == wanted_of(row, "number"))
 
 
 def _letter(row: dict, text: str) -> float:
     """The same option."""
-    return float(choices.letter(text, LETTERS) == _wanted(row, "letter"))
+    return float(choices.letter(text, LETTERS) == wanted_of(row, "letter"))
 
 
 def _calls(row: dict, text: str) -> float:
@@ -219,7 +219,7 @@ def _calls(row: dict, text: str) -> float:
 
 def _json(row: dict, text: str) -> float:
     """The share of the wanted fields that have the wanted value; a field too many counts as one missed."""
-    wanted, said = _wanted(row, "json"), _object(text) or {}
+    wanted, said = wanted_of(row, "json"), _object(text) or {}
     right = sum(name in said and same(said[name], value) for name, value in wanted.items())
     return right / (len(wanted) + len(said.keys() - wanted.keys()))
 

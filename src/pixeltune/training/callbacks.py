@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ class HeldOutScore(TrainerCallback):
         every: int,
         log: Callable[[dict], None],
         folder: Path,
+        within: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         """
         Args:
@@ -134,9 +136,11 @@ class HeldOutScore(TrainerCallback):
             every: steps between scores, at least 1.
             log: the trainer's `log`, which passes the score on to whatever `report_to` names.
             folder: where samples go.
+            within: what it is scored in, such as a part of a ledger's.
         """
         self.parts = [part for part in parts if part.task is not None and part.held_out]
-        self.backends, self.every, self.log, self.folder = backends, every, log, folder
+        self.backends, self.every, self.log = backends, every, log
+        self.folder, self.within = folder, within
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
@@ -149,7 +153,8 @@ class HeldOutScore(TrainerCallback):
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
         for aside, backend in self.backends.items():
-            results = {part.name: score_rows(part.task, part.held_out, backend) for part in self.parts}
+            with self.within():
+                results = {part.name: score_rows(part.task, part.held_out, backend) for part in self.parts}
             records = [record for one in results.values() for record in one.records]
             read = {f"{name}{aside}": value for name, value in logged(result(records)).items()}
             for part, one in results.items() if len(results) > 1 else ():
@@ -170,22 +175,33 @@ class HeldOutLoss(TrainerCallback):
     Logged as `held_out_loss`, nats per token, what a training's `loss` is for supervised fine-tuning.
     """
 
-    def __init__(self, rows: list[dict], backend: InProcess, log: Callable[[dict], None]) -> None:
+    def __init__(
+        self,
+        rows: list[dict],
+        backend: InProcess,
+        log: Callable[[dict], None],
+        within: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
         """
         Args:
             rows: with `prompt` and `completion`.
             backend: the model that wears the artwork.
-            log: the trainer's.
+            log, within: as of `HeldOutScore`.
         """
-        self.rows, self.backend, self.log = rows, backend, log
+        self.rows, self.backend, self.log, self.within = rows, backend, log, within
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step == 0:
-            log_beside(self.log, control, {LOSS: mean_loss(self.backend, self.rows)})
+            self._log(control)
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if state.is_world_process_zero and state.global_step >= state.max_steps:
-            log_beside(self.log, control, {LOSS: mean_loss(self.backend, self.rows)})
+            self._log(control)
+
+    def _log(self, control: TrainerControl) -> None:
+        with self.within():
+            loss = mean_loss(self.backend, self.rows)
+        log_beside(self.log, control, {LOSS: loss})
 
 
 class Clock(TrainerCallback, ExportableState):

@@ -25,6 +25,7 @@ from pixeltune.training.compat.trainer_insides import save_checkpoint
 from pixeltune.training.compat.warnings import quiet_libraries
 from pixeltune.training.ensemble import check_alike, check_weights, join
 from pixeltune.training.folder import ARTWORK, CARD, HISTORY, STATE, clear
+from pixeltune.training.ledger import Ledger
 from pixeltune.training.lengths import context
 from pixeltune.training.memory import explained, is_out_of_memory
 from pixeltune.training.preparation import prepare
@@ -91,6 +92,7 @@ class Painting:
         self.objective, self.arguments, self.config, self.quiet = objective, arguments, config, quiet
         self.trainers: dict[str, Any] = {}
         self.teacher: Teacher | None = None
+        self.ledger: Ledger | None = None
 
     @property
     def output_dir(self) -> Path:
@@ -188,12 +190,22 @@ class Painting:
             balance(self.trainers, self.ready.parts)
         if others := dict(list(self.trainers.items())[1:]):
             join(self.trainer, others)
+        # Before others wrap what it counts in: completions that are drawn in the place of others cost, too.
+        self.ledger = Ledger(list(self.trainers.values()), self.teacher and self.teacher.model)
         self.trainer.add_callback(stop := StopSignal())
         self.stop = stop
         self.trainer.add_callback(RunRecord(self.record))
         connect_engines(self.trainer, self.ready, self.engines, placed)
         refill_groups(self.trainers, self.ready, placed, arguments.refill_rounds)
-        add_callbacks(self.trainers, self.ready, arguments, self.processor, self.provenance, quiet=self.quiet)
+        add_callbacks(
+            self.trainers,
+            self.ready,
+            arguments,
+            self.processor,
+            self.provenance,
+            self.ledger,
+            quiet=self.quiet,
+        )
 
     def train(self) -> None:
         """Take the steps.
@@ -224,6 +236,8 @@ class Painting:
                 error.add_note(self._try_to_save())
             raise
         finally:
+            if self.ledger is not None:
+                self.ledger.release()
             for one in self.trainer.callback_handler.callbacks:
                 if isinstance(one, StopSignal | PixelProgress):
                     one.release()

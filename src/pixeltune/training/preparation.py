@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixeltune.data.instruction import read_instruction
+from pixeltune.data.tool_errors import failed_turns
 from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
 from pixeltune.model.precision import UNSCALED_FLOAT16
@@ -22,6 +23,7 @@ from pixeltune.training import joint, own_rows
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
 from pixeltune.training.joint import Part
+from pixeltune.training.key_tokens import check_config
 from pixeltune.training.rewards import find_rewards
 from pixeltune.training.settings import OWN_REWARD, PaintArguments, check_verb
 from pixeltune.training.shares import Share, drawn
@@ -56,6 +58,10 @@ class Preparation:
     """What the user should know of the rows, a line each."""
     parts: tuple[Part, ...]
     """The same rows by task, or by file."""
+    key_tokens: float | None = None
+    """What tokens of names and arguments of calls weigh; None: as all others."""
+    skip_errors: bool = False
+    """Whether calls that failed are left out of what is learned."""
 
 
 def prepare(
@@ -76,6 +82,8 @@ def prepare(
         )
     tasks = {part.name: part.task for part in parts}
     rewards, instruction = look_up(verb, tasks, arguments, config)
+    if arguments.skip_errors:
+        notes = *notes, count_errors(train_rows)
     return Preparation(
         objective=verb,
         task=joint.joined(tasks),
@@ -89,6 +97,8 @@ def prepare(
         pictures=pictures,
         notes=(*said, *notes),
         parts=tuple(parts),
+        key_tokens=arguments.key_tokens,
+        skip_errors=arguments.skip_errors,
     )
 
 
@@ -117,6 +127,8 @@ def check(
         )
     if arguments.balance:
         check_balance(config)
+        if arguments.key_tokens is not None:
+            raise UserError("--balance weighs tasks and --key_tokens tokens, not both at once: leave one out")
     if (
         len(arguments.task) > 1
         and arguments.data
@@ -130,6 +142,7 @@ def check(
         raise UserError(UNSCALED_FLOAT16)
     if arguments.teacher:
         check_teacher(arguments, config)
+    check_config(arguments.key_tokens, config)
     # A file that cannot be read is reported now; whether it fits, when the size is known.
     check_start(arguments.start, arguments.backdrop)
     if arguments.mask:
@@ -252,6 +265,8 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
         return False
     if OBJECTIVE_FACTS[verb].signal == "teacher":
         raise UserError("distill takes rows of text, and these have images: use sft on good completions")
+    if arguments.key_tokens is not None:
+        raise UserError("--key_tokens weighs rows of text, and these have images: leave it out")
     if arguments.refill_rounds:
         raise UserError("--refill_rounds exchanges questions, not their images: leave it out")
     if any(row.get("tools") for row in rows):
@@ -262,6 +277,23 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
             "system message"
         )
     return True
+
+
+def count_errors(rows: list[dict]) -> str:
+    """How many calls are not learned because they failed, in a line.
+
+    Raises:
+        UserError: nothing is left to learn, or no call failed.
+    """
+    turns = sum(message["role"] == "assistant" for row in rows for message in row["completion"])
+    failed = sum(len(failed_turns(row)) for row in rows)
+    if failed == turns:
+        raise UserError(
+            "--skip_errors: all that the assistant says are calls that failed, so nothing is left to learn"
+        )
+    if not failed:
+        raise UserError("--skip_errors: no result of a call in an answer says that it failed: leave it out")
+    return f"{failed} of {turns} turns are not learned: calls whose results say that they failed (--skip_errors)."
 
 
 def find_instruction(verb: str, task: Task | None, arguments: PaintArguments) -> list[dict]:

@@ -34,7 +34,8 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
     ready, art = painting.ready, painting.art
     first = first_row(ready)
     rows = [_as_trained(first), *(row for row in ready.train_rows if row is not first)]
-    ready = replace(ready, train_rows=rows, pictures=ready.pictures or bool(first.get("images")))
+    pictures = ready.pictures or bool(first.get("images"))
+    ready = replace(ready, train_rows=rows, pictures=pictures, skip_errors=False)
     placed, _ = place_rows(ready, art, painting.block, painting.processor)
     line = "\n".join([*painting.ready.notes, heading(painting.ready, _name(painting.arguments.task))])
     return preview_row(

@@ -74,6 +74,8 @@ def of_run(
             **({"bits": arguments.bits} if arguments.bits else {}),
             **({"prompt_tokens": tokens} if tokens else {}),
             **({"teacher": public(arguments)} if arguments.teacher else {}),
+            **({"key_tokens": arguments.key_tokens} if arguments.key_tokens else {}),
+            **({"skip_errors": True} if arguments.skip_errors else {}),
             **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
         },
     }

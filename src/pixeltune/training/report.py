@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pixeltune.artwork.ledger import ledger_of, said
 from pixeltune.training.folder import ARTWORK, SNAPSHOTS
 from pixeltune.training.scores import best_step, losses, percent, verdict
 
@@ -31,11 +32,13 @@ def beginning(painting: Any) -> str:
 
 
 def end(painting: Any) -> str:
-    """Held-out score before and after, where one was taken, and where the artwork lies."""
+    """What it took; held-out score before and after, where one was taken; and where the artwork lies."""
     path = painting.output_dir / ARTWORK
     line = f"{_scored(painting)}{path}"
-    if painting.ready.own and (said := verdict(painting.scores, _losses(painting))):
-        line = f"{line}\n{said}"
+    if books := ledger_of(painting.history):
+        line = f"It took {said(books)}\n{line}"
+    if painting.ready.own and (words := verdict(painting.scores, _losses(painting))):
+        line = f"{line}\n{words}"
     better = best_step(painting.history) if painting.scores else None
     if better is None:
         return line

@@ -86,6 +86,8 @@ def record_of(
         "--reward": arguments.reward[0] if len(arguments.reward) == 1 else arguments.reward or None,
         "--reward_weights": getattr(config, "reward_weights", None),
         "--length_cost": arguments.length_cost or None,
+        "--key_tokens": arguments.key_tokens,
+        "--skip_errors": arguments.skip_errors or None,
         "--environment": arguments.environment,
         "--score": arguments.score,
         "--instruction": _short(json.dumps(ready.instruction).encode()) if ready.instruction else None,

@@ -17,12 +17,14 @@ from pixeltune.data.origin import origin
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.data.placement import place_row
 from pixeltune.data.rendering import check_rendered
+from pixeltune.data.tool_errors import failed_turns
 from pixeltune.data.tools import tools_of
 from pixeltune.data.turns import each_turn
 from pixeltune.errors import UserError
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import score_rows
 from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.training import key_tokens
 from pixeltune.training.distillation import prompt_tokens, teacher_rows
 from pixeltune.training.lengths import check_cut, check_lengths
 from pixeltune.training.masks import answer_masks, has_turns
@@ -55,6 +57,8 @@ def check(
     texts = check_rendered(rows, processor, objective.columns[1:])
     if objective.signal == "contrast":
         check_turns(ready.train_rows, processor.tokenizer, config)
+    if ready.key_tokens is not None:
+        key_tokens.check(ready.train_rows, processor.tokenizer)
     if limit is None:
         return
     generates = objective.signal in ("rewards", "teacher")
@@ -145,7 +149,7 @@ def place_rows(
     if signal == "contrast" and not ready.own and model is not None:
         rows = contrasted(ready, art, processor, model, quiet)
     if signal == "completions":
-        rows = each_turn(rows)
+        rows = each_turn(rows, failed_turns) if ready.skip_errors else each_turn(rows)
     if ready.pictures:
         placed = place_pictures(rows, Image.fromarray(art.canvas().to_uint8()))
     else:

@@ -129,6 +129,21 @@ class PaintArguments(ArtworkSettings):
             "verbs": REWARDED,
         },
     )
+    key_tokens: float | None = field(
+        default=None,
+        metadata={
+            "help": "sft: what a token of a name or an argument in a call weighs in the loss, where any other of an "
+            "answer weighs 1; the mean stays.",
+            "verbs": ("sft",),
+        },
+    )
+    skip_errors: bool = field(
+        default=False,
+        metadata={
+            "help": "sft: learn no call of an answer of several turns whose result says that it failed.",
+            "verbs": ("sft",),
+        },
+    )
     environment: str | None = field(
         default=None,
         metadata={

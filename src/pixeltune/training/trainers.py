@@ -36,6 +36,8 @@ from pixeltune.training.compat.trl_insides import (
     score_labelled_only,
 )
 from pixeltune.training.folder import SAMPLES, SNAPSHOTS
+from pixeltune.training.key_tokens import weigh
+from pixeltune.training.ledger import Ledger
 from pixeltune.training.masks import AssistantOnly, has_turns
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.preparation import Preparation
@@ -83,6 +85,8 @@ def make_trainer(
         raise UserError(f"{kind.__name__} does not take these settings: {first_line(error)}") from error
     if OBJECTIVES[ready.objective].signal == "contrast" and any(map(has_turns, dataset)):
         trainer.data_collator = AssistantOnly(trainer.data_collator, dataset, processor.tokenizer)
+    if ready.key_tokens is not None:
+        weigh(trainer, dataset, ready.key_tokens)
     leave_out_model_cards(trainer)
     return trainer
 
@@ -109,6 +113,7 @@ def add_callbacks(
     arguments: PaintArguments,
     processor: Any,
     provenance: Callable[[Any], Provenance],
+    ledger: Ledger,
     quiet: bool,
 ) -> None:
     """Add what is to happen around the steps of the first trainer, which has the optimiser.
@@ -121,9 +126,11 @@ def add_callbacks(
         arguments: how often.
         processor: of the models.
         provenance: of the picture at a `TrainerState`.
+        ledger: of these trainers.
         quiet: no progress bar.
     """
     trainer, output = next(iter(trainers.values())), Path(next(iter(trainers.values())).args.output_dir)
+    scores = partial(ledger.part, "scores")
     trainer.add_callback(Clock())
     trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # of terminals, or of notebooks
     if not quiet:
@@ -135,11 +142,11 @@ def add_callbacks(
             "" if one is trainer else f"/{name}": InProcess(one.model, processor)
             for name, one in trainers.items()
         }
-        settings = arguments.score_steps, trainer.log, output / SAMPLES
+        settings = arguments.score_steps, trainer.log, output / SAMPLES, scores
         trainer.add_callback(HeldOutScore(ready.parts, backends, *settings))
     if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
         trainer.add_callback(
-            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log)
+            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log, scores)
         )
     if arguments.snapshot_steps:
         every, folder = arguments.snapshot_steps, output / SNAPSHOTS
@@ -150,6 +157,7 @@ def add_callbacks(
         log = partial(Trainer.log, trainer)
         view = LiveView(trainer.model, processor)
         trainer.add_callback(Styling(ready.style, view, log, arguments.style_schedule, arguments.style_floor))
+    trainer.add_callback(ledger)  # at the end of a step after all that belongs to it
 
 
 def refill_groups(trainers: dict[str, Any], ready: Preparation, placed: Sequence[dict], rounds: int) -> None:

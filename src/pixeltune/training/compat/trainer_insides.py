@@ -95,3 +95,27 @@ def wrap_batches(trainer: Any, look: Callable[[list], None]) -> None:
         return batches, items
 
     trainer.get_batch_samples = get_batch_samples
+
+
+def wrap_loss(trainer: Any, around: Callable[..., Any]) -> None:
+    """Have `around(compute_loss, model, inputs, ...)` called for each loss, of a batch as the trainer prepared it.
+
+    `compute_loss` is meant to be overridden in a subclass; here the class is TRL's own
+    (https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    plain = trainer.compute_loss
+
+    def compute_loss(*args: Any, **kwargs: Any) -> Any:
+        return around(plain, *args, **kwargs)
+
+    trainer.compute_loss = compute_loss
+
+
+def count_operations(trainer: Any, new: Callable[[], int]) -> None:
+    """Have `new()` asked after each batch how many operations there were since it was asked before.
+
+    The trainer adds them up to `total_flos`, over processes and sessions; its own answer takes the weights as trained
+    and every token as computed (`floating_point_ops`, "subclass and override this method",
+    https://github.com/huggingface/transformers/blob/v5.19.0/src/transformers/trainer.py).
+    """
+    trainer.floating_point_ops = lambda inputs: new()
