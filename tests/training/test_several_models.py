@@ -45,6 +45,7 @@ def test_each_model_has_a_score_and_samples_of_its_own(tmp_path, monkeypatch):
         return SimpleNamespace(records=[said], backend=backend)
 
     monkeypatch.setattr(callbacks, "score_rows", score_rows)
+    monkeypatch.setattr(callbacks, "add_ratios", lambda *_: False)
     monkeypatch.setattr(callbacks, "logged", lambda result: {"held_out_score": result.backend})
     entries, folder = [], tmp_path / "samples"
     score = callbacks.HeldOutScore(None, [], {"": "one", "/two": "two"}, 1, entries.append, folder)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pixeltune.data.images import attached
 from pixeltune.data.messages import Message
+from pixeltune.errors import UserError
 from pixeltune.evaluation.backends import Tools
+from pixeltune.evaluation.candidates import Candidate
 from pixeltune.evaluation.in_process import InProcess
-from pixeltune.evaluation.scoring import opening
+from pixeltune.evaluation.journal import lines
+from pixeltune.evaluation.plans import Plan
+from pixeltune.evaluation.scoring import Result, opening
 from pixeltune.tasks.base import Task
+from pixeltune.writing import write_atomically
 
 Ratio = tuple[str, float]
 """A piece of text, most often one token, and ln p(with the picture) - ln p(without), nats."""
 
 CHANGED = 1.0
 """Nats from which on a token is marked: with the picture it is 2.7 times as likely."""
+
+DIGITS = 3
+"""That a record keeps behind the point."""
 
 
 def ratios(
@@ -100,6 +109,55 @@ def add_ratios(
         talks = [talk]
         for count in range(1, len(texts)):
             talks.append(talks[-1] + task.next_turn(row, texts[:count]))
-        record["ratios"] = ratios(seeing, talks, [tools] * len(texts), texts)
+        found = ratios(seeing, talks, [tools] * len(texts), texts)
+        record["ratios"] = [[(text, round(nats, DIGITS)) for text, nats in said] for said in found]
         added = True
     return added
+
+
+def check_ratios(count: int, engine: str | None, field: Sequence[Candidate]) -> None:
+    """
+    Raises:
+        UserError: there is no picture, or no model in this process, to take so many answers' ratios of.
+    """
+    if count < 0:
+        raise UserError("--ratios is a number of rows, 1 or more")
+    if count and engine:
+        raise UserError("--ratios asks a model in this process: leave out --engine")
+    if count and all(one.picture is None for one in field):
+        raise UserError("--ratios says what a picture changes: name an artwork among the candidates")
+
+
+def contrast(
+    field: Sequence[Candidate],
+    plans: Sequence[Plan],
+    results: Sequence[dict[str, Result]],
+    provider: Any,
+    journals: Callable[[Plan, Candidate], Path],
+    count: int,
+) -> dict[str, dict[str, list[dict]]]:
+    """Log ratios of the first answers of each candidate with a picture, which its journal keeps.
+
+    Args:
+        field: the candidates.
+        plans: what they were asked.
+        results: of each plan, by candidate.
+        provider: of models in this process, `pixeltune.evaluation.providers.ModelProvider`.
+        journals: the file of a candidate's records on a plan.
+        count: how many rows of each plan.
+
+    Returns:
+        By task and candidate, the records that have ratios.
+    """
+    found: dict[str, dict[str, list[dict]]] = {}
+    for one in field:
+        if one.picture is None:
+            continue
+        seeing = provider.seeing(one)
+        for plan, by_name in zip(plans, results, strict=True):
+            records = by_name[one.name].records
+            if add_ratios(plan.task, plan.rows, plan.heads[one.name], seeing, records[:count]):
+                write_atomically(journals(plan, one), lines(records))
+            with_ratios = [record for record in records[:count] if "ratios" in record]
+            found.setdefault(plan.name, {})[one.name] = with_ratios
+    return found

@@ -19,6 +19,7 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import encode_png
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.errors import UserError
+from pixeltune.evaluation.contrast import add_ratios
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import mean_loss, score_rows
 from pixeltune.tasks.base import Task
@@ -112,7 +113,8 @@ class HeldOutScore(TrainerCallback):
     """Score the live artwork on held-out rows before the first step, every `every` steps and at the end.
 
     Logged as `held_out_score`, with its 95 % interval as `held_out_low` and `held_out_high`. What was said to
-    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`.
+    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`, and of
+    each token how much likelier it is with the picture than with text alone.
     """
 
     SAMPLES = 6
@@ -153,10 +155,13 @@ class HeldOutScore(TrainerCallback):
             result = score_rows(self.task, self.rows, backend)
             read = logged(result)
             log_beside(self.log, control, {f"{name}{aside}": value for name, value in read.items()})
-            self._keep(Path(f"{self.folder}{aside}"), state.global_step, result.records[: self.SAMPLES])
+            records = result.records[: self.SAMPLES]
+            add_ratios(self.task, self.rows, [], backend, records)
+            self._keep(Path(f"{self.folder}{aside}"), state.global_step, records)
 
     def _keep(self, folder: Path, step: int, records: list[dict]) -> None:
-        said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
+        kept = ("id", "prompt", "completions", "score", "ratios")
+        said = [{key: record[key] for key in kept if key in record} for record in records]
         write_atomically(folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
 
 
