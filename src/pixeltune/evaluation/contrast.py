@@ -110,7 +110,7 @@ def add_ratios(
         for count in range(1, len(texts)):
             talks.append(talks[-1] + task.next_turn(row, texts[:count]))
         found = ratios(seeing, talks, [tools] * len(texts), texts)
-        record["ratios"] = [[(text, round(nats, DIGITS)) for text, nats in said] for said in found]
+        record["ratios"] = [[[text, round(nats, DIGITS)] for text, nats in said] for said in found]
         added = True
     return added
 

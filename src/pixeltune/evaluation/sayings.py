@@ -22,7 +22,7 @@ from pixeltune.evaluation.check import differences
 from pixeltune.evaluation.contrast import Ratio, marked, pieces
 from pixeltune.evaluation.ends import end_ids
 from pixeltune.evaluation.in_process import InProcess
-from pixeltune.evaluation.raising import Found, Raised, raise_texts
+from pixeltune.evaluation.decoding import Found, Raised, raised_texts
 from pixeltune.evaluation.scoring import opening
 from pixeltune.model.compat.bars import without_bars
 from pixeltune.model.finding import public_name
@@ -170,7 +170,7 @@ def says(
         found, raised = Found(), list[Raised]()
         for number in range(ROUNDS):
             bar.update(line, completed=number * LENGTH)
-            raised += raise_texts(*backends, talks, tools, LENGTH, found, partial(bar.advance, line))
+            raised += raised_texts(*backends, talks, tools, LENGTH, found, partial(bar.advance, line))
     asked = [_text(talk) for talk in talks]
     texts = _listed(raised, asked, processor.tokenizer, set(end_ids(loaded, processor.tokenizer)))
     return Sayings(tuple(texts[:TEXTS]), artwork.sha256, public_name(model), len(rows))

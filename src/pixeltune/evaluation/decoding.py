@@ -105,7 +105,7 @@ class Found:
 
 
 @torch.no_grad()
-def raise_texts(
+def raised_texts(
     seeing: InProcess,
     alone: InProcess,
     conversations: list,
