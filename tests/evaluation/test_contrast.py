@@ -18,7 +18,7 @@ from pixeltune.evaluation.contrast import add_ratios, alone, marked, pieces, rat
 from pixeltune.evaluation.evaluate import evaluate
 from pixeltune.evaluation.in_process import InProcess, wearing
 from pixeltune.evaluation.scoring import score_rows
-from pixeltune.tasks.synthetic import calls, tiles, turns
+from pixeltune.tasks.synthetic import calls, refusals, tiles, turns
 
 PICTURE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8))
 SAID = '<tool_call>\n{"name": "dial", "arguments": {"person": "Emma"}}\n</tool_call>'
@@ -116,7 +116,8 @@ def test_rows_with_pictures_of_their_own_get_ratios_the_stock_way_alone(model, p
 
 
 def test_eval_keeps_and_prints_them_and_takes_none_twice(tmp_path, bundled, monkeypatch):
-    artwork = "docs/images/calls.png"
+    artwork, few = "docs/images/calls.png", [refusals.rows()[0], refusals.rows()[-1]]
+    monkeypatch.setattr(refusals, "rows", lambda: few)
     given = {"compare": ["off", artwork], "rows": 3, "output_dir": tmp_path, "quiet": True}
     assert not evaluate("calls", **given).ratios
     report = evaluate("calls", **given, ratios=2)  # answers are there already

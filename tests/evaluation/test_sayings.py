@@ -83,13 +83,19 @@ def test_two_streams_of_one_model_do_not_disturb_each_other(family):
                 batch = backend.batch([talk], [None])
                 ids = torch.cat([batch["input_ids"], said[row : row + 1]], 1)
                 more = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-                kinds = {n: torch.nn.functional.pad(batch[n], (0, 5)) for n in batch if n.endswith("type_ids")}
+                kinds = {
+                    n: torch.nn.functional.pad(batch[n], (0, 5)) for n in batch if n.endswith("type_ids")
+                }
                 whole = model(**{**batch, **more, **kinds}).logits[0, -1].float().log_softmax(-1)
                 torch.testing.assert_close(stream.log_probs[row], whole, atol=1e-5, rtol=0)
 
 
 def test_tokens_are_plausible_raised_most_and_not_said_again(artwork, model, processor):
-    backends, found, told = (InProcess(model, processor, artwork.image), InProcess(model, processor)), Found(), []
+    backends, found, told = (
+        (InProcess(model, processor, artwork.image), InProcess(model, processor)),
+        Found(),
+        [],
+    )
     raised = raised_texts(*backends, TALKS, [None] * 3, 12, found, lambda: told.append(1))
     assert [one.prompt for one in raised] == [0, 1, 2]
     assert len(told) == max(len(one.ids) for one in raised)
@@ -152,7 +158,9 @@ def test_prompts_of_one_s_own_are_asked(artwork, bundled):
         ({"artwork": "nowhere.png"}, "nowhere.png: cannot read it"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_the_model_loads(given, message, artwork, bundled, monkeypatch):
+def test_what_cannot_be_asked_is_refused_before_the_model_loads(
+    given, message, artwork, bundled, monkeypatch
+):
     monkeypatch.setattr(sayings, "load_model", None)
     with pytest.raises(UserError, match=message):
         says(**{"artwork": artwork} | given)

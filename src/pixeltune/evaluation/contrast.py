@@ -1,4 +1,4 @@
-"""What a picture changes in an answer: for each token, how much likelier it is with the picture than with text alone."""
+"""What a picture changes in an answer: how much likelier each token is with the picture than with text alone."""
 
 from __future__ import annotations
 

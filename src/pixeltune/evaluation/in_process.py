@@ -172,7 +172,7 @@ class InProcess:
     def log_probs(
         self, conversations: list[list[Message]], tools: list[Tools], texts: list[str]
     ) -> list[tuple[list[int], list[float]]]:
-        """Token ids of a text behind each prompt, special tokens in it as they are, with a log-probability each, nats."""
+        """Token ids of a text behind each prompt, special tokens kept, and their log-probabilities in nats."""
         asked, pictures = self._prompts(conversations, tools)
         rows = zip(asked, pictures, texts, strict=True)
         return [self._token_log_probs(prompt, own, [text])[0] for prompt, own, text in rows]

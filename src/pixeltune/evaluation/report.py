@@ -74,7 +74,9 @@ class Report:
             console.print(table)
             console.print(_plain(part["verdict"]), soft_wrap=True)
             for one, records in self.ratios.get(name, {}).items():
-                console.print(_plain(f"{one}, in brackets what the picture changes, by ln of with / without:"))
+                console.print(
+                    _plain(f"{one}, in brackets what the picture changes, by ln of with / without:")
+                )
                 for record in records:
                     said = "\n\n".join(marked(pieces) for pieces in record["ratios"])
                     console.print(_plain(f"  {record['id']}: {said}"), soft_wrap=True)

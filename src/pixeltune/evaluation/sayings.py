@@ -20,9 +20,9 @@ from pixeltune.evaluation.bars import bars, titled
 from pixeltune.evaluation.bases import is_as_painted, other_base
 from pixeltune.evaluation.check import differences
 from pixeltune.evaluation.contrast import Ratio, marked, pieces
+from pixeltune.evaluation.decoding import Found, Raised, raised_texts
 from pixeltune.evaluation.ends import end_ids
 from pixeltune.evaluation.in_process import InProcess
-from pixeltune.evaluation.decoding import Found, Raised, raised_texts
 from pixeltune.evaluation.scoring import opening
 from pixeltune.model.compat.bars import without_bars
 from pixeltune.model.finding import public_name
@@ -152,7 +152,7 @@ def says(
         UserError: the PNG or the model cannot be used, or they do not go together, as `pixeltune.check` would say.
     """
     check_arguments(says, locals())
-    rows = [_row(one) for one in (PROMPTS if prompts is None else prompts)]
+    rows = [row_of(one) for one in (PROMPTS if prompts is None else prompts)]
     if not rows:
         raise UserError("prompts is empty: give some, or None for everyday ones")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
@@ -187,8 +187,9 @@ def _check(problems: list[str]) -> None:
         )
 
 
-def _row(prompt: Any) -> dict:
-    """
+def row_of(prompt: Any) -> dict:
+    """A prompt as a row of a task.
+
     Raises:
         UserError: it is neither a text nor a row.
     """
