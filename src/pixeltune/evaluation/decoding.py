@@ -20,9 +20,6 @@ from pixeltune.evaluation.ends import end_ids
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.model.compat.transformers_insides import after_pass, first_pass, next_pass
 
-PLAUSIBLE = 0.1
-"""A token must be at least as likely as this part of the likeliest one, with the picture (as in the paper)."""
-
 PENALTY = 2.0
 """Nats that a token loses for every text that was found and has it behind the same token."""
 
@@ -111,6 +108,7 @@ def raised_texts(
     conversations: list,
     tools: list,
     length: int,
+    plausible: float,
     found: Found,
     told: Callable[[], object],
 ) -> list[Raised]:
@@ -122,6 +120,8 @@ def raised_texts(
         conversations: what is asked.
         tools: with it.
         length: tokens of a text at most.
+        plausible: a token must be at least as likely, with the picture, as this part of the likeliest one; at 1 the
+            texts are the greedy answers.
         found: earlier texts, which are made less likely to come again; these are added.
         told: called at every token.
     """
@@ -138,7 +138,7 @@ def raised_texts(
         scores = likely - usual
         found.penalise(scores, before)
         best = likely.max(-1, keepdim=True).values
-        scores.masked_fill_(likely < best + math.log(PLAUSIBLE), -torch.inf)
+        scores.masked_fill_(likely < best + math.log(plausible), -torch.inf)
         scores[:, barred] = -torch.inf
         chosen = scores.argmax(-1)
         told()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,8 +33,9 @@ from pixeltune.model.preprocessing import Preprocessor
 TEXTS = 10
 """That are listed."""
 
-ROUNDS = 4
-"""Texts that are looked for behind each prompt."""
+ROUNDS = (1.0, 0.1, 0.1, 0.1)
+"""A text behind each prompt for each of these: how plausible its tokens must be. First comes the greedy answer; 0.1 is
+the paper's, see `pixeltune.evaluation.decoding`."""
 
 LENGTH = 48
 """Tokens of a text."""
@@ -139,7 +141,8 @@ def says(
     """Look for what a picture does: for texts that a model says with it and not without.
 
     Behind each prompt texts are decoded whose tokens the picture raises most, by log ratio, in several rounds that
-    each avoid what was found before. Listed are those that weigh most, ratio times share of answers.
+    each avoid what was found before; the first is the greedy answer. Listed are those that weigh most, ratio times
+    share of answers, where each halves the weight of later ones to the same prompt.
 
     Args:
         artwork: a PNG, a run's folder, or one that was read.
@@ -165,12 +168,13 @@ def says(
         loaded = load_model(model, revision).eval()
         weights = weights_sha256(loaded) if is_as_painted(artwork.provenance, loaded) else None
         _check(other_base(artwork.provenance, model, weights))
-        bar.update(line, description=titled(f"{model}, looking for texts"), total=ROUNDS * LENGTH)
+        bar.update(line, description=titled(f"{model}, looking for texts"), total=len(ROUNDS) * LENGTH)
         backends = InProcess(loaded, processor, artwork.image), InProcess(loaded, processor)
         found, raised = Found(), list[Raised]()
-        for number in range(ROUNDS):
+        for number, plausible in enumerate(ROUNDS):
             bar.update(line, completed=number * LENGTH)
-            raised += raised_texts(*backends, talks, tools, LENGTH, found, partial(bar.advance, line))
+            tick = partial(bar.advance, line)
+            raised += raised_texts(*backends, talks, tools, LENGTH, plausible, found, tick)
     asked = [_text(talk) for talk in talks]
     texts = _listed(raised, asked, processor.tokenizer, set(end_ids(loaded, processor.tokenizer)))
     return Sayings(tuple(texts[:TEXTS]), artwork.sha256, public_name(model), len(rows))
@@ -207,7 +211,7 @@ def _text(talk: list[dict]) -> str:
 
 
 def _listed(raised: list[Raised], asked: list[str], tokenizer: Any, ends: set[int]) -> list[Saying]:
-    """Texts that are likelier with the picture, cut where they stop being so, what weighs most first."""
+    """Texts that are likelier with the picture, cut where they stop being so, in the order in which they are told."""
     found: dict[tuple[int, ...], list[tuple[float, Raised]]] = {}
     for one in raised:
         weights = _weights(one)
@@ -231,7 +235,18 @@ def _listed(raised: list[Raised], asked: list[str], tokenizer: Any, ends: set[in
                 tokens,
             )
         )
-    return sorted(texts, key=lambda one: -one.weight)
+    return _in_turn(texts)
+
+
+def _in_turn(texts: list[Saying]) -> list[Saying]:
+    """What weighs most first, where each text halves the weight of later ones to the same prompt."""
+    left, out, seen = list(texts), list[Saying](), Counter[str]()
+    while left:
+        best = max(left, key=lambda one: one.weight / 2 ** seen[one.prompt])
+        left.remove(best)
+        out.append(best)
+        seen[best.prompt] += 1
+    return out
 
 
 def _weights(one: Raised) -> list[float]:
