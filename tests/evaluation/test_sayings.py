@@ -14,7 +14,7 @@ from PIL import Image
 import families
 from pixeltune import Artwork, says
 from pixeltune.errors import UserError
-from pixeltune.evaluation import sayings
+from pixeltune.evaluation import decoding, sayings
 from pixeltune.evaluation.contrast import ratios
 from pixeltune.evaluation.decoding import PENALTY, Found, Raised, Stream, raised_texts
 from pixeltune.evaluation.ends import end_ids, until_end
@@ -113,6 +113,19 @@ def test_tokens_are_plausible_raised_most_and_not_said_again(artwork, model, pro
     said = [reply.text for reply in backends[0].complete(TALKS, [None] * 3, 12)]
     ends = end_ids(model, processor.tokenizer)
     assert [processor.tokenizer.decode(until_end(list(one.ids), ends)[0]) for one in greedy] == said
+
+
+@pytest.mark.parametrize("plausible", [1.0, 0.1])
+def test_tokens_of_pictures_are_never_said(plausible, artwork, model, processor, monkeypatch):
+    """Here a word is one, which the model would say."""
+    asked, found = (TALKS[1:2], [None], 3, plausible), Found()
+    backends = InProcess(model, processor, artwork.image), InProcess(model, processor)
+    (word,) = processor.tokenizer("Answer", add_special_tokens=False)["input_ids"]
+    assert raised_texts(*backends, *asked, Found(), lambda: None)[0].ids[0] == word
+    monkeypatch.setattr(decoding, "placeholder_tokens", lambda processor: ("Answer",))
+    (one,) = raised_texts(*backends, *asked, found, lambda: None)
+    assert word not in one.ids
+    assert all(math.isfinite(nats) and nats < 0 for nats in one.likely)
 
 
 def test_found_pairs_lose_what_they_were_found_with():

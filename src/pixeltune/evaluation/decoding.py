@@ -127,19 +127,19 @@ def raised_texts(
     """
     tokenizer = seeing.processor.tokenizer
     # A picture's token in an answer would want a picture.
-    barred = tokenizer.convert_tokens_to_ids(list(placeholder_tokens(seeing.processor)))
+    pictures = tokenizer.convert_tokens_to_ids(list(placeholder_tokens(seeing.processor)))
+    barred = torch.tensor(pictures, dtype=torch.long, device=seeing.model.device)
     ends = set(end_ids(seeing.model, tokenizer))
     seeing.model.eval()
     streams = [Stream(one, conversations, tools, length) for one in (seeing, alone)]
     texts: list[list[tuple[int, float, float]]] = [[] for _ in conversations]
     before: list[int | None] = [None for _ in conversations]
     for _ in range(length):
-        likely, usual = (stream.log_probs for stream in streams)
+        likely, usual = streams[0].log_probs.index_fill(1, barred, -torch.inf), streams[1].log_probs
         scores = likely - usual
         found.penalise(scores, before)
         best = likely.max(-1, keepdim=True).values
         scores.masked_fill_(likely < best + math.log(plausible), -torch.inf)
-        scores[:, barred] = -torch.inf
         chosen = scores.argmax(-1)
         told()
         for row, token in enumerate(chosen.tolist()):
