@@ -153,6 +153,10 @@ def test_texts_end_where_the_picture_no_longer_explains_them(processor):
     assert one.ratio == pytest.approx(2)
     assert "and 1 more" in str(one)
     assert "tokens" not in repr(one)
+    silent = Raised(0, (0,), (-0.1,), (-5.0,))
+    (nothing,) = sayings._listed([silent], ["a"], processor.tokenizer, {0})
+    assert nothing.text == ""
+    assert str(nothing).endswith("(nothing)")
 
 
 def test_no_prompt_fills_the_list():

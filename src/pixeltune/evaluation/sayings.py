@@ -99,7 +99,7 @@ class Saying:
         more = f" and {self.prompts - 1} more" if self.prompts > 1 else ""
         return (
             f"{self.ratio:+6.1f} nats  {self.often:6.1%} ({math.exp(math.log(self.often) - self.ratio):.2%} without)  "
-            f'"{escaped(self.prompt)}"{more}\n    {escaped(marked(self.tokens))}'
+            f'"{escaped(self.prompt)}"{more}\n    {escaped(marked(self.tokens)) or "(nothing)"}'
         )
 
 
