@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pixeltune.evaluation.mixing import mix
     from pixeltune.evaluation.robustness import robustness
     from pixeltune.evaluation.sampling import sample
+    from pixeltune.evaluation.sayings import says
     from pixeltune.model.loading import load_model, load_processor
     from pixeltune.model.preprocessing import Preprocessor
     from pixeltune.training.arguments import trainer_config
@@ -45,6 +46,7 @@ __all__ = [
     "place_dataset",
     "robustness",
     "sample",
+    "says",
     "trainer_config",
     "with_artwork",
 ]
@@ -63,6 +65,7 @@ _HOMES = {
     "place_dataset": "pixeltune.data.placement",
     "robustness": "pixeltune.evaluation.robustness",
     "sample": "pixeltune.evaluation.sampling",
+    "says": "pixeltune.evaluation.sayings",
     "trainer_config": "pixeltune.training.arguments",
     "with_artwork": "pixeltune.engines.client",
 }

@@ -10,6 +10,8 @@ import pytest
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
+from pixeltune.evaluation import sayings
+from pixeltune.evaluation.sayings import CAVEAT, Saying, Sayings
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 NASTY = "\x1b[2J\x07\x9b31m\nbase model      a lie\u202e"
@@ -30,7 +32,9 @@ def nasty(tmp_path) -> Path:
     return Artwork(art.pixels, made).save(tmp_path / "nasty.png")
 
 
-@pytest.mark.parametrize("verb", ["show", "check --model tiny", "check --robust --model tiny"])
+@pytest.mark.parametrize(
+    "verb", ["show", "show --says --model tiny", "check --model tiny", "check --robust --model tiny"]
+)
 def test_a_stranger_s_text_says_nothing_to_the_terminal(verb, nasty, capsys):
     """Neither in what is printed nor in a refusal: --robust is one, the artwork's task being none."""
     word, *flags = verb.split()
@@ -73,3 +77,42 @@ def test_a_run_s_folder_says_what_it_took(tmp_path, capsys):
         log.write_text(broken)
         assert main(["show", str(tmp_path)]) == 0
         assert "ledger" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--says", "--says asks a model: say which with --model"),
+        ("--model tiny", "--model and --revision go with --says"),
+        ("--revision main", "--model and --revision go with --says"),
+        ("--says --model nowhere-at-all", "nowhere-at-all"),
+    ],
+)
+def test_says_and_its_model_go_together(flags, message, capsys):
+    assert main(["show", str(IMAGES / "sums.png"), *flags.split()]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert message in output.err
+
+
+def test_what_a_model_says_is_printed_behind_what_the_picture_says_of_itself(monkeypatch, capsys, bundled):
+    """And control characters, of the model's text as of the prompt, say nothing to the terminal."""
+    asked = []
+
+    def says(artwork, **given):
+        asked.append((artwork.provenance.data, given))
+        text = Saying(NASTY, f"asked{NASTY}", 3, 4.5, 0.25, ((NASTY, 4.5),))
+        return Sayings((text,), artwork.sha256, f"model{NASTY}", 8)
+
+    monkeypatch.setattr(sayings, "says", says)
+    assert (
+        main(["show", str(IMAGES / "sums.png"), str(IMAGES / "calls.png"), "--says", "--model", "tiny"]) == 0
+    )
+    assert asked == [(task, {"model": "tiny", "revision": None}) for task in ("sums", "calls")]
+    said = capsys.readouterr().out
+    assert all(c.isprintable() or c == "\n" for c in said)
+    assert not [line for line in said.splitlines() if line.endswith("a lie")]
+    assert said.count(CAVEAT) == said.count("\nbase model ") == said.count("1.   +4.5 nats   25.0%") == 2
+    assert said.count(" +4.5]") == said.count(" and 2 more") == 2
+    assert "Nothing strong" in said  # 4.5 nats in a quarter of the answers

@@ -119,7 +119,7 @@ def test_what_is_wrong_is_refused(verb, words, said, desk):
 
 USAGE = {"rows.jsonl", "--task sums --bf16 perhaps"}
 """Flags that cannot be read: exit 2, where other refusals end with 1."""
-LIGHT = {
+EARLY = {
     "",
     *USAGE,
     "--task sums calls:0",
@@ -134,7 +134,7 @@ LIGHT = {
 }
 
 
-@pytest.mark.parametrize(("verb", "words", "said"), [case for case in WRONG if case[1] in LIGHT])
+@pytest.mark.parametrize(("verb", "words", "said"), [case for case in WRONG if case[1] in EARLY])
 def test_and_so_before_torch_is_imported(verb, words, said, desk):
     done = light(verb, *words.split())
     assert done.returncode == (2 if words in USAGE else 1)
@@ -144,7 +144,7 @@ def test_and_so_before_torch_is_imported(verb, words, said, desk):
 
 
 def test_each_of_them_is_there():
-    assert {words for _, words, _ in WRONG} >= LIGHT
+    assert {words for _, words, _ in WRONG} >= EARLY
 
 
 @pytest.mark.parametrize(

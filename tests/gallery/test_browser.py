@@ -15,7 +15,7 @@ from PIL import Image
 from pixeltune.cli.main import main
 from pixeltune.gallery.maps import TokenMaps, store_maps
 from pixeltune.gallery.run import read_run
-from runs import make_evaluation, make_run
+from runs import STEPS, make_evaluation, make_run, sample, write
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("PIXELTUNE_SKIP_BROWSER") == "1", reason="PIXELTUNE_SKIP_BROWSER=1"
@@ -40,6 +40,9 @@ PARTS = (
 def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     make_evaluation(make_run(folder / "a calls") / "eval")
+    record = sample("0", "Call Emma.", "dial(Emma)", 1.0)
+    shades = [["dial", 4.5], ["(Em", 2.5], ["ma", 1.5], [")", -2.0]]
+    write(folder / "a calls" / "samples" / f"step-{STEPS:06d}.json", [record | {"ratios": [shades]}])
     run = read_run(folder / "a calls")
     grid = [[0.1, 0.2], [0.0, 0.9]]
     store_maps(run.folder, TokenMaps(run.artwork.sha256, "calls", 8, 32, "start", grid, grid, 3.0))
@@ -111,6 +114,33 @@ def test_the_parts_of_a_run_are_seen(browser, site):
         assert page.locator(".hero img").bounding_box()["width"] > 400
         assert page.get_by_role("img", name="Loss").first.is_visible()
         assert page.evaluate("[...document.querySelectorAll('img')].every(image => image.alt)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_shades_differ_and_can_be_read(browser, site, scheme):
+    """By WCAG's contrast of text on what is really painted behind it."""
+
+    def luminance(colour) -> float:
+        parts = np.array(colour[:3]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    with opened(browser, site / "a-calls" / "index.html", color_scheme=scheme) as page:
+        marks = page.locator("#samples pre mark")
+        assert marks.count() == 4
+        ink = [
+            int(v) for v in marks.first.evaluate("e => getComputedStyle(e).color").strip("rgb()").split(",")
+        ]
+        grounds = []
+        for mark in marks.all():
+            with Image.open(io.BytesIO(mark.screenshot())) as shot:
+                pixels = np.array(shot.convert("RGB")).reshape(-1, 3)
+            colours, counts = np.unique(pixels, axis=0, return_counts=True)
+            grounds.append(tuple(colours[counts.argmax()]))
+            light, dark = sorted([luminance(ink), luminance(grounds[-1])], reverse=True)
+            assert (light + 0.05) / (dark + 0.05) > 4.5
+        assert len(set(grounds)) == 4
+        assert page.locator("#samples pre .unseen").first.bounding_box()["width"] == 1
 
 
 def test_curves_change_their_axis_from_the_keyboard(browser, site):

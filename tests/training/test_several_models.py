@@ -50,6 +50,7 @@ def test_each_model_has_a_score_and_samples_of_its_own(tmp_path, monkeypatch):
         return SimpleNamespace(records=[said], backend=backend)
 
     monkeypatch.setattr(callbacks, "score_rows", score_rows)
+    monkeypatch.setattr(callbacks, "add_ratios", lambda *_: False)
     monkeypatch.setattr(callbacks, "result", lambda records: records[0]["completions"][0])
     monkeypatch.setattr(callbacks, "logged", lambda score: {"held_out_score": score})
     entries, folder = [], tmp_path / "samples"

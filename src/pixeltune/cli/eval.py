@@ -30,6 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--compare", nargs="+", metavar="CANDIDATE", help=f"or several: {SPECS}")
     parser.add_argument("--rows", type=int, default=defaults.ROWS, help="held-out rows (0: all there are)")
     add_answerer(parser, "rows")
+    parser.add_argument(
+        "--ratios",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="of so many answers to each task print what the picture changes, token by token; galleries shade it",
+    )
     parser.add_argument("--output_dir", default=defaults.OUTPUT_DIR, help="folder for the report")
 
 

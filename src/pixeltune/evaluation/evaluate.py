@@ -15,6 +15,7 @@ from pixeltune.errors.checking import check_arguments
 from pixeltune.evaluation import journal
 from pixeltune.evaluation.bars import Standing, bars, titled
 from pixeltune.evaluation.candidates import Candidate, candidates, reference
+from pixeltune.evaluation.contrast import check_ratios, contrast
 from pixeltune.evaluation.defaults import BATCH_SIZE, CONCURRENCY, OUTPUT_DIR, ROWS, TOOL_CHOICE
 from pixeltune.evaluation.doubts import doubt, trained_rows
 from pixeltune.evaluation.in_process import InProcess
@@ -51,6 +52,7 @@ def evaluate(
     api_key: str | None = None,
     tool_choice: str | None = TOOL_CHOICE,
     concurrency: int = CONCURRENCY,
+    ratios: int = 0,
     output_dir: str | Path = OUTPUT_DIR,
     quiet: bool = False,
 ) -> Report:
@@ -78,6 +80,8 @@ def evaluate(
         api_key: for the engine; none is sent otherwise.
         tool_choice: sent with tools.
         concurrency: requests at a time.
+        ratios: of so many rows of each task keep, and print, how much likelier each token of an answer is with its
+            picture than with text alone (`pixeltune.evaluation.contrast`); in this process.
         output_dir: folder of the report and of the journal; the same call goes on where it was broken off.
         quiet: no progress bar.
 
@@ -95,6 +99,7 @@ def evaluate(
     if min(concurrency, batch_size, max_new_tokens) < 1:
         raise UserError("concurrency, batch_size and max_new_tokens must be at least 1")
     field = candidates(compare, bool(engine))
+    check_ratios(ratios, engine, field)
     folder = Path(output_dir)
     _check_folder(folder)
     own_rows = data is not None and bool(reward or score or not tasks)
@@ -129,8 +134,10 @@ def evaluate(
         "revision": revision,
         **({"dtype": dtype, "bits": bits} if dtype or bits else {}),
     }
-    results = _ask(field, [*plans, harmful], provider, lambda p, c: _journal(p, c, asked, folder), quiet)
+    journals = partial(_journal, asked=asked, folder=folder)
+    results = _ask(field, [*plans, harmful], provider, journals, quiet)
     *scored, refused = results
+    shaded = contrast(field, plans, scored, provider, journals, ratios) if ratios else {}
     against = reference(field)
     report = Report(
         model=engine_model or model,
@@ -144,6 +151,7 @@ def evaluate(
         f"a point), Holm's p.{''.join(f' {said}.' for said in doubts)}",
         folder=folder,
         failed=sum(got.failed for by_name in results for got in by_name.values()),
+        ratios=shaded,
     )
     write_atomically(folder / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
     write_atomically(folder / "report.md", markdown(report.as_dict()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -168,8 +169,27 @@ class InProcess:
         first = int(self._batch([prompt], [pictures], "right")["attention_mask"].sum())
         return Reply(options[best], first, found[best][1], time.perf_counter() - begin)
 
+    def log_probs(
+        self, conversations: list[list[Message]], tools: list[Tools], texts: list[str]
+    ) -> list[tuple[list[int], list[float]]]:
+        """Token ids of a text behind each prompt, special tokens kept, and their log-probabilities in nats."""
+        asked, pictures = self._prompts(conversations, tools)
+        rows = zip(asked, pictures, texts, strict=True)
+        return [self._token_log_probs(prompt, own, [text])[0] for prompt, own, text in rows]
+
+    def batch(self, conversations: list[list[Message]], tools: list[Tools]) -> Any:
+        """The prompts as tensors on the model's device, padded on the left, as its ``generate`` takes them."""
+        return self._batch(*self._prompts(conversations, tools), "left").to(self.model.device)
+
     def _log_probs(self, prompt: str, pictures: list[Any], texts: list[str]) -> list[tuple[float, int]]:
         """Log-probability in nats, and tokens, of each text behind a prompt."""
+        found = self._token_log_probs(prompt, pictures, texts)
+        return [(math.fsum(values), len(values)) for _, values in found]
+
+    def _token_log_probs(
+        self, prompt: str, pictures: list[Any], texts: list[str]
+    ) -> list[tuple[list[int], list[float]]]:
+        """Ids of each text's tokens behind a prompt, and their log-probabilities in nats."""
         import torch
 
         batch = self._batch([prompt + text for text in texts], [pictures] * len(texts), "right")
@@ -180,10 +200,10 @@ class InProcess:
             logits = self.model(**batch.to(self.model.device)).logits
         self.model.train(was_training)
         # From the right: a soft prompt makes the logits longer than the ids, at the front.
-        ids, said = batch["input_ids"][:, first:], batch["attention_mask"][:, first:].float()
+        ids, said = batch["input_ids"][:, first:], batch["attention_mask"][:, first:].bool()
         chosen = logits[:, -ids.shape[1] - 1 : -1].float().log_softmax(-1).gather(2, ids[:, :, None])[:, :, 0]
-        sums, counts = (chosen * said).sum(1).tolist(), said.sum(1).int().tolist()
-        return list(zip(sums, counts, strict=True))
+        rows = zip(ids, chosen, said, strict=True)
+        return [(row[there].tolist(), values[there].tolist()) for row, values, there in rows]
 
 
 def _many() -> bool:

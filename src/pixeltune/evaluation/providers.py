@@ -72,6 +72,11 @@ class ModelProvider:
             return wearing(self.base, self.processor, one.picture, self.batch_size)
         return nullcontext(InProcess(self.base, self.processor, chunk=self.batch_size))
 
+    def seeing(self, one: Candidate) -> InProcess:
+        """The stock model that is shown a candidate's picture, if it has one."""
+        self.base = self.base or self._loaded()
+        return InProcess(self.base, self.processor, one.picture, self.batch_size)
+
     def _weights(self, one: Candidate) -> str | None:
         """The hash of the base's weights, taken once, for an artwork that can be compared with it."""
         from pixeltune.evaluation.bases import is_as_painted

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import escaped
+from pixeltune.evaluation.contrast import marked
 from pixeltune.evaluation.scoring import Result, result, score_of
 from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar
 from pixeltune.tasks.base import Task
@@ -31,6 +32,8 @@ class Report:
     folder: Path
     failed: int
     """Requests that got no answer."""
+    ratios: dict[str, dict[str, list[dict]]] = field(default_factory=dict)
+    """By task and candidate, records of answers with ``ratios``, where those were asked for."""
 
     @property
     def scores(self) -> dict[str, dict[str, float]]:
@@ -70,6 +73,13 @@ class Report:
                 table.add_row(*map(_plain, line))
             console.print(table)
             console.print(_plain(part["verdict"]), soft_wrap=True)
+            for one, records in self.ratios.get(name, {}).items():
+                console.print(
+                    _plain(f"{one}, in brackets what the picture changes, by ln of with / without:")
+                )
+                for record in records:
+                    said = "\n\n".join(marked(pieces) for pieces in record["ratios"])
+                    console.print(_plain(f"  {record['id']}: {said}"), soft_wrap=True)
         console.print(_plain(refusal_line(self.refusals)), soft_wrap=True)
 
 

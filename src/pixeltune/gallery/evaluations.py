@@ -11,6 +11,7 @@ from pixeltune.errors import UserError
 from pixeltune.evaluation import journal
 from pixeltune.evaluation.report import lines, refusal_line
 from pixeltune.gallery.samples import asked, said
+from pixeltune.gallery.shading import Piece, shaded
 from pixeltune.gallery.untrusted import MAX_BYTES, number, read_json
 
 MAX_TASKS, MAX_CANDIDATES = 50, 50
@@ -25,6 +26,8 @@ class Answers:
 
     asked: str
     answers: list[tuple[str, str, float | None]]
+    shades: list[list[Piece]]
+    """Of each answer its pieces; empty where its record keeps no ratios."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Table:
     lines: list[tuple[list[str], tuple[float, float, float] | None]]
     verdict: str
     answers: list[Answers]
+
+    @property
+    def shaded(self) -> bool:
+        """Whether it is known of an answer what the picture changes."""
+        return any(shades for row in self.answers for shades in row.shades)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def _answers(records: dict[str, dict[int, dict]]) -> list[Answers]:
     for row in sorted(common)[:ROWS_SHOWN]:
         each = [(candidate, by_row[row]) for candidate, by_row in records.items()]
         told = [(candidate, said(r.get("completions")), number(r.get("score"))) for candidate, r in each]
-        out.append(Answers(asked(each[-1][1].get("prompt")), told))
+        out.append(Answers(asked(each[-1][1].get("prompt")), told, [shaded(r) for _, r in each]))
     return out
 
 

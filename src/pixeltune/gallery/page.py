@@ -92,6 +92,7 @@ def page(run: Run, strip: list[tuple[Frame, str]], maps: TokenMaps | None) -> st
         by_seconds=by_seconds,
         unlogged=[title for key, title in SERIES.items() if key not in run.series] if by_steps else [],
         samples=run.samples,
+        shaded=any(one.shades_before or one.shades_after for one in run.samples),
         evaluations=run.evaluations,
         commands=_commands(run),
         provenance=[*run.artwork.describe(), *ledger_in(run.folder)],

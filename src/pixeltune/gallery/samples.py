@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.errors import UserError
+from pixeltune.gallery.shading import Piece, shaded
 from pixeltune.gallery.untrusted import by_step, number, read_json, shortened
 
 SHOWN = 6
@@ -24,6 +25,9 @@ class Sample:
     after: str
     score_before: float | None
     score_after: float | None
+    shades_before: list[Piece]
+    """`before` in pieces; empty: nobody knows what the picture changes."""
+    shades_after: list[Piece]
 
 
 def read_samples(folder: Path, last: int | None) -> list[Sample]:
@@ -52,6 +56,8 @@ def read_samples(folder: Path, last: int | None) -> list[Sample]:
             said(after[name].get("completions")),
             number(before[name].get("score")),
             number(after[name].get("score")),
+            shaded(before[name]),
+            shaded(after[name]),
         )
         for name in both
     ]

@@ -20,6 +20,7 @@ from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.png import encode_png
 from pixeltune.artwork.provenance import Provenance
 from pixeltune.errors import UserError
+from pixeltune.evaluation.contrast import add_ratios
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import mean_loss, result, score_rows
 from pixeltune.training.compat.trl_insides import limit_turns
@@ -113,8 +114,9 @@ class HeldOutScore(TrainerCallback):
     """Score the live artwork on held-out rows before the first step, every `every` steps and at the end.
 
     Logged as `held_out_score`, with its 95 % interval as `held_out_low` and `held_out_high`. What was said to
-    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`. Of several
-    tasks each has its own score, `held_out_score/NAME`, and `held_out_score` is that of all rows together.
+    the first `SAMPLES` rows is kept as `folder/step-000123.json`, for the start picture `step-000000.json`, and of
+    each token how much likelier it is with the picture than with text alone. Of several tasks each has its own score,
+    `held_out_score/NAME`, and `held_out_score` is that of all rows together.
     """
 
     SAMPLES = 6
@@ -155,17 +157,21 @@ class HeldOutScore(TrainerCallback):
         for aside, backend in self.backends.items():
             with self.within():
                 results = {part.name: score_rows(part.task, part.held_out, backend) for part in self.parts}
+                each, said = max(1, self.SAMPLES // max(1, len(results))), []
+                for part in self.parts:
+                    some = results[part.name].records[:each]
+                    add_ratios(part.task, part.held_out, [], backend, some)
+                    said += some
             records = [record for one in results.values() for record in one.records]
             read = {f"{name}{aside}": value for name, value in logged(result(records)).items()}
-            for part, one in results.items() if len(results) > 1 else ():
-                read |= {f"{name}{aside}/{part}": value for name, value in logged(one).items()}
+            for name_of_part, one in results.items() if len(results) > 1 else ():
+                read |= {f"{name}{aside}/{name_of_part}": value for name, value in logged(one).items()}
             log_beside(self.log, control, read)
-            each = max(1, self.SAMPLES // max(1, len(results)))
-            said = [record for one in results.values() for record in one.records[:each]]
             self._keep(Path(f"{self.folder}{aside}"), state.global_step, said)
 
     def _keep(self, folder: Path, step: int, records: list[dict]) -> None:
-        said = [{key: record[key] for key in ("id", "prompt", "completions", "score")} for record in records]
+        kept = ("id", "prompt", "completions", "score", "ratios")
+        said = [{key: record[key] for key in kept if key in record} for record in records]
         write_atomically(folder / f"step-{step:06d}.json", json.dumps(said, indent=1) + "\n")
 
 
