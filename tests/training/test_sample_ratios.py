@@ -18,6 +18,7 @@ from pixeltune.evaluation.in_process import InProcess
 from pixeltune.model.loading import load_model, load_processor
 from pixeltune.tasks.synthetic import calls
 from pixeltune.training.callbacks import HeldOutScore
+from pixeltune.training.joint import Part
 
 
 def test_they_are_of_the_live_picture_and_leave_it_trainable(tmp_path, bundled):
@@ -33,7 +34,8 @@ def test_they_are_of_the_live_picture_and_leave_it_trainable(tmp_path, bundled):
     trained = [name for name, one in worn.named_parameters() if one.requires_grad]
     assert trained
     rows, logged = calls.rows("test", 3), []
-    score = HeldOutScore(calls.TASK, rows, {"": InProcess(worn, processor)}, 1, logged.append, tmp_path)
+    parts = [Part("calls", calls.TASK, [], rows)]
+    score = HeldOutScore(parts, {"": InProcess(worn, processor)}, 1, logged.append, tmp_path)
     state = SimpleNamespace(is_world_process_zero=True, global_step=4, max_steps=4)
     score.on_step_end(None, state, SimpleNamespace(should_log=False))
     assert [name for name, one in worn.named_parameters() if one.requires_grad] == trained
