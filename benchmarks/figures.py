@@ -44,7 +44,7 @@ STYLE = {
 LOOKS = {  # colour and mark; each at least 3 to 1 on white and on black
     "off": (GREY, "x"),
     "text": ("#8a7a00", "v"),
-    "few-shot": ("#a0522d", "P"),
+    "few-shot": ("#b8693d", "P"),
     "artwork": ("#d9480f", "o"),
     "lora4": ("#4f86c6", "s"),
     "lora16": ("#1c7ed6", "s"),

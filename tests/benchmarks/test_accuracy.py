@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from benchmarks import accuracy
-from benchmarks.common import accuracy_real, baselines
+from benchmarks.common import accuracy_cells, accuracy_real, baselines
+from benchmarks.common.accuracy_plans import Plan
 from benchmarks.common.accuracy_table import chosen, interval, tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, part
 from benchmarks.common.cells import once, read
@@ -64,9 +65,7 @@ def test_every_reference_answer_is_rewarded_and_another_one_is_not(name):
 
 def test_every_method_has_the_same_number_of_configurations():
     assert {len(rates) for rates in baselines.RATES.values()} == {3}
-    assert (
-        {len(words) for words in PROMPTS.values()} == {3} == {accuracy.Plan("", 0, 0, 0, ()).configurations}
-    )
+    assert {len(words) for words in PROMPTS.values()} == {3} == {Plan("", 0, 0, 0, ()).configurations}
 
 
 @pytest.mark.parametrize(
@@ -284,8 +283,8 @@ def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_pat
         assert cell["off_identical"] == 4
     assert set(report["cells"]["sums/artwork/42"]["others"]) == {"calls", "turns"}
     assert "sums/artwork/rows/4/42" in report["cells"]
-    monkeypatch.setattr(accuracy, "fit", lambda *_: pytest.fail("trained once more"))
-    monkeypatch.setattr(accuracy, "answers", lambda *_: pytest.fail("asked once more"))
+    monkeypatch.setattr(accuracy_cells, "fit", lambda *_: pytest.fail("trained once more"))
+    monkeypatch.setattr(accuracy_cells, "answers", lambda *_: pytest.fail("asked once more"))
     accuracy.main(command)
     assert capsys.readouterr().out.count("| sums | artwork |") >= 4
 
@@ -312,7 +311,7 @@ def data() -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", accuracy_real.CATEGORIES)
+@pytest.mark.parametrize("name", accuracy_real.SMOL)
 def test_real_rows_have_no_prompt_in_common_and_two_seeds_no_test_row(name):
     part = accuracy_real.smol(data()).part
     train, validation, even, odd = (
@@ -327,7 +326,7 @@ def test_real_rows_have_no_prompt_in_common_and_two_seeds_no_test_row(name):
     assert part(name, "train", 30, 41) == part(name, "train", 60, 41)[:30] != part(name, "train", 30, 42)
 
 
-@pytest.mark.parametrize("name", accuracy_real.CATEGORIES)
+@pytest.mark.parametrize("name", accuracy_real.SMOL)
 def test_real_references_are_right(name):
     suite = accuracy_real.smol(data())
     for row in suite.part(name, "validation", 20, 1000):
