@@ -77,9 +77,8 @@ def main(argv: list[str] | None = None) -> None:
             compare(suite, plan, *path.split("/"), do)
         print(tables(read(out)))
     if not (known or flags.quick or flags.estimate or flags.folder):
-        from benchmarks.common.accuracy_page import (
-            write_page,
-        )  # draws with matplotlib, which little else needs
+        # Here, because it draws with matplotlib, which little else needs.
+        from benchmarks.common.accuracy_page import write_page
 
         write_page()
 

@@ -13,7 +13,7 @@ PAGE = OUT.parent / "released.md"
 RANDOM = "random"  # begins the name of a model whose weights are
 HEAD = """# Released models: methods compared
 
-Written by `python benchmarks/accuracy.py --config recipes/comparison/MODEL.yaml --data FOLDER` from the files of
+Written by `python benchmarks/accuracy.py --config recipes/comparison/NAME.yaml --data FOLDER` from the files of
 `benchmarks/results/accuracy_released/`, one for each model. The comparison is that of [accuracy](accuracy.md): no
 adaptation, the best words, examples in the prompt (few-shot), artwork, LoRA, soft prompt and full fine-tuning, on GSM8K
 and on Seal-Tools' single calls. What was trained on the one is also scored on SVAMP, on the other on BFCL and on

@@ -37,4 +37,5 @@ RELEASED = {  # test rows: each seed has its half of them, see `accuracy_real.pa
 }
 SMOKE = {"steps": 2, "curve": (1, 2), "rows": 16, "validation": 4, "curve_rows": 2, "test": 4, "seeds": (42,)}
 SMOKE |= {"sizes": (4,), "configurations": 1, "batch": 8, "group": 4}
-SMALLER = {"rows": 8, "validation": 2, "test": 2, "batch": 2, "group": 2}  # where a step takes minutes on a CPU
+# Of a released model, of which a step takes minutes on a CPU.
+SMALLER = {"rows": 8, "validation": 2, "test": 2, "batch": 2, "group": 2}

@@ -47,15 +47,15 @@ def check(suite: Suite, plan: Plan, cells: list[str], do: Callable[..., dict]) -
     _read_rows(suite)
     numbers, room = parameters(suite.model), free()
     weights = numbers * BYTES[suite.dtype]
-    _refuse(weights, room, "the weights", suite, "a smaller model or --dtype bfloat16 is the remedy")
+    _refuse(weights, room, "loading it", suite, "--dtype bfloat16 takes half of float32")
     methods = list(dict.fromkeys(path.partition("/")[2] for path in cells))
     if "full" in methods:
-        _refuse(numbers * FULL, room, "full fine-tuning", suite, REMEDY.format("full"))
+        _refuse(numbers * FULL, room, "full fine-tuning", suite, "leave it out: --without full")
     here = {"here": machine(), "passes": [suite.micro, suite.checkpointing, suite.batch], "numbers": numbers}
     measured: dict[str, dict] = {}
     for name in dict.fromkeys(path.partition("/")[0] for path in cells):
         key = f"{name}/off/measured/answers"
-        measured[key] = _unless_full(do, key, partial(answering, suite, name), room, "full", here)
+        measured[key] = _or_refuse(do, key, partial(answering, suite, name), room, "full", here)
     for path in sorted(cells, key=lambda path: path.endswith("/full")):
         name, method = path.split("/")
         if method not in RATES:
@@ -65,7 +65,7 @@ def check(suite: Suite, plan: Plan, cells: list[str], do: Callable[..., dict]) -
         _refuse(need, room, f"a step of {method} on {name}", suite, REMEDY.format(method))
         key = f"{path}/measured/step"
         work = partial(step, suite, plan, name, method)
-        measured[key] = _unless_full(do, key, work, room, method, here)
+        measured[key] = _or_refuse(do, key, work, room, method, here)
     largest = max(measured, key=lambda key: measured[key]["bytes"])
     return (
         f"{suite.model}: {numbers / 1e6:,.0f} M parameters; at most {_gib(measured[largest]['bytes'])} of "
@@ -161,7 +161,7 @@ def peak() -> Iterator[list[int]]:
     found.append(int(line.split()[1]) * 1024)
 
 
-def _unless_full(
+def _or_refuse(
     do: Callable[..., dict], key: str, work: Callable[[], dict], room: int, method: str, here: dict
 ) -> dict:
     try:
@@ -180,7 +180,7 @@ def _read_rows(suite: Suite) -> None:
 def _refuse(need: float, room: int, what: str, suite: Suite, remedy: str) -> None:
     if need > room:
         raise UserError(
-            f"this machine is too small for {suite.model}: {what} needs about {_gib(need)} and {_gib(room)} are "
+            f"this machine is too small for {suite.model}: {what} takes about {_gib(need)} and {_gib(room)} are "
             f"free; {remedy}"
         )
 

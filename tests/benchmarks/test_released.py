@@ -273,14 +273,14 @@ def test_a_machine_that_is_large_enough_is_told_what_it_takes(monkeypatch):
 @pytest.mark.parametrize(
     ("room", "steps", "cells", "said"),
     [
-        (1, {}, ["gsm8k/off"], "the weights needs about 1.9 GiB and 1.0 GiB are free"),
-        (10, {}, ["gsm8k/full"], "full fine-tuning needs about 14.9 GiB"),
+        (1, {}, ["gsm8k/off"], "loading it takes about 1.9 GiB and 1.0 GiB are free"),
+        (10, {}, ["gsm8k/full"], "full fine-tuning takes about 14.9 GiB"),
         # Nine with the weights, 1.9, are seven beside them; with the 14.9 of full fine-tuning more than 20.
         (
             20,
             {"off": 3, "artwork": 9},
             ["gsm8k/full", "gsm8k/artwork"],
-            "a step of full on gsm8k needs about 22.0 GiB",
+            "a step of full on gsm8k takes about 22.0 GiB",
         ),
         (8, {"off": 3, "artwork": 9}, ["gsm8k/artwork"], "gsm8k/artwork/measured/step does not fit 8.0 GiB"),
     ],
