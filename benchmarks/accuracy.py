@@ -139,7 +139,8 @@ def measure(
     repeats = ("seeds", "size_seeds", "sizes", "configurations")
     amounts = {name: value for name, value in asdict(plan).items() if name not in repeats}
     settings = {"version": VERSION, "base": base_hash(suite.model, suite.dtype), **amounts, **inputs}
-    data = "" if suite is TINY else f" --model {suite.model} --data FOLDER"
+    model = Path(suite.model).name if Path(suite.model).is_dir() else suite.model
+    data = "" if suite is TINY else f" --model {model} --data FOLDER"
     made_by = f"python benchmarks/accuracy.py{data} --verbs {plan.verb}"
     facts = {
         "made_by": made_by,

@@ -52,6 +52,7 @@ LOOKS = {  # colour and mark; each at least 3 to 1 on white and on black
     "prompt": ("#2b8a5e", "^"),
     "full": ("#9c4fc4", "D"),
 }
+RANDOM = "random"  # begins the name of a model whose weights are: its scores mean nothing
 UNLEARNT = "no reward to learn from"
 ZOOM = 80  # a panel begins here, in percent, where all of it lies above
 
@@ -99,7 +100,8 @@ def figures(results: Path = RESULTS) -> Iterator[Figure]:
     smol = read(results / "accuracy_smol_sft.json")
     yield from scores("accuracy_smol_sft", smol, "SFT of the second model")
     for path in sorted((results / RELEASED).glob("*.json")):
-        yield from scores(f"released_{path.stem}", read(path), path.stem)
+        if not path.name.startswith(RANDOM):
+            yield from scores(f"released_{path.stem}", read(path), path.stem)
 
 
 def scores(name: str, report: dict, what: str) -> Iterator[Figure]:

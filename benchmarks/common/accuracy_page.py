@@ -6,11 +6,10 @@ from pathlib import Path
 
 from benchmarks.common.accuracy_table import NAMES, table, tables
 from benchmarks.common.cells import read
-from benchmarks.figures import OUT, RELEASED, RESULTS, scores
+from benchmarks.figures import OUT, RANDOM, RELEASED, RESULTS, figures, scores
 from pixeltune.writing import write_atomically
 
 PAGE = OUT.parent / "released.md"
-RANDOM = "random"  # begins the name of a model whose weights are
 HEAD = """# Released models: methods compared
 
 Written by `python benchmarks/accuracy.py --config recipes/comparison/NAME.yaml --data FOLDER` from the files of
@@ -22,12 +21,11 @@ When2Call (knowing when not to call). What a recipe needs is said in its first l
 
 
 def write_page() -> None:
-    """The page, and a figure for each model that has scores."""
+    """The page, and all figures."""
     folder = RESULTS / RELEASED
     write_atomically(PAGE, page(folder))
-    for path in sorted(folder.glob("*.json")):
-        for figure in scores(f"released_{path.stem}", read(path), path.stem):
-            write_atomically(OUT / f"{figure.name}.svg", figure.svg())
+    for figure in figures():
+        write_atomically(OUT / f"{figure.name}.svg", figure.svg())
 
 
 def page(folder: Path) -> str:
@@ -46,23 +44,25 @@ def page(folder: Path) -> str:
     if tried := [name for name in reports if name.startswith(RANDOM)]:
         parts.append(
             "## Tried on random weights\n\nThe true configuration with random weights, the bundled model's "
-            "tokenizer and a few short steps: it runs, and takes so much memory. Scores would mean nothing.\n"
+            "tokenizer and a few steps on the longest of a few rows: it runs, and takes so much memory. Scores "
+            "would mean nothing, and seconds on that machine little.\n"
         )
         for name in tried:
             plan, on = reports[name]["plan"], reports[name]["machines"][0]
             parts.append(
                 f"`{name}`: {plan['batch']} rows a step, on {on.get('gpu', on['processor'])}, {on['threads']} "
-                f"thread{'s' * (on['threads'] > 1)}.\n\n{measured(reports[name])}\n"
+                f"thread{'s' * (on['threads'] > 1)}.\n\n{measured(reports[name], clock=False)}\n"
             )
     return "\n".join(parts)
 
 
-def measured(report: dict) -> str:
-    """What the check of the machine found: the longest rows, a step of each method."""
+def measured(report: dict, clock: bool = True) -> str:
+    """What the check of the machine found: the longest rows, a step of each method; with its seconds or without."""
     lines = []
     for key, cell in report["cells"].items():
         task, method, *rest = key.split("/")
         if rest[0] == "measured":
             what = f"a step, {NAMES[method]}" if rest[1] == "step" else "an answer, no adaptation"
-            lines.append(f"| {task} | {what} | {cell['seconds']:.2f} | {cell['bytes'] / 2**30:.1f} |")
-    return table("task|what|seconds|GiB at the peak", lines)
+            seconds = f" {cell['seconds']:.2f} |" if clock else ""
+            lines.append(f"| {task} | {what} | {cell['bytes'] / 2**30:.1f} |{seconds}")
+    return table("task|what|GiB at the peak" + ("|seconds" if clock else ""), lines)

@@ -161,8 +161,8 @@ def test_the_bundled_models_cells_say_nothing_of_transfers(monkeypatch):
     assert made["gsm8k/few-shot/42"] == {"choice": 4, "seed": 42, "transfers": ["svamp"]}
 
 
-def test_few_shot_shows_the_seeds_first_training_rows():
-    compared = suite(folder=data())
+def test_few_shot_shows_the_seeds_first_training_rows(files):
+    compared = suite(folder=files)
     shown = accuracy_cells.told(compared, "gsm8k", "few-shot", 4, 42)
     rows = compared.part("gsm8k", "train", 4, 42)
     assert shown == [message for row in rows for message in (*row["prompt"], *row["completion"])]
@@ -292,10 +292,10 @@ def test_a_machine_that_is_too_small_is_told_so_in_a_line(room, steps, cells, sa
     assert "\n" not in str(refused.value)
 
 
-def test_missing_data_are_named_before_anything_is_loaded(monkeypatch, tmp_path):
+def test_missing_data_are_named_before_anything_is_loaded(monkeypatch, tmp_path, files):
     monkeypatch.setattr(fits, "parameters", lambda model: pytest.fail("looked at the model"))
     for name in ("gsm8k", "svamp"):
-        (tmp_path / name).symlink_to(data() / name)
+        (tmp_path / name).symlink_to(files / name)
     with pytest.raises(SystemExit, match="Seal-Tools needs a folder"):
         accuracy.main(["--model", "x/y", "--data", str(tmp_path), "--folder", str(tmp_path / "out")])
 
@@ -415,6 +415,7 @@ def test_the_page_has_a_models_scores_and_of_a_random_one_only_what_it_takes(tmp
     assert "| gsm8k | artwork | svamp | 50.0% " in scores
     assert "75.0%" in scores
     assert "75.0%" not in random
-    assert "| gsm8k | a step, artwork | 2.50 | 3.0 |" in random
+    assert "| gsm8k | a step, artwork | 3.0 |\n" in random
+    assert "| gsm8k | a step, artwork | 3.0 | 2.50 |" in scores
     (tmp_path / "qwen_sft.json").unlink()
     assert "**No released model has been run yet.**" in accuracy_page.page(tmp_path)
