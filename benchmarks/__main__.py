@@ -41,7 +41,7 @@ def missing(script: Path, quick: bool) -> str:
     can_run, why = NEEDS.get(script.stem, (lambda: True, ""))
     if not can_run():
         return why
-    return "no --quick" if quick and '"--quick"' not in script.read_text() else ""
+    return "no --quick" if quick and "--quick" not in script.read_text() else ""
 
 
 def main(argv: list[str] | None = None) -> None:

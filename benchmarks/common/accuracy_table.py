@@ -10,6 +10,7 @@ from pixeltune.evaluation.statistics import bootstrap, holm, mcnemar, wilson
 NAMES = {
     "off": "no adaptation",
     "text": "text prompt",
+    "few-shot": "few-shot",
     "artwork": "artwork",
     "lora4": "LoRA r=4",
     "lora16": "LoRA r=16",
@@ -21,7 +22,14 @@ NAMES = {
 
 def tables(report: dict) -> str:
     """All tables of a report, those without a cell left out."""
-    parts = [scores(report), curves(report), rows(report), lost(report), lost_of_few(report)]
+    parts = [
+        scores(report),
+        transfers(report),
+        curves(report),
+        rows(report),
+        lost(report),
+        lost_of_few(report),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -56,6 +64,19 @@ def scores(report: dict) -> str:
         "|artwork minus method, points (95 %)|p (McNemar, Holm)|trained numbers|seconds of training",
         lines,
     )
+
+
+def transfers(report: dict) -> str:
+    """Test scores on tasks that nothing was trained on, of what was trained, or told, for another."""
+    lines = []
+    for name in tasks(report):
+        for method in NAMES:
+            found: dict[str, str] = {}
+            for cell in finals(report, name, method).values():
+                for other, right in cell.get("transfers", {}).items():
+                    found[other] = found.get(other, "") + right
+            lines += [f"| {name} | {NAMES[method]} | {other} | {interval(found[other])} |" for other in found]
+    return table("trained on, or told for|method|asked|right on test rows, all seeds (95 %)", lines)
 
 
 def curves(report: dict) -> str:
@@ -174,6 +195,8 @@ def chosen(report: dict, method: str, cell: dict) -> str:
         return ""
     if method == "text":
         return f'"{cell["choice"]}"'
+    if method == "few-shot":
+        return f"{cell['choice']} shown"
     rates = report["rates"][method]
     return f"{cell['choice']:g}{' (edge)' if cell['choice'] in (rates[0], rates[-1]) else ''}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from benchmarks.common import boxed
 from pixeltune.tasks.base import Task, texts_of
@@ -87,6 +87,23 @@ class Suite:
     """Rows that are answered at the same time."""
     scarce: tuple[str, ...] = ()
     """Methods that are also trained on fewer rows of `fewer`."""
+    shots: tuple[int, ...] = ()
+    """Training rows that can be shown as examples, as many choices as the other methods have rates; none: few-shot
+    is not compared."""
+    transfers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tasks that nothing is trained on, by the task whose trainings are scored on them as well."""
+    dtype: str = "auto"
+    """Of the weights."""
+    micro: int = 0
+    """Rows of one pass, of which an optimiser step takes several; 0: all at once."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass, to save memory."""
+
+    @property
+    def trained(self) -> list[str]:
+        """The tasks that are trained on."""
+        others = {other for names in self.transfers.values() for other in names}
+        return [name for name in self.tasks if name not in others]
 
 
 TINY = Suite(

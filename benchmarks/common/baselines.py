@@ -7,6 +7,8 @@ base model that changes, is an error here and not a low score.
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import math
 import tempfile
 import time
@@ -20,16 +22,17 @@ from datasets import Dataset
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import PrinterCallback, TrainerCallback, set_seed
 
+from benchmarks.common.bases import processor as processor_of
 from pixeltune.adapter import ArtConfig
 from pixeltune.data.placement import place_row
 from pixeltune.data.turns import each_turn
 from pixeltune.evaluation import soft_prompt
-from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.model.loading import load_model, weights_sha256
 from pixeltune.training.defaults import OFFLINE, ONLINE, PIXEL_DEFAULTS
 from pixeltune.training.objectives import OBJECTIVES, rendered
 
 TOKENS = 64  # of the artwork, and vectors of the soft prompt
-LINEAR = r".*language_model.*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+LINEAR = r".*language_model.*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj|in_proj_\w+|out_proj)"
 RATES = {  # learning rates to choose from, as many for each method
     "artwork": (0.02, 0.06, 0.15),
     "lora4": (1e-3, 3e-3, 1e-2),
@@ -60,6 +63,8 @@ class Trained:
     """A ``PeftModel``, or after full fine-tuning the model itself."""
     facts: dict
     """What happened, as JSON: steps, seconds, losses, curve, lessons."""
+    step_seconds: list[float]
+    """Of each step."""
 
 
 class Watch(TrainerCallback):
@@ -67,16 +72,18 @@ class Watch(TrainerCallback):
 
     def __init__(self, curve: tuple[int, ...], score: Callable[[], float] | None) -> None:
         self.curve, self.score = curve, score
-        self.seconds, self.points, self.losses, self.rewards, self.uneven = 0.0, [], [], [], 0
+        self.each, self.points, self.losses, self.rewards, self.uneven = [], [], [], [], 0
 
     def on_step_begin(self, args, state, control, **kwargs) -> None:
         self.begun = time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
-        self.seconds += time.perf_counter() - self.begun
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # what was only queued is not done
+        self.each.append(time.perf_counter() - self.begun)
         if self.score and state.global_step in self.curve:
             with torch.random.fork_rng(devices=[]):
-                self.points.append([state.global_step, round(self.seconds, 2), self.score()])
+                self.points.append([state.global_step, round(sum(self.each), 2), self.score()])
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if "loss" in logs:
@@ -121,7 +128,7 @@ def with_soft_prompt(model: Any) -> Any:
         task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, prompt_tuning_init="SAMPLE_VOCAB"
     )
     adapted = get_peft_model(model, config)
-    model.model.rope_deltas = torch.zeros(1, 1, dtype=torch.long)
+    model.model.rope_deltas = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     adapted.generate = MethodType(soft_prompt.generate, adapted)
     return adapted
 
@@ -153,8 +160,12 @@ def train(
     curve: tuple[int, ...] = (),
     score: Callable[[Any], float] | None = None,
     base: str = "tiny",
+    dtype: str = "auto",
 ) -> Trained:
     """Train a fresh copy of a model with one method.
+
+    Full fine-tuning of a bfloat16 model is in mixed precision: steps at these rates are lost in eight bits. Its
+    weights are float32 while it is trained and bfloat16 when it answers.
 
     Args:
         verb: "sft" or "grpo".
@@ -167,11 +178,16 @@ def train(
         curve: steps after which the model is scored.
         score: of a model.
         base: name of the model.
+        dtype: of its weights.
 
     Raises:
         RuntimeError: what should be trained did not move, or something else did.
     """
-    objective, processor, model = OBJECTIVES[verb], load_processor(base), load_model(base)
+    gc.collect()  # a trainer and its model refer to each other; two large models do not fit
+    torch.cuda.empty_cache()
+    mixed = method == "full" and dtype == "bfloat16"
+    objective, processor = OBJECTIVES[verb], processor_of(base)
+    model = load_model(base, dtype="float32" if mixed else dtype)
     before = weights_sha256(model)
     adapted = adapt(model, method, seed)
     if verb == "sft":
@@ -180,6 +196,8 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         epsilon = {"adam_epsilon": PIXEL_DEFAULTS["adam_epsilon"]} if method == "artwork" else {}
         config = COMMON | (OFFLINE if verb == "sft" else ONLINE) | epsilon | settings
+        if mixed:
+            config |= {"bf16": True, "use_cpu": not torch.cuda.is_available()}
         block = adapted.art_block if method == "artwork" else ""
         trainer = objective.trainer(
             model=adapted,
@@ -191,22 +209,23 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)
         trainable = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
-        first = {name: p.detach().clone() for name, p in trainable.items()}
+        first = {name: _digest(p) for name, p in trainable.items()}
         trainer.train()
     lessons = watch.uneven if verb == "grpo" else trainer.state.global_step
-    still = [name for name, p in trainable.items() if torch.equal(p, first[name])]
+    still = [name for name, p in trainable.items() if _digest(p) == first[name]]
     check(method, lessons, still, len(first), weights_sha256(model) != before)
     facts = {
         "rate": rate,
         "steps": trainer.state.global_step,
         "lessons": int(lessons),
-        "seconds": round(watch.seconds, 2),
+        "seconds": round(sum(watch.each), 2),
         "trained_numbers": sum(p.numel() for p in trainable.values()),
         "loss": [_finite(value) for value in (watch.losses[0], watch.losses[-1])],
         **({"reward": [round(watch.rewards[0], 4), round(watch.rewards[-1], 4)]} if watch.rewards else {}),
         **({"curve": watch.points} if curve else {}),
     }
-    return Trained(adapted.eval(), facts)
+    adapted = adapted.to(torch.bfloat16) if mixed else adapted
+    return Trained(adapted.eval(), facts, watch.each)
 
 
 def check(method: str, lessons: int, still: list[str], tensors: int, base_changed: bool) -> None:
@@ -230,6 +249,12 @@ def check(method: str, lessons: int, still: list[str], tensors: int, base_change
     if base_changed != (method == "full" and lessons > 0):
         change = "changed" if base_changed else "did not change"
         raise RuntimeError(f"{method}: the weights of the base {change}")
+
+
+def _digest(parameter: torch.Tensor) -> bytes:
+    """Of its bytes, which take less memory than a copy."""
+    flat = parameter.detach().flatten().cpu().contiguous()
+    return hashlib.sha256(flat.view(torch.uint8).numpy()).digest()
 
 
 def _finite(value: float) -> float | None:

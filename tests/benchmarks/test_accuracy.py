@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from benchmarks import accuracy
-from benchmarks.common import accuracy_real, baselines
+from benchmarks.common import accuracy_cells, accuracy_real, baselines
+from benchmarks.common.accuracy_plans import Plan
 from benchmarks.common.accuracy_table import chosen, interval, tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, TINY, part
 from benchmarks.common.cells import once, read
@@ -65,9 +66,7 @@ def test_every_reference_answer_is_rewarded_and_another_one_is_not(name):
 
 def test_every_method_has_the_same_number_of_configurations():
     assert {len(rates) for rates in baselines.RATES.values()} == {3}
-    assert (
-        {len(words) for words in PROMPTS.values()} == {3} == {accuracy.Plan("", 0, 0, 0, ()).configurations}
-    )
+    assert {len(words) for words in PROMPTS.values()} == {3} == {Plan("", 0, 0, 0, ()).configurations}
 
 
 @pytest.mark.parametrize(
@@ -332,8 +331,8 @@ def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_pat
     assert "others" not in report["cells"]["sums/artwork/rows/4/42"]
     for method in ("artwork", "prompt"):
         assert set(report["cells"][f"sums/{method}/rows/1/42"]["others"]) == {"calls", "turns"}
-    monkeypatch.setattr(accuracy, "fit", lambda *_: pytest.fail("trained once more"))
-    monkeypatch.setattr(accuracy, "answers", lambda *_: pytest.fail("asked once more"))
+    monkeypatch.setattr(accuracy_cells, "fit", lambda *_: pytest.fail("trained once more"))
+    monkeypatch.setattr(accuracy_cells, "answers", lambda *_: pytest.fail("asked once more"))
     accuracy.main(command)
     assert capsys.readouterr().out.count("| sums | artwork |") >= 4
 
@@ -360,7 +359,7 @@ def data() -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", accuracy_real.CATEGORIES)
+@pytest.mark.parametrize("name", accuracy_real.SMOL)
 def test_real_rows_have_no_prompt_in_common_and_two_seeds_no_test_row(name):
     part = accuracy_real.smol(data()).part
     train, validation, even, odd = (
@@ -375,7 +374,7 @@ def test_real_rows_have_no_prompt_in_common_and_two_seeds_no_test_row(name):
     assert part(name, "train", 30, 41) == part(name, "train", 60, 41)[:30] != part(name, "train", 30, 42)
 
 
-@pytest.mark.parametrize("name", accuracy_real.CATEGORIES)
+@pytest.mark.parametrize("name", accuracy_real.SMOL)
 def test_real_references_are_right(name):
     suite = accuracy_real.smol(data())
     for row in suite.part(name, "validation", 20, 1000):
