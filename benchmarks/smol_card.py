@@ -72,11 +72,11 @@ def read_lines(model, processor, count: int, per_line: int) -> dict:
     return share([one == line for one, line in zip(said, written, strict=True)])
 
 
-def tell(model, processor, kind: str, count: int) -> dict:
-    """Share of questions of one kind about one to four shapes that are answered to the letter."""
+def tell(model, processor, kind: str, count: int, most: int = 4) -> dict:
+    """Share of questions of one kind about one to ``most`` shapes that are answered to the letter."""
     rng, asked, answers = random.Random(f"card {kind}"), [], []
     while len(asked) < count:
-        shown = pictures.things(rng, rng.randint(1, 4))
+        shown = pictures.things(rng, rng.randint(1, most))
         if found := [one for one in reading.questions(shown) if one[0].startswith(KINDS[kind])]:
             question, answer = rng.choice(found)
             asked.append((pictures.scene(rng, shown), question))
@@ -104,6 +104,10 @@ def main(argv: list[str] | None = None) -> None:
         },
         **{f"line of {n}": lambda n=n: read_lines(model, processor, count, n) for n in (1, 2, 3)},
         **{kind: lambda kind=kind: tell(model, processor, kind, count) for kind in KINDS},
+        **{
+            f"{kind}, of one shape": lambda kind=kind: tell(model, processor, kind, count, 1)
+            for kind in KINDS
+        },
     }
     seen = hashlib.sha256(arguments.tower.read_bytes()).hexdigest()
     facts = {"made_by": MADE_BY, "tower_parameters": sum(p.numel() for p in tower.parameters())}

@@ -85,8 +85,6 @@ class Suite:
     fewer: tuple[str, ...]
     batch: int
     """Rows that are answered at the same time."""
-    scarce: tuple[str, ...] = ()
-    """Methods that are also trained on fewer rows of `fewer`."""
     shots: tuple[int, ...] = ()
     """Training rows that can be shown as examples, as many choices as the other methods have rates; none: few-shot
     is not compared."""
@@ -98,6 +96,8 @@ class Suite:
     """Rows of one pass, of which an optimiser step takes several; 0: all at once."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass, to save memory."""
+    scarce: tuple[str, ...] = ()
+    """Methods that are also trained on fewer rows of `fewer`."""
 
     @property
     def trained(self) -> list[str]:
@@ -115,5 +115,5 @@ TINY = Suite(
     ("artwork", "lora16"),
     ("sums", "calls"),
     100,
-    ("artwork", "lora16", "prompt"),
+    scarce=("artwork", "lora16", "prompt"),
 )

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import accuracy
 from benchmarks.common import accuracy_cells, accuracy_real, baselines
-from benchmarks.common.accuracy_plans import Plan
+from benchmarks.common.accuracy_plans import PLANS, Plan
 from benchmarks.common.accuracy_table import chosen, interval, tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, TINY, part
 from benchmarks.common.cells import once, read
@@ -272,7 +272,7 @@ def test_few_rows_are_planned_for_all_seeds_and_say_what_is_lost():
         return {"score": 1.0}
 
     for method in ("artwork", "lora16", "prompt", "full"):
-        accuracy.compare(TINY, accuracy.PLANS["sft"], "calls", method, do)
+        accuracy.compare(TINY, PLANS["sft"], "calls", method, do)
     few = [key.split("/") for key in planned if "/rows/" in key]
     assert {parts[1] for parts in few} == {"artwork", "lora16", "prompt"}
     for n in ("1", "3"):
@@ -302,7 +302,7 @@ def test_cells_of_before_are_kept():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accuracy, "once", keep)
         accuracy.measure(
-            TINY, results, accuracy.PLANS["sft"], False, "sums/artwork/rows/10/42", dict,
+            TINY, results, PLANS["sft"], False, "sums/artwork/rows/10/42", dict,
             choice=report["cells"]["sums/artwork/rows/10/42"]["choice"], seed=42, train_rows=10,
         )  # fmt: skip
     digest = hashlib.sha256(json.dumps(settings[0], sort_keys=True).encode()).hexdigest()[:16]
