@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers import TrainingArguments
 
 from pixeltune.adapter import ArtConfig
+from pixeltune.data.contexts import alone, as_rows
 from pixeltune.data.images import check_pictures, place_pictures
 from pixeltune.data.instruction import tell
 from pixeltune.data.marks import check_marks, turn_marks
@@ -48,8 +49,10 @@ def check(
             `max_length` leaves nothing of any answer.
     """
     rows, preprocessor = [*ready.train_rows, *ready.held_out], Preprocessor(processor)
-    check_rows(rows, placeholder_tokens(processor, block))
-    check_marks(rows, turn_marks(processor))
+    contexts = as_rows(ready.contexts)  # before rows behind them, which would be named instead
+    check_rows([*contexts, *rows], placeholder_tokens(processor, block))
+    check_marks([*contexts, *rows], turn_marks(processor))
+    check_rendered(contexts, processor)
     pictures = check_pictures(rows, preprocessor.check_picture)
     objective = OBJECTIVES[ready.objective]
     texts = check_rendered(rows, processor, objective.columns[1:])
@@ -71,7 +74,7 @@ def check(
         check_cut(ready.train_rows, asked, lengths["pictures"], processor.tokenizer, artwork=artwork, cut=cut)
     check_lengths(rows, texts, artwork=artwork, cut=cut, **lengths)
     if ready.instruction:
-        told = [[_asked(tell(row["prompt"], ready.instruction), row, processor)] for row in rows]
+        told = [[_asked(tell(alone(row)["prompt"], ready.instruction), row, processor)] for row in rows]
         check_lengths(rows, told, artwork=0, what="the teacher's prompt has ", **lengths)
 
 
@@ -141,7 +144,10 @@ def place_rows(
     signal, rows = OBJECTIVES[ready.objective].signal, ready.train_rows
     if signal == "teacher":
         placed = teacher_rows(rows, ready.instruction, block, processor, reader)
-        return placed, prompt_tokens(placed, processor.tokenizer) if ready.instruction else None
+        if not ready.instruction:
+            return placed, None
+        plain = teacher_rows([alone(row) for row in rows], ready.instruction, block, processor, reader)
+        return placed, prompt_tokens(plain, processor.tokenizer)
     if signal == "contrast" and not ready.own and model is not None:
         rows = contrasted(ready, art, processor, model, quiet)
     if signal == "completions":
