@@ -55,9 +55,6 @@ WRONG = [
     ("sft", "--task sumz", "did you mean sums?"),
     ("sft", "--data nowhere.jsonl", "there is no file nowhere.jsonl"),
     ("sft", "--data bad.jsonl", "bad.jsonl, line 1"),
-    ("sft", "--task sums --contexts nowhere.jsonl", "there is no file of contexts nowhere.jsonl"),
-    ("sft", "--task sums --contexts rows.jsonl", "rows.jsonl, line 1: messages must be a list, and is null"),
-    ("grpo", "--task sums --contexts own --context_share 2", "above 0 up to 1, not 2.0"),
     ("sft", "--task sums --model nowhere/at/all", "cannot load 'nowhere/at/all'"),
     ("sft", "--task sums --also nowhere/at/all", "cannot load 'nowhere/at/all'"),
     ("sft", "--task sums --max_steps abc", "--max_steps is 'abc': it must be int"),
@@ -96,6 +93,9 @@ WRONG = [
     ("distill", "--task sums --instruction nowhere.txt", "there is no instruction file nowhere.txt"),
     ("distill", "--task sums", "Give --instruction prompt.txt"),
     ("dpo", "--task turns", "dpo takes single answers"),
+    ("sft", "--task sums --contexts nowhere.jsonl", "there is no file of contexts nowhere.jsonl"),
+    ("sft", "--task sums --contexts rows.jsonl", "rows.jsonl, line 1: messages must be a list, and is null"),
+    ("grpo", "--task sums --contexts own --context_share 2", "above 0 up to 1, not 2.0"),
 ]
 
 
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_refused(verb, words, said, desk):
     assert said in " ".join(str(refused.value).split())
 
 
-@pytest.mark.parametrize("case", [0, 5, 12, 20, 27, 32, 33, 36, 38, 42, 44])
+@pytest.mark.parametrize("case", [0, 5, 12, 20, 27, 32, 33, 36, 38, 42, 44, 48])
 def test_and_so_before_torch_is_imported(case, desk):
     verb, words, said = WRONG[case]
     done = light(verb, *words.split())
