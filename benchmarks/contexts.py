@@ -10,8 +10,8 @@ training: other questions, small talk, system messages and tools. Writes benchma
 prints scores with Wilson 95 % intervals, and whether the bars hold: at least 15 points above plain wherever plain loses
 20 or more, alone within 1 point.
 
-`--places` asks instead where the artwork does best in a conversation, painted and shown in process in front of the first
-user text, of the last, or in the system message, with contexts of the file for half of the rows.
+`--places` asks instead where the artwork does best in a conversation, painted and shown in process in front of the
+first user text, of the last, or in the system message, with contexts of the file for half of the rows.
 """
 
 from __future__ import annotations
