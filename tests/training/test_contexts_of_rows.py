@@ -193,7 +193,7 @@ def test_the_row_of_a_preview_stands_behind_its_context(talk):
     assert shown.index("You are a clerk.") < shown.index("What is 3 + 4?") < shown.index("Anything else?")
     assert "4 of 4 rows stand behind one of 1 contexts of" in shown
     shown = str(preview("sft", task="sums", contexts="own", **FEW))
-    assert "50% of the rows will stand behind histories that the model makes first" in shown
+    assert "50% of the rows will stand behind histories, which the model makes when the run begins" in shown
 
 
 @pytest.fixture
@@ -310,11 +310,17 @@ def test_what_cannot_have_contexts_is_refused_before_the_model_loads(talk, tmp_p
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
     row = {"prompt": "What?", "completion": "That.", "images": ["a.png"]}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    greeted = [{"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "What?"}]
+    (tmp_path / "greeted.jsonl").write_text(json.dumps({"prompt": greeted, "completion": "That."}) + "\n")
     for settings, message in (
         ({"data": tmp_path / "rows.jsonl", "contexts": talk}, "--contexts is for rows of text"),
         ({"task": "sums", "context_share": 0.2}, "--context_share is of --contexts"),
         ({"task": "sums", "contexts": talk, "context_share": 0.0}, "above 0 up to 1, not 0.0"),
         ({"task": "sums", "contexts": talk, "context_share": 1.1}, "above 0 up to 1, not 1.1"),
+        (
+            {"data": tmp_path / "greeted.jsonl", "contexts": "own"},
+            "line 1: its prompt begins with what assistant",
+        ),
         ({"task": "sums", "contexts": "nowhere.jsonl"}, "there is no file of contexts nowhere.jsonl"),
     ):
         with pytest.raises(UserError, match=message):

@@ -24,6 +24,7 @@ SCREEN = {
         "task",
         "data",
         "columns",
+        "contexts",
         "reward",
         "instruction",
         "teacher",

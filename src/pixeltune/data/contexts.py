@@ -96,14 +96,9 @@ def behind(rows: Sequence[dict], contexts: Sequence[Context], share: float, seed
     Raises:
         UserError: a prompt begins with another's turn than the user's, behind its system message.
     """
+    check_beginnings(rows)
     out = []
     for number, row in enumerate(rows):
-        first = next((turn["role"] for turn in row["prompt"] if turn["role"] != "system"), "nobody")
-        if first != "user":
-            raise UserError(
-                f"{origin(row, number)}: its prompt begins with what {first} says, and a context stands in front of "
-                "a user's turn: leave the row or --contexts out"
-            )
         rng = random.Random(f"context {seed} {number}")
         one = _choose(row["prompt"], contexts, rng) if rng.random() < share else None
         made = Behind(row if one is None else {**row, "prompt": tell(row["prompt"], one.messages)})
@@ -113,6 +108,20 @@ def behind(rows: Sequence[dict], contexts: Sequence[Context], share: float, seed
         )
         out.append(made)
     return out
+
+
+def check_beginnings(rows: Iterable[dict]) -> None:
+    """
+    Raises:
+        UserError: a prompt begins with another's turn than the user's, behind its system message.
+    """
+    for number, row in enumerate(rows):
+        first = next((turn["role"] for turn in row["prompt"] if turn["role"] != "system"), "nobody")
+        if first != "user":
+            raise UserError(
+                f"{origin(row, number)}: its prompt begins with what {first} says, and a context stands in front of "
+                "a user's turn: leave the row or --contexts out"
+            )
 
 
 def alone(row: dict) -> dict:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixeltune.data.contexts import CONTEXTS, OWN, Context, behind, read_contexts
+from pixeltune.data.contexts import CONTEXTS, OWN, Context, behind, check_beginnings, read_contexts
 from pixeltune.data.instruction import read_instruction
 from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
@@ -83,9 +83,8 @@ def prepare(
     )
     if contexts:
         return with_contexts(ready, contexts, arguments, config)
-    if arguments.contexts:
-        said = f"{arguments.context_share:.0%} of the rows will stand behind histories that the model makes first"
-        return replace(ready, notes=(*notes, said))
+    if arguments.contexts:  # which the model makes once it is loaded
+        check_beginnings(train_rows)
     return ready
 
 

@@ -36,7 +36,11 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
     rows = [_as_trained(first), *(row for row in ready.train_rows if row is not first)]
     ready = replace(ready, train_rows=rows, pictures=ready.pictures or bool(first.get("images")))
     placed, _ = place_rows(ready, art, painting.block, painting.processor)
-    line = "\n".join([*painting.ready.notes, heading(painting.ready, painting.arguments.task)])
+    notes, asked = painting.ready.notes, painting.arguments
+    if asked.contexts and not painting.ready.contexts:
+        share = f"{asked.context_share:.0%} of the rows"
+        notes = (*notes, f"{share} will stand behind histories, which the model makes when the run begins")
+    line = "\n".join([*notes, heading(painting.ready, asked.task)])
     return preview_row(
         placed[_turns(first, ready) - 1], painting.processor, painting.block, art.image_tokens, line
     )
