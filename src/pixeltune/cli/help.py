@@ -24,7 +24,6 @@ SCREEN = {
         "task",
         "data",
         "columns",
-        "contexts",
         "reward",
         "instruction",
         "teacher",
