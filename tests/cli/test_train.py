@@ -107,6 +107,9 @@ WRONG = [
     ("sft", "--task calls --key_tokens 0", "above 0 (others weigh 1), not 0"),
     ("sft", "--task calls --key_tokens 2 --use_liger_kernel", "--use_liger_kernel is another"),
     ("grpo", "--task calls --key_tokens 2", "grpo does not use --key_tokens; sft does"),
+    ("sft", "--task sums --contexts nowhere.jsonl", "there is no file of contexts nowhere.jsonl"),
+    ("sft", "--task sums --contexts rows.jsonl", "rows.jsonl, line 1: messages must be a list, and is null"),
+    ("grpo", "--task sums --contexts own --context_share 2", "above 0 up to 1, not 2.0"),
 ]
 
 
@@ -131,6 +134,7 @@ EARLY = {
     "--data rows.jsonl --score calls",
     "--task sums --reward nowhere:b",
     "--task calls --key_tokens 2 --use_liger_kernel",
+    "--task sums --contexts rows.jsonl",
 }
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from transformers import TrainerState, get_scheduler
 
 from pixeltune.adapter.guard import PixelWarning
+from pixeltune.data.contexts import Context
 from pixeltune.errors import UserError
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.paint import paint
@@ -24,7 +25,13 @@ from pixeltune.training.resumption import RunRecord, check_resumed, check_whole,
 ROWS = [{"prompt": f"What is {i} + {i}?", "completion": f"{2 * i}"} for i in range(6)]
 
 
-def record(rows: list[dict] = ROWS, own: bool = False, held_out: int = 0, **settings: Any) -> dict:
+def record(
+    rows: list[dict] = ROWS,
+    own: bool = False,
+    held_out: int = 0,
+    told: tuple[Context, ...] = (),
+    **settings: Any,
+) -> dict:
     """Of a run with these settings, as it would be kept."""
     given = {"data": "rows.jsonl"} if own else {"task": "calls"}
     arguments, config = read_settings("sft", given | {"report_to": "none"} | settings)
@@ -37,6 +44,7 @@ def record(rows: list[dict] = ROWS, own: bool = False, held_out: int = 0, **sett
         held_out=rows[:held_out],
         style=None,
         instruction=[],
+        contexts=told,
     )
     return record_of(ready, arguments, config, art)
 
@@ -70,6 +78,8 @@ def before(tmp_path) -> Path:
         ({"task": ["calls", "sums:0.5"]}, "--task was calls and is now calls, sums:0.5"),
         ({"task": ["calls", "sums"], "balance": True}, "--balance was not given and is now True"),
         ({"reward": "mine:reward"}, "--reward"),
+        ({"contexts": "own"}, "--contexts was not given and is now own"),
+        ({"contexts": "own", "context_share": 0.3}, "--context_share was 0.5 and is now 0.3"),
         ({"learning_rate": 0.5}, "--learning_rate was 0.02 and is now 0.5"),
         ({"adam_epsilon": 1e-8, "weight_decay": 0.1}, "--adam_epsilon was 1e-16 .*; --weight_decay was 0.0"),
     ],
@@ -123,6 +133,20 @@ def test_scores_before_and_after_are_of_the_same_held_out_rows(own, tmp_path):
         check_resumed(held, record([{**ROWS[0], "completion": "11"}, *ROWS[1:]], own=own, held_out=2))
     with pytest.raises(UserError, match="--held_out_rows was 2 and is now 1"):
         check_resumed(held, record(own=own, held_out=1))
+
+
+def test_other_contexts_are_refused(tmp_path):
+    said, other = (Context([{"role": "assistant", "content": text}], "chat", "here") for text in "ab")
+    held = checkpoint(tmp_path / "held", record(told=(said,), contexts="own"))
+    check_resumed(held, record(told=(Context(said.messages, "chat", "there"),), contexts="own"))
+    for told, message in (((other,), r"own \(sha256"), ((), "is now own")):
+        with pytest.raises(
+            UserError,
+            match=rf"--contexts was own \(sha256 \w+\) and is now {message.removeprefix('is now ')}",
+        ):
+            check_resumed(held, record(told=told, contexts="own"))
+    with pytest.raises(UserError, match=r"--contexts was own \(sha256 \w+\) and is now talks.jsonl"):
+        check_resumed(held, record(told=(said,), contexts="folder/talks.jsonl"))
 
 
 def test_a_file_of_rows_may_be_renamed(tmp_path):

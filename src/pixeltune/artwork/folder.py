@@ -1,6 +1,7 @@
 """What a run's folder holds: the names of its files, for those who write them and those who read them.
 
-`pixeltune.data.hashes` has two more, of what belongs to rows: `TRAINED` and `HELD_OUT`.
+`pixeltune.data.hashes` has two more, of what belongs to rows: `TRAINED` and `HELD_OUT`; `pixeltune.data.contexts` one
+of what they stand behind.
 """
 
 from __future__ import annotations

@@ -29,6 +29,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--artwork", help="a PNG or a run's folder, with every request; none: text only")
     parser.add_argument("--compare", nargs="+", metavar="CANDIDATE", help=f"or several: {SPECS}")
     parser.add_argument("--rows", type=int, default=defaults.ROWS, help="held-out rows (0: all there are)")
+    parser.add_argument(
+        "--contexts", help="JSONL of messages, and a kind: score rows once more, each behind one of them"
+    )
     add_answerer(parser, "rows")
     parser.add_argument(
         "--ratios",

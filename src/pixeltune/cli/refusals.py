@@ -45,7 +45,7 @@ def check(verb: str, given: Mapping[str, Any], writes: bool = True) -> None:
     find_model(arguments.model, arguments.revision)
     for name in arguments.also:
         find_model(name)
-    preparation.check(verb, arguments, config, writes)
+    _quietly(preparation.check, verb, arguments, config, writes)
     sizes = read_sizes(arguments.model, arguments.revision)
     if sizes is not None:
         _check_picture(arguments, sizes)

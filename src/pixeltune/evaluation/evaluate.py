@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pixeltune.data.contexts import CONTEXTS, OWN, read_contexts
 from pixeltune.data.images import sha256
 from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_arguments
@@ -19,7 +20,7 @@ from pixeltune.evaluation.contrast import check_ratios, contrast
 from pixeltune.evaluation.defaults import BATCH_SIZE, CONCURRENCY, OUTPUT_DIR, ROWS, TOOL_CHOICE
 from pixeltune.evaluation.doubts import doubt, trained_rows
 from pixeltune.evaluation.in_process import InProcess
-from pixeltune.evaluation.plans import Plan, check_words, own_plan, task_plan
+from pixeltune.evaluation.plans import Plan, check_words, in_contexts, own_plan, task_plan
 from pixeltune.evaluation.providers import Provider, in_this_process, on_engine
 from pixeltune.evaluation.report import Report, markdown, summary
 from pixeltune.evaluation.scoring import Result, score_rows
@@ -44,6 +45,7 @@ def evaluate(
     rows: int | None = ROWS,
     data: str | Path | None = None,
     columns: Sequence[str] = (),
+    contexts: str | Path | None = None,
     score: str | None = None,
     reward: str | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
@@ -71,6 +73,8 @@ def evaluate(
         rows: held-out rows of each task, None for all there are.
         data: folder of a benchmark's files (None: the hub), or your own rows, as `paint` takes them.
         columns: those of your own rows that have other names: ``["prompt=question", "completion=answer"]``.
+        contexts: a JSONL file of what may stand in front of a row in a conversation (see
+            `pixeltune.data.contexts`): every task is scored without, and once more with each row behind one of them.
         score: how your own rows are scored against their completions, one of
             `pixeltune.tasks.own.SCORES`; None: chosen from the rows where it is plain.
         reward: ``package.module:function`` that scores them instead, in TRL's signature.
@@ -121,6 +125,13 @@ def evaluate(
     )
     for said in doubts:
         doubt(said)
+    if contexts is not None:
+        if contexts == OWN:
+            raise UserError(
+                f"--contexts {OWN} is of training, which keeps its histories: give RUN/{CONTEXTS}, or a file of others"
+            )
+        found = read_contexts(contexts)
+        plans = [one for plan in plans for one in (plan, in_contexts(plan, found))]
     harmful = Plan("refusals", refusals.TASK, refusals.rows(), plans[0].heads)
     provider: Provider
     if engine:
@@ -142,7 +153,7 @@ def evaluate(
     report = Report(
         model=engine_model or model,
         tasks={
-            plan.name: summary(got, plan.rows, plan.task, against)
+            plan.name: summary(got, plan.rows, plan.task, against, plan.groups)
             for plan, got in zip(plans, scored, strict=True)
         },
         refusals={name: _refusals(got, harmful.rows) for name, got in refused.items()},

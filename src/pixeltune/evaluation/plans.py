@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pixeltune.data.contexts import Context, as_rows, behind
 from pixeltune.data.images import check_pictures
+from pixeltune.data.marks import check_marks, turn_marks
 from pixeltune.data.messages import Message
 from pixeltune.data.origin import Row, origin
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
+from pixeltune.data.rendering import check_rendered
 from pixeltune.data.sources import public_name, title
 from pixeltune.errors import UserError
 from pixeltune.evaluation.candidates import Candidate
@@ -34,6 +37,13 @@ class Plan:
     """By candidate, what stands in front of every request."""
     source: str = "test split"
     """Where the rows are from."""
+    contexts: list[Context] = field(default_factory=list)
+    """What each row stands behind one of; empty: behind none."""
+
+    @property
+    def groups(self) -> list[str] | None:
+        """By row, what its score is told apart by where it has contexts."""
+        return [row.kind for row in self.rows] if self.contexts else None
 
 
 def task_plan(task: str | Task, n: int | None, data: str | Path | None, field: list[Candidate]) -> Plan:
@@ -95,6 +105,18 @@ def own_plan(
     return Plan(name, task, rest, heads, source)
 
 
+def in_contexts(plan: Plan, contexts: list[Context]) -> Plan:
+    """The same rows once more, each behind a context.
+
+    Raises:
+        UserError: a row has pictures, or its prompt cannot stand behind a context.
+    """
+    if any(row.get("images") for row in plan.rows):
+        raise UserError(f"--contexts is for rows of text, and those of {plan.name} have images: leave it out")
+    rows = behind(plan.rows, contexts, 1.0, SEED)
+    return replace(plan, name=f"{plan.name} in contexts", rows=rows, contexts=contexts)
+
+
 def check_plans(
     plans: list[Plan], field: list[Candidate], processor: Any, model: str, revision: str | None
 ) -> None:
@@ -102,13 +124,17 @@ def check_plans(
 
     Raises:
         UserError: rows that quote a picture token, have pictures that the processor cannot take, or do not
-            fit into the model's context.
+            fit into the model's context; or a context quotes a mark of turns, or the template cannot write it.
     """
     from pixeltune.model.loading import context_length
     from pixeltune.model.preprocessing import Preprocessor
 
     limit = context_length(model, revision)
     for plan in plans:
+        contexts = as_rows(plan.contexts)
+        check_rows(contexts, placeholder_tokens(processor))  # else rows behind them would be named
+        check_marks(contexts, turn_marks(processor))
+        check_rendered(contexts, processor)
         check_words(plan, placeholder_tokens(processor))
         if any(row.get("images") for row in plan.rows):
             check_pictures(plan.rows, Preprocessor(processor).check_picture)

@@ -83,7 +83,13 @@ class Report:
         console.print(_plain(refusal_line(self.refusals)), soft_wrap=True)
 
 
-def summary(results: dict[str, Result], rows: list[dict], task: Task, against: str) -> dict:
+def summary(
+    results: dict[str, Result],
+    rows: list[dict],
+    task: Task,
+    against: str,
+    groups: Sequence[str] | None = None,
+) -> dict:
     """One task's part of a report, as JSON.
 
     Args:
@@ -91,6 +97,7 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task, against: s
         rows: those rows.
         task: whose ``metrics`` are added, where it has any.
         against: the candidate that the others are compared with.
+        groups: by row, in place of what the rows say.
 
     Returns:
         ``rows`` (how many), ``candidates`` (per candidate score, n, ci95, failed, mean prompt and
@@ -103,8 +110,8 @@ def summary(results: dict[str, Result], rows: list[dict], task: Task, against: s
             **got.summary(),
             **{key: _mean(got.records, key) for key in ("prompt_tokens", "completion_tokens", "latency")},
         }
-        if any("group" in row for row in rows):
-            scored[name]["groups"] = _groups(got, rows)
+        if groups or any("group" in row for row in rows):
+            scored[name]["groups"] = _groups(got, groups or [row.get("group", "") for row in rows])
         if task.next_turn and len(turns := by_turns(got, rows, task)) > 1:
             scored[name]["turns"] = turns
         if task.metrics:
@@ -265,11 +272,11 @@ def _metrics(got: Result, rows: list[dict], task: Task) -> dict[str, float]:
     return task.metrics([rows[r["row"]] for r in said], answers) if said else {}
 
 
-def _groups(got: Result, rows: list[dict]) -> dict[str, tuple[float, int]]:
+def _groups(got: Result, groups: Sequence[str]) -> dict[str, tuple[float, int]]:
     """Mean score and rows of each group, in the order of their first row."""
     out = {}
-    for group in dict.fromkeys(row.get("group", "") for row in rows):
-        part = result([r for r in got.records if rows[r["row"]].get("group", "") == group])
+    for group in dict.fromkeys(groups):
+        part = result([r for r in got.records if groups[r["row"]] == group])
         out[group] = (part.score, part.n)
     return out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from pixeltune.data.contexts import alone
 from pixeltune.data.instruction import tell
 from pixeltune.data.messages import Message
 from pixeltune.data.placement import place
@@ -43,7 +44,8 @@ def teacher_rows(
 ) -> list[dict]:
     """What the student reads (`prompt`, with the artwork) and the teacher (`privileged_context`, with words, if any).
 
-    Both are rendered texts, so that each row can have its own `tools`.
+    Both are rendered texts, so that each row can have its own `tools`. A context of the row is the student's alone:
+    words lose their hold in a conversation, too.
 
     Args:
         rows: with a conversational `prompt`, perhaps `tools` as a JSON string.
@@ -54,12 +56,12 @@ def teacher_rows(
     """
     out = []
     for row in rows:
-        tools = tools_of(row)
+        tools, asked = tools_of(row), alone(row)["prompt"]
         student, teacher = (
             one.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
             for one, messages in (
                 (processor, place(row["prompt"], block)),
-                (reader or processor, tell(row["prompt"], instruction) if instruction else row["prompt"]),
+                (reader or processor, tell(asked, instruction) if instruction else asked),
             )
         )
         out.append({"prompt": student, "privileged_context": teacher})

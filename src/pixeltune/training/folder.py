@@ -20,6 +20,7 @@ from pixeltune.artwork.folder import (
     WEIGHTS,
     checkpoints,
 )
+from pixeltune.data.contexts import CONTEXTS
 from pixeltune.data.hashes import HELD_OUT, TRAINED
 from pixeltune.errors import UserError
 
@@ -130,7 +131,7 @@ def clear(folder: Path, checkpoint: Path | None) -> None:
     if checkpoint is not None and _is_in(checkpoint, folder):
         kept = json.loads((checkpoint / STATE).read_text())["global_step"]
     else:
-        for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, *WRITTEN_BY_TRL):
+        for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, CONTEXTS, *WRITTEN_BY_TRL):
             (folder / name).unlink(missing_ok=True)
         for path in folder.glob(HELD_OUT_OF.format("*")):
             path.unlink()

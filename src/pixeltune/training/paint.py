@@ -11,6 +11,7 @@ from transformers import TrainerState, TrainingArguments
 from pixeltune.adapter.guard import why_unchanged
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.artwork.provenance import Provenance
+from pixeltune.data.contexts import CONTEXTS, OWN, alone, write_contexts
 from pixeltune.engines.engine import Engine
 from pixeltune.engines.replies import EngineError
 from pixeltune.errors import RunError, UserError, first_line
@@ -25,6 +26,7 @@ from pixeltune.training.compat.trainer_insides import save_checkpoint
 from pixeltune.training.compat.warnings import quiet_libraries
 from pixeltune.training.ensemble import check_alike, check_weights, join
 from pixeltune.training.folder import ARTWORK, CARD, HISTORY, STATE, clear
+from pixeltune.training.histories import with_histories
 from pixeltune.training.ledger import Ledger
 from pixeltune.training.lengths import context
 from pixeltune.training.memory import explained, is_out_of_memory
@@ -172,6 +174,12 @@ class Painting:
             check_weights(name, further, arguments.model, model)
             models[public_name(name)] = further
         self.models, self.hashes = models, _hashes(models)
+        if arguments.contexts == OWN and not self.ready.contexts:
+            self.ready = with_histories(
+                self.ready, arguments, config, self.art, self.processor, model, self.quiet
+            )
+            check(self.ready, self.processor, self.block, config, context(arguments))
+            self.record = record_of(self.ready, arguments, config, self.art)
         placed, self.tokens = place_rows(
             self.ready, self.art, self.block, self.processor, model, self.quiet, self.reader
         )
@@ -217,9 +225,11 @@ class Painting:
         if self.trainer.is_world_process_zero():
             clear(self.output_dir, self.ready.checkpoint)
             if self.ready.own:
-                rows = self.ready.train_rows, self.ready.held_out
+                rows = [alone(row) for row in self.ready.train_rows], self.ready.held_out
                 files = [share.name for share in self.arguments.shares]
                 own_rows.keep(self.output_dir, self.objective, files, *rows, self.arguments.columns)
+            if self.arguments.contexts == OWN:
+                write_contexts(self.output_dir / CONTEXTS, self.ready.contexts)
             self.say(report.beginning(self))
         checkpoint = self.ready.checkpoint
         try:

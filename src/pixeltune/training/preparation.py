@@ -6,10 +6,11 @@ Whatever is wrong with them is said here, before any long work starts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pixeltune.data.contexts import CONTEXTS, OWN, Context, behind, check_beginnings, read_contexts
 from pixeltune.data.instruction import read_instruction
 from pixeltune.data.tool_errors import failed_turns
 from pixeltune.errors import UserError
@@ -56,6 +57,8 @@ class Preparation:
     """Whether rows have pictures of their own."""
     notes: tuple[str, ...]
     """What the user should know of the rows, a line each."""
+    contexts: list[Context]
+    """What a share of the training rows stands behind; empty where that is none, or is not made yet."""
     parts: tuple[Part, ...]
     """The same rows by task, or by file."""
     key_tokens: float | None = None
@@ -72,7 +75,7 @@ def prepare(
     Raises:
         ValueError: one of them cannot be used, or not with this objective.
     """
-    style, checkpoint = check(verb, arguments, config, writes)
+    style, checkpoint, contexts = check(verb, arguments, config, writes)
     parts, notes = gather_rows(verb, arguments, config)
     parts, train_rows, held_out, said = joint.together(parts, config.seed)
     pictures = has_pictures(verb, train_rows, arguments)
@@ -84,7 +87,7 @@ def prepare(
     rewards, instruction = look_up(verb, tasks, arguments, config)
     if arguments.skip_errors:
         notes = *notes, count_errors(train_rows)
-    return Preparation(
+    ready = Preparation(
         objective=verb,
         task=joint.joined(tasks),
         own=not arguments.task,
@@ -99,13 +102,36 @@ def prepare(
         parts=tuple(parts),
         key_tokens=arguments.key_tokens,
         skip_errors=arguments.skip_errors,
+        contexts=[],
     )
+    if contexts:
+        return with_contexts(ready, contexts, arguments, config)
+    if arguments.contexts:  # which the model makes once it is loaded
+        check_beginnings(train_rows)
+    return ready
+
+
+def with_contexts(
+    ready: Preparation, contexts: list[Context], arguments: PaintArguments, config: TrainingArguments
+) -> Preparation:
+    """The same with its share of training rows behind contexts, and a note of it.
+
+    Raises:
+        UserError: a row's prompt cannot stand behind one.
+    """
+    rows = behind(ready.train_rows, contexts, arguments.context_share, config.seed)
+    count = sum(row.kind is not None for row in rows)
+    source = (
+        "histories of the model's own" if arguments.contexts == OWN else f"contexts of {arguments.contexts}"
+    )
+    note = f"{count:,} of {len(rows):,} rows stand behind one of {len(contexts):,} {source}"
+    return replace(ready, train_rows=rows, contexts=contexts, notes=(*ready.notes, note))
 
 
 def check(
     verb: str, arguments: PaintArguments, config: TrainingArguments, writes: bool = True
-) -> tuple[Term | None, Path | None]:
-    """What can be judged without rows: the style and the checkpoint to resume from.
+) -> tuple[Term | None, Path | None, list[Context]]:
+    """What can be judged without rows: the style, the checkpoint to resume from, and contexts that are there.
 
     Raises:
         ValueError: an argument cannot be used, or not with this objective.
@@ -152,7 +178,25 @@ def check(
     checkpoint = find_checkpoint(config.resume_from_checkpoint, folder)
     if writes:
         check_folder(folder, arguments.overwrite, checkpoint)
-    return style, checkpoint
+    return style, checkpoint, find_contexts(arguments, checkpoint)
+
+
+def find_contexts(arguments: PaintArguments, checkpoint: Path | None) -> list[Context]:
+    """Those of a file, or those that the model made when the run began; empty where there are none, or not yet.
+
+    Raises:
+        UserError: the file cannot be used, or the run's own are gone.
+    """
+    if arguments.contexts is None or (arguments.contexts == OWN and checkpoint is None):
+        return []
+    if arguments.contexts != OWN:
+        return read_contexts(arguments.contexts)
+    path = checkpoint.absolute().parent / CONTEXTS if checkpoint else Path()
+    if not path.is_file():
+        raise UserError(
+            f"{path} is gone, the histories that the rows of {checkpoint} stand behind: put it back, or begin anew"
+        )
+    return read_contexts(path)
 
 
 def check_balance(config: TrainingArguments) -> None:
@@ -269,6 +313,9 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
         raise UserError("--key_tokens weighs rows of text, and these have images: leave it out")
     if arguments.refill_rounds:
         raise UserError("--refill_rounds exchanges questions, not their images: leave it out")
+    if arguments.contexts:
+        # They belong to the row's own turn, and TRL puts all pictures into the first user turn.
+        raise UserError("--contexts is for rows of text, and these have images: leave it out")
     if any(row.get("tools") for row in rows):
         # Its vision collators render prompts without, its online trainers take one set for all rows:
         # https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/sft_trainer.py

@@ -37,7 +37,11 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
     pictures = ready.pictures or bool(first.get("images"))
     ready = replace(ready, train_rows=rows, pictures=pictures, skip_errors=False)
     placed, _ = place_rows(ready, art, painting.block, painting.processor)
-    line = "\n".join([*painting.ready.notes, heading(painting.ready, _name(painting.arguments.task))])
+    notes, asked = painting.ready.notes, painting.arguments
+    if asked.contexts and not painting.ready.contexts:
+        share = f"{asked.context_share:.0%} of the rows"
+        notes = (*notes, f"{share} will stand behind histories, which the model makes when the run begins")
+    line = "\n".join([*notes, heading(painting.ready, _name(asked.task))])
     return preview_row(
         placed[_turns(first, ready) - 1], painting.processor, painting.block, art.image_tokens, line
     )

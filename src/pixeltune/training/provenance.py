@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.artwork.provenance import Provenance
+from pixeltune.data.contexts import OWN
 from pixeltune.data.placement import PLACEMENT
 from pixeltune.model.finding import ORIGINS
 from pixeltune.model.loading import template_sha256
@@ -76,9 +77,16 @@ def of_run(
             **({"teacher": public(arguments)} if arguments.teacher else {}),
             **({"key_tokens": arguments.key_tokens} if arguments.key_tokens else {}),
             **({"skip_errors": True} if arguments.skip_errors else {}),
+            **({"contexts": _contexts(arguments)} if arguments.contexts else {}),
             **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
         },
     }
+
+
+def _contexts(arguments: PaintArguments) -> dict[str, Any]:
+    """Where what stands in front of rows is from, without folders, and how many rows get one."""
+    source = OWN if arguments.contexts == OWN else Path(str(arguments.contexts)).name
+    return {"source": source, "share": arguments.context_share}
 
 
 def of_models(models: dict[str, Any], hashes: dict[str, str], revision: str | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from transformers.trainer_callback import ExportableState
 
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import PixelWarning
+from pixeltune.data.contexts import OWN, alone
 from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
 from pixeltune.picture.files import STARTS
@@ -92,6 +93,8 @@ def record_of(
         "--score": arguments.score,
         "--instruction": _short(json.dumps(ready.instruction).encode()) if ready.instruction else None,
         "--teacher": _teacher(arguments) if arguments.teacher else None,
+        "--contexts": _contexts(arguments, ready) if arguments.contexts else None,
+        "--context_share": arguments.context_share,
     }
     fixed |= {f"--{name}": getattr(config, name) for name in OPTIMISER}
     free = {f"--{name}": getattr(config, name) for name in FREE if hasattr(config, name)}
@@ -107,7 +110,7 @@ def record_of(
     fixed[f"hash of the {len(ready.held_out)} held-out rows"] = _rows(ready.held_out)
     (fixed if ready.own else free)["rows to train on"] = len(ready.train_rows)
     # Of a task more rows are other rows; only as many can be compared.
-    fixed[f"hash of the {len(ready.train_rows)} rows to train on"] = _rows(ready.train_rows)
+    fixed[f"hash of the {len(ready.train_rows)} rows to train on"] = _rows(map(alone, ready.train_rows))
     return json.loads(json.dumps({"fixed": fixed, "free": free}))
 
 
@@ -203,6 +206,13 @@ def _teacher(arguments: PaintArguments) -> str:
     weights = Path(source_of(arguments.teacher or "")[1]) / WEIGHTS
     known = f" ({_short(weights.read_bytes())})" if weights.is_file() else ""  # of a LoRA; of models the name
     return public(arguments) + known
+
+
+def _contexts(arguments: PaintArguments, ready: Preparation) -> str:
+    """The name of their file, or that they are the model's own, with a hash where they are there."""
+    said = json.dumps([[one.messages, one.kind] for one in ready.contexts])
+    known = f" ({_short(said.encode())})" if ready.contexts else ""
+    return (OWN if arguments.contexts == OWN else Path(str(arguments.contexts)).name) + known
 
 
 def _short(data: bytes) -> str:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers import TrainingArguments
 
 from pixeltune.adapter import ArtConfig
+from pixeltune.data.contexts import alone, as_rows
 from pixeltune.data.images import check_pictures, place_pictures
 from pixeltune.data.instruction import tell
 from pixeltune.data.marks import check_marks, turn_marks
@@ -50,8 +51,10 @@ def check(
             `max_length` leaves nothing of any answer.
     """
     rows, preprocessor = [*ready.train_rows, *ready.held_out], Preprocessor(processor)
-    check_rows(rows, placeholder_tokens(processor, block))
-    check_marks(rows, turn_marks(processor))
+    contexts = as_rows(ready.contexts)  # before rows behind them, which would be named instead
+    check_rows([*contexts, *rows], placeholder_tokens(processor, block))
+    check_marks([*contexts, *rows], turn_marks(processor))
+    check_rendered(contexts, processor)
     pictures = check_pictures(rows, preprocessor.check_picture)
     objective = OBJECTIVES[ready.objective]
     texts = check_rendered(rows, processor, objective.columns[1:])
@@ -75,7 +78,7 @@ def check(
         check_cut(ready.train_rows, asked, lengths["pictures"], processor.tokenizer, artwork=artwork, cut=cut)
     check_lengths(rows, texts, artwork=artwork, cut=cut, **lengths)
     if ready.instruction:
-        told = [[_asked(tell(row["prompt"], ready.instruction), row, processor)] for row in rows]
+        told = [[_asked(tell(alone(row)["prompt"], ready.instruction), row, processor)] for row in rows]
         check_lengths(rows, told, artwork=0, what="the teacher's prompt has ", **lengths)
 
 
@@ -145,7 +148,10 @@ def place_rows(
     signal, rows = OBJECTIVES[ready.objective].signal, ready.train_rows
     if signal == "teacher":
         placed = teacher_rows(rows, ready.instruction, block, processor, reader)
-        return placed, prompt_tokens(placed, processor.tokenizer) if ready.instruction else None
+        if not ready.instruction:
+            return placed, None
+        plain = teacher_rows([alone(row) for row in rows], ready.instruction, block, processor, reader)
+        return placed, prompt_tokens(plain, processor.tokenizer)
     if signal == "contrast" and not ready.own and model is not None:
         rows = contrasted(ready, art, processor, model, quiet)
     if signal == "completions":
@@ -161,18 +167,8 @@ def place_rows(
 
 def contrasted(ready: Preparation, art: ArtConfig, processor: Any, model: Any, quiet: bool) -> list[dict]:
     """A task's rows with what the model says by itself, seeing the start picture, where that is wrong."""
-    backend = InProcess(model, processor, Image.fromarray(art.canvas().to_uint8()))
-    rows, records = [], []
-    with tqdm(total=len(ready.train_rows), desc="own answers", disable=quiet) as bar:
-        for part in ready.parts:
-            before = len(rows)
-            habits = score_rows(
-                part.task,
-                part.train_rows,
-                backend,
-                progress=lambda done, _, before=before: bar.update(before + done - bar.n),
-            )
-            rows += part.train_rows
-            records += habits.records
-    said, scores = zip(*[(r["completions"][0], r["score"]) for r in records], strict=True)
+    rows, backend = ready.train_rows, InProcess(model, processor, Image.fromarray(art.canvas().to_uint8()))
+    with tqdm(total=len(rows), desc="own answers", disable=quiet) as bar:
+        habits = score_rows(ready.task, rows, backend, progress=lambda done, _: bar.update(done - bar.n))
+    said, scores = zip(*[(r["completions"][0], r["score"]) for r in habits.records], strict=True)
     return contrast(rows, said, scores, OBJECTIVES[ready.objective], art.seed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from pixeltune.data.contexts import OWN
 from pixeltune.data.forms import read_names
 from pixeltune.errors import UserError
 from pixeltune.errors.checking import check_data, checked
@@ -26,6 +27,9 @@ OWN_REWARD = "task"
 """What ``--reward`` calls the reward of the task, or the score of own rows against their completions."""
 
 STYLE_SCHEDULES = ("constant", "rise", "fade")
+
+CONTEXT_SHARE = 0.5
+"""Of the rows that get a context, where there are any and nothing else is said."""
 
 NO_ROWS = "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"
 
@@ -96,6 +100,16 @@ class PaintArguments(ArtworkSettings):
         metadata={
             "help": "Columns of your own rows that have other names: prompt=question completion=answer."
         },
+    )
+    contexts: str | None = field(
+        default=None,
+        metadata={
+            "help": "What a share of the rows stands behind, for artworks that are used in conversations: a JSONL file "
+            f'of {{"messages": [...], "kind": "..."}}, or {OWN}: histories that the model makes with the start picture.'
+        },
+    )
+    context_share: float = field(
+        default=CONTEXT_SHARE, metadata={"help": "Share of the rows that get one of the contexts."}
     )
     instruction: str | None = field(
         default=None,
@@ -282,6 +296,12 @@ class PaintArguments(ArtworkSettings):
         read_names(self.columns)
         if self.score is not None and self.task:
             raise UserError("a task knows its own score: --score is of rows of your own, without --task")
+        if not 0 < self.context_share <= 1:
+            raise UserError(
+                f"--context_share is a share of the rows, above 0 up to 1, not {self.context_share}"
+            )
+        if self.contexts is None and self.context_share != CONTEXT_SHARE:
+            raise UserError(f"--context_share is of --contexts: give a file of them, or {OWN}")
         if not 0 <= self.length_cost < 1:
             raise UserError(
                 f"--length_cost is a share of the reward, from 0 to below 1, not {self.length_cost}"
