@@ -212,6 +212,7 @@ def test_scores_of_each_task_and_of_all_rows(monkeypatch, tmp_path):
         return callbacks.result(records)
 
     monkeypatch.setattr(callbacks, "score_rows", score_rows)
+    monkeypatch.setattr(callbacks, "add_ratios", lambda *_: False)
     entries: list[dict] = []
     parts = [Part(name, SimpleNamespace(name=name), [], [{}] * len(rows)) for name, rows in marks.items()]
     score = callbacks.HeldOutScore(
