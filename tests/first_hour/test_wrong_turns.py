@@ -32,7 +32,7 @@ def desk(user, tmp_path_factory):
         ("pixeltune --hlep", "did you mean --help?"),
         ("pixeltune version", "did you mean --version?"),
         ("pixeltune sft", "give --task (calls, sums, gsm8k, ...) or --data rows.jsonl"),
-        ("pixeltune sft --data", "--data: expected one argument"),
+        ("pixeltune sft --data", "--data: expected at least one argument"),
         ("pixeltune sft --data nowhere.jsonl", "there is no file nowhere.jsonl"),
         ("pixeltune sft --data folder", "name the file in it"),
         ("pixeltune sft --data none.jsonl", "holds no rows"),

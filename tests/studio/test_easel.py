@@ -56,7 +56,7 @@ def test_the_picture_is_seen_while_it_is_painted(painted):
     assert not np.array_equal(by_step[1], by_step[0])
     assert not np.array_equal(by_step[2], by_step[1])
     assert any(view.step == 1 and "held_out_score" in str(view.history) for view in seen)
-    assert re.match(r"held-out score .* -> .*n = 6; .*artwork.png", easel.view.said)
+    assert re.fullmatch(r"It took .*\nheld-out score .* -> .*n = 6; .*artwork.png", easel.view.said)
     assert "trained are 196,608 numbers of one 256x256 picture" in seen[0].said
 
 
