@@ -39,7 +39,7 @@ import transformers
 from benchmarks.common import fits
 from benchmarks.common.accuracy_cells import final, tune, untrained
 from benchmarks.common.accuracy_flags import read_flags
-from benchmarks.common.accuracy_plans import SMALLER, SMOKE, TUNE_SEED, Plan
+from benchmarks.common.accuracy_plans import RELEASED_FOLDER, RESULTS, SMALLER, SMOKE, TUNE_SEED, Plan
 from benchmarks.common.accuracy_table import tables
 from benchmarks.common.accuracy_tasks import TINY, Suite
 from benchmarks.common.baselines import RATES
@@ -47,8 +47,6 @@ from benchmarks.common.bases import base_hash
 from benchmarks.common.cells import once, read
 from pixeltune.errors import UserError
 
-RESULTS = Path(__file__).parent / "results"
-RELEASED = "accuracy_released"
 VERSION = 1  # of the procedure: a new number makes every cell be run anew
 
 
@@ -62,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     if flags.quick and not known:
         suite = replace(suite, tasks={name: replace(t, max_new_tokens=8) for name, t in suite.tasks.items()})
     quick = Path(tempfile.gettempdir(), "pixeltune-accuracy") if flags.quick else RESULTS
-    folder = flags.folder or (quick if known else quick / RELEASED)
+    folder = flags.folder or (quick if known else quick / RELEASED_FOLDER)
     for verb in flags.verbs:
         plan = replace(plans[verb], **smoke) if flags.quick else plans[verb]
         plan = replace(plan, size_seeds=tuple(flags.size_seeds or plan.size_seeds))

@@ -19,8 +19,7 @@ from pathlib import Path
 import datasets
 import transformers
 
-from benchmarks.accuracy import RESULTS
-from benchmarks.common.accuracy_plans import PLANS
+from benchmarks.common.accuracy_plans import PLANS, RESULTS
 from benchmarks.common.accuracy_table import NAMES, finals
 from benchmarks.common.accuracy_tasks import REWARDS, TASKS, part
 from benchmarks.common.baselines import train

@@ -23,8 +23,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from benchmarks.accuracy import RELEASED, RESULTS
 from benchmarks.accuracy_seconds import seconds
+from benchmarks.common.accuracy_plans import RELEASED_FOLDER, RESULTS
 from benchmarks.common.accuracy_table import NAMES, finals, pooled, share, tasks, unlearnt
 from benchmarks.common.baselines import RATES
 from benchmarks.common.cells import read
@@ -99,7 +99,7 @@ def figures(results: Path = RESULTS) -> Iterator[Figure]:
     yield from against_rows(read(results / "accuracy_sft.json"))
     smol = read(results / "accuracy_smol_sft.json")
     yield from scores("accuracy_smol_sft", smol, "SFT of the second model")
-    for path in sorted((results / RELEASED).glob("*.json")):
+    for path in sorted((results / RELEASED_FOLDER).glob("*.json")):
         if not path.name.startswith(RANDOM):
             yield from scores(f"released_{path.stem}", read(path), path.stem)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.common.accuracy_plans import RELEASED_FOLDER, RESULTS
 from benchmarks.common.accuracy_table import NAMES, table, tables
 from benchmarks.common.cells import read
-from benchmarks.figures import OUT, RANDOM, RELEASED, RESULTS, figures, scores
+from benchmarks.figures import OUT, RANDOM, figures, scores
 from pixeltune.writing import write_atomically
 
 PAGE = OUT.parent / "released.md"
@@ -22,7 +23,7 @@ When2Call (knowing when not to call). What a recipe needs is said in its first l
 
 def write_page() -> None:
     """The page, and all figures."""
-    folder = RESULTS / RELEASED
+    folder = RESULTS / RELEASED_FOLDER
     write_atomically(PAGE, page(folder))
     for figure in figures():
         write_atomically(OUT / f"{figure.name}.svg", figure.svg())

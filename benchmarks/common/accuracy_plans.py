@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+RESULTS = Path(__file__).parents[1] / "results"
+RELEASED_FOLDER = "accuracy_released"  # folder in it, a file for each model
 TUNE_SEED, VALIDATION_SEED = 41, 1000
 
 

@@ -23,7 +23,7 @@ from benchmarks.common import (
     random_model,
 )
 from benchmarks.common.accuracy_flags import read_flags
-from benchmarks.common.accuracy_plans import RELEASED, SMOL
+from benchmarks.common.accuracy_plans import RELEASED, RELEASED_FOLDER, SMOL
 from benchmarks.common.accuracy_table import transfers
 from benchmarks.common.accuracy_tasks import TINY
 from benchmarks.common.cells import once, read
@@ -391,7 +391,7 @@ def test_an_adapters_transfers_are_asked_with_the_adapter_and_words_with_the_wor
 
 
 def test_the_committed_page_is_what_the_results_say():
-    folder = ROOT / "benchmarks" / "results" / accuracy.RELEASED
+    folder = ROOT / "benchmarks" / "results" / RELEASED_FOLDER
     assert accuracy_page.PAGE.read_text() == accuracy_page.page(folder)
 
 

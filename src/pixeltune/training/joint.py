@@ -13,6 +13,7 @@ from pixeltune.errors import UserError
 from pixeltune.tasks.base import Task
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.rewards import is_async
+from pixeltune.training.shares import drawn
 
 COLUMN = "drawn_from"
 """Of rows: which of the tasks or files they are of. There where there are several."""
@@ -27,6 +28,8 @@ class Part:
     """None where the rows have no plain score."""
     train_rows: list[dict]
     held_out: list[dict]
+    weight: float = 1.0
+    """How many times its training rows are wanted, see `pixeltune.training.shares.drawn`."""
 
 
 def check(verb: str, tasks: Mapping[str, Task | None], own_reward: bool) -> None:
@@ -114,13 +117,14 @@ def _rewarded(tasks: Mapping[str, Task | None], completions: list, columns: dict
 
 
 def together(parts: Sequence[Part], seed: int) -> tuple[list[Part], list[dict], list[dict], tuple[str, ...]]:
-    """Rows of several parts in one order, each marked with its part, and no prompt on both sides.
+    """Rows of several parts in one order, as many as their weights say, each marked with its part, and no prompt on
+    both sides.
 
     A prompt that is held out of one file may well stand in another, to be trained on.
 
     Args:
         parts: at least one; of one alone nothing changes.
-        seed: of the order.
+        seed: of what is drawn, and of the order.
 
     Returns:
         The parts as they are then, rows to train on, held-out rows, and what to say of them.
@@ -138,12 +142,13 @@ def together(parts: Sequence[Part], seed: int) -> tuple[list[Part], list[dict], 
                 raise UserError(
                     f"{origin(row, number)}: rename the column {COLUMN}: several tasks use that name"
                 )
-        kept = [row for row in part.train_rows if prompt_hash(row) not in aside]
+        rows = drawn(part.train_rows, part.weight, seed, part.name)
+        kept = [row for row in rows if prompt_hash(row) not in aside]
         if not kept:
             raise UserError(
                 f"all prompts of {part.name} are held out elsewhere: --held_out_rows 0, or other rows"
             )
-        if dropped := len(part.train_rows) - len(kept):
+        if dropped := len(rows) - len(kept):
             notes.append(
                 f"{part.name}: {dropped:,} rows ask what is held out elsewhere and are not trained on"
             )

@@ -19,15 +19,15 @@ from pixeltune.model.precision import UNSCALED_FLOAT16
 from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term
 from pixeltune.picture.style_text import read_style
-from pixeltune.tasks.base import Task, find_rows, find_task, held_out_rows, is_benchmark
-from pixeltune.training import joint, own_rows
+from pixeltune.tasks.base import Task, is_benchmark
+from pixeltune.training import joint
 from pixeltune.training.defaults import OBJECTIVE_FACTS
 from pixeltune.training.folder import check_folder, find_checkpoint
+from pixeltune.training.gathering import gather_rows
 from pixeltune.training.joint import Part
 from pixeltune.training.key_tokens import check_config
 from pixeltune.training.rewards import find_rewards
 from pixeltune.training.settings import OWN_REWARD, PaintArguments, check_verb
-from pixeltune.training.shares import Share, drawn
 from pixeltune.training.teacher import check_teacher
 
 if TYPE_CHECKING:
@@ -259,44 +259,6 @@ def check_models(arguments: PaintArguments, use_vllm: bool) -> None:
         raise UserError(
             "an engine serves one model, and --also wants completions of several: leave out --rollouts"
         )
-
-
-def gather_rows(
-    verb: str, arguments: PaintArguments, config: TrainingArguments
-) -> tuple[list[Part], tuple[str, ...]]:
-    """The rows of each task or file, as many as its weight says, and what to say of them.
-
-    Raises:
-        ValueError: a task is unknown, or a file cannot be used.
-    """
-    shares, notes = arguments.shares, ()
-    if arguments.task:
-        return [_of_task(verb, share, arguments, config) for share in shares], notes
-    parts = []
-    for share, (name, found) in zip(shares, own_rows.read_each(verb, arguments, config).items(), strict=True):
-        train = drawn(found.train, share.weight, config.seed, name)
-        parts.append(Part(name, found.task, train, found.held_out))
-        notes += found.notes if len(shares) == 1 else tuple(f"{name}: {note}" for note in found.notes)
-    return parts, notes
-
-
-def _of_task(verb: str, share: Share, arguments: PaintArguments, config: TrainingArguments) -> Part:
-    """Rows of one task: a synthetic one makes as many as its weight says, of a benchmark some stand there again."""
-    name, folder = share.name, arguments.data[0] if arguments.data else None
-    if len(arguments.task) > 1 and not is_benchmark(name):
-        folder = None  # of the others among them
-    n, weight = arguments.train_rows, share.weight
-    found = find_rows(name, "train", max(n, round(n * weight)), config.seed, folder)
-    train_rows = found
-    if len(arguments.task) > 1:
-        # A benchmark may have fewer than were asked for: all of them are there before one is there twice.
-        train_rows = drawn(found, weight * min(n, len(found)) / len(found), config.seed, name)
-    missing = [column for column in OBJECTIVE_FACTS[verb].columns if column not in train_rows[0]]
-    if missing and OBJECTIVE_FACTS[verb].signal == "completions":
-        raise UserError(f"{name} has no {', '.join(missing)} to learn from: use grpo or rloo")
-    n = 100 if arguments.held_out_rows is None else arguments.held_out_rows
-    held_out = held_out_rows(name, n, 0, folder) if n else []
-    return Part(name, find_task(name), train_rows, held_out)
 
 
 def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool:
