@@ -110,6 +110,10 @@ WRONG = [
     ("sft", "--task sums --contexts nowhere.jsonl", "there is no file of contexts nowhere.jsonl"),
     ("sft", "--task sums --contexts rows.jsonl", "rows.jsonl, line 1: messages must be a list, and is null"),
     ("grpo", "--task sums --contexts own --context_share 2", "above 0 up to 1, not 2.0"),
+    ("sft", "--task sums --context_share 0.5", "--context_share is of --contexts"),
+    ("sft", "--task sums calls:1e9", "must be above 0 and at most 100"),
+    ("sft", "--task sums calls:nan", "must be above 0 and at most 100"),
+    ("sft", "--task sums calls:", "nothing stands behind the colon"),
 ]
 
 

@@ -169,6 +169,7 @@ def test_no_prompt_fills_the_list():
 def test_prompts_of_one_s_own_are_asked(artwork, bundled):
     tool = {"type": "function", "function": sayings.WEATHER}
     row = {"prompt": [{"role": "user", "content": "What is the weather in Rome?"}], "tools": [tool]}
+    assert says(artwork, prompts="Hello!", quiet=True).prompts == 1
     found = says(artwork, prompts=[row], quiet=True)
     assert found.prompts == 1
     assert {one.prompt for one in found.texts} == {"What is the weather in Rome?"}
@@ -180,6 +181,11 @@ def test_prompts_of_one_s_own_are_asked(artwork, bundled):
     [
         ({"prompts": []}, "prompts is empty"),
         ({"prompts": [5]}, "prompts has 5"),
+        ({"prompts": ["word " * 5000]}, "tiny has room for 4096: shorten the prompt"),
+        (
+            {"prompts": [{"prompt": [{"role": "user", "content": "?"}], "tools": 3}]},
+            "tools of a prompt are 3",
+        ),
         ({"prompts": [{"prompt": "?"}]}, "prompts has"),
         ({"prompts": ["<|image_pad|>"]}, "stands for pictures"),
         ({"model": 5}, "model is 5"),

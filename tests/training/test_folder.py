@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pixeltune.errors import UserError
-from pixeltune.training.folder import check_folder, clear, find_checkpoint, holds
+from pixeltune.training.folder import check_folder, check_inputs, clear, find_checkpoint, holds
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -36,6 +36,30 @@ def test_a_folder_that_holds_a_run_is_refused(name, tmp_path):
     with pytest.raises(UserError, match=rf"holds a run already \({name.split('/')[0]}\).*--overwrite"):
         check_folder(tmp_path, overwrite=False, checkpoint=None)
     check_folder(tmp_path, overwrite=True, checkpoint=None)
+
+
+READ = [
+    "held_out.jsonl",
+    "held_out-a.jsonl",
+    "contexts.jsonl",
+    "artwork.png",
+    "snapshots/step-000025.png",
+    "checkpoint-5/optimizer.pt",
+]
+
+
+def test_what_is_to_be_read_is_not_removed(tmp_path):
+    write(tmp_path, *READ, "mine.jsonl")
+    whole = checkpoint(tmp_path, 5)
+    check_inputs(
+        tmp_path, None, ["mine.jsonl", str(tmp_path / "mine.jsonl"), "tiny", str(tmp_path / "gone.jsonl")]
+    )
+    for name in READ:
+        with pytest.raises(UserError, match=rf"{name} is of the run that .* would be removed: copy it"):
+            check_inputs(tmp_path, None, [str(tmp_path / name)])
+        check_inputs(tmp_path, whole, [str(tmp_path / name)])
+    clear(tmp_path, None)
+    assert files(tmp_path) == {"mine.jsonl"}
 
 
 def test_a_whole_checkpoint_is_a_run_to_go_on_with(tmp_path):

@@ -18,6 +18,7 @@ from pixeltune.training.arguments import read_settings
 from pixeltune.training.key_tokens import WEIGHTS, key_mask, key_spans
 from pixeltune.training.paint import Painting
 from pixeltune.training.preparation import prepare
+from pixeltune.training.preview import preview
 
 torch.set_num_threads(1)
 CALL = {"name": "get_price", "arguments": {"item": "a pen", "amount": 3}}
@@ -192,6 +193,12 @@ def test_rows_without_calls_and_other_verbs_are_refused(tmp_path):
         ('{"isError": true}', True),
         ("Error: not found", True),
         ("Traceback (most recent call last)", True),
+        ("KeyError: 'pen'", True),
+        ('[{"error": "no such item"}]', True),
+        ("Error", True),
+        ("Error rate: 3 %", False),
+        ("Errors: 0", False),
+        ('{"isError": "false"}', False),
         ("errors were made by nobody", False),
         ("3 errors", False),
         ('{"price": 3}', False),
@@ -210,6 +217,19 @@ def trace(*results: str) -> list[dict]:
         call = structured({"name": "get_price", "arguments": {"item": f"pen {number}"}})
         talk += [call, {"role": "tool", "content": result}]
     return [*talk, {"role": "assistant", "content": "It costs 3."}]
+
+
+def test_a_preview_shows_a_turn_that_is_learned(tmp_path, bundled):
+    function = {"name": "get_price", "description": "Price of an item", "parameters": {"type": "object"}}
+    tools = [{"type": "function", "function": function}]
+    talk = trace("3", "Error: no such item")[:-1]  # what comes last is a call that failed
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"Pen {i}?", "completion": talk, "tools": tools} for i in range(4)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    shown = str(preview("sft", data=str(path), held_out_rows=0, skip_errors=True))
+    assert "turn 1 of 2" in shown
+    assert "pen 1" not in shown
+    assert "turn 2 of 2" in str(preview("sft", data=str(path), held_out_rows=0))
 
 
 def test_calls_that_failed_are_not_learned_and_stay_in_what_follows(tmp_path):

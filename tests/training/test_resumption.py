@@ -79,7 +79,7 @@ def before(tmp_path) -> Path:
         ({"task": ["calls", "sums"], "balance": True}, "--balance was not given and is now True"),
         ({"reward": "mine:reward"}, "--reward"),
         ({"contexts": "own"}, "--contexts was not given and is now own"),
-        ({"contexts": "own", "context_share": 0.3}, "--context_share was 0.5 and is now 0.3"),
+        ({"contexts": "own", "context_share": 0.3}, "--context_share was not given and is now 0.3"),
         ({"learning_rate": 0.5}, "--learning_rate was 0.02 and is now 0.5"),
         ({"adam_epsilon": 1e-8, "weight_decay": 0.1}, "--adam_epsilon was 1e-16 .*; --weight_decay was 0.0"),
     ],

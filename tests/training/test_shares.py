@@ -24,8 +24,10 @@ from pixeltune.training.shares import Share, described, drawn, of_files, of_task
         ("api_bank:level-1-api", Share("api_bank:level-1-api")),
         ("my.tasks:TASK", Share("my.tasks:TASK")),
         ("my.tasks:TASK:3", Share("my.tasks:TASK", 3.0)),
-        ("my.tasks:TASK:easy:3", Share("my.tasks:TASK:easy", 3.0)),
-        ("sums:nan", Share("sums:nan")),  # no number: a category, which find_task's rows refuse
+        (
+            "my.tasks:TASK:easy:3",
+            Share("my.tasks:TASK:easy", 3.0),
+        ),  # no number: a category, which find_task's rows refuse
     ],
 )
 def test_a_number_behind_the_last_colon_of_a_task_is_its_weight(name, share):
@@ -40,7 +42,7 @@ def test_one_task_alone_keeps_its_whole_name():
 
 @pytest.mark.parametrize("weight", ["0", "-1", "0.0", "1e999"])
 def test_a_weight_is_above_zero(weight):
-    with pytest.raises(UserError, match="must be above 0: leave sums out"):
+    with pytest.raises(UserError, match="must be above 0 and at most 100: leave sums out"):
         of_tasks(["calls", f"sums:{weight}"])
 
 

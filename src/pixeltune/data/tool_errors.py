@@ -12,20 +12,25 @@ from pixeltune.data.messages import Message, text_of
 LONG = 10_000
 """Characters of a result that are looked at."""
 
-_ERROR = re.compile(r"\W*(error|exception|traceback)\b", re.IGNORECASE)
+_ERROR = re.compile(r"\W*(?:\w*(?:error|exception)\W*(?:[:(\[!.]|$)|traceback\b)", re.IGNORECASE)
+_NONE = ("", "false", "0", "none", "null")
 
 
 def says_error(result: Message) -> bool:
     """Whether a tool's result says that the call failed.
 
-    It does if it begins with "error", "exception" or "traceback", also as a key (``{"error": "no such item"}``), or is
-    an object whose ``error`` or ``isError`` holds something, or whose ``status`` is "error".
+    It does if it begins with "Error:" or the like ("KeyError(...)", "Traceback"; not with "Error rate"), also as a key
+    (``[{"error": "no such item"}]``), or is an object whose ``error`` or ``isError`` holds something, or whose
+    ``status`` is "error".
     """
     text = text_of(result.get("content")).strip()[:LONG]
     known = _object(text)
     if known is None:
         return _ERROR.match(text) is not None
-    return bool(known.get("error") or known.get("isError")) or str(known.get("status")).lower() == "error"
+    told = [known.get("error"), known.get("isError")]
+    if any(one and str(one).strip().lower() not in _NONE for one in told):
+        return True
+    return str(known.get("status")).lower() == "error"
 
 
 def failed_turns(row: dict) -> set[int]:

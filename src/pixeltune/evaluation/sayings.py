@@ -27,7 +27,7 @@ from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import opening
 from pixeltune.model.compat.bars import without_bars
 from pixeltune.model.finding import public_name
-from pixeltune.model.loading import load_model, load_processor, weights_sha256
+from pixeltune.model.loading import context_length, load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
 
 TEXTS = 10
@@ -135,7 +135,7 @@ def says(
     *,
     model: str = "tiny",
     revision: str | None = None,
-    prompts: Sequence[str | dict] | None = None,
+    prompts: str | Sequence[str | dict] | None = None,
     quiet: bool = False,
 ) -> Sayings:
     """Look for what a picture does: for texts that a model says with it and not without.
@@ -148,14 +148,15 @@ def says(
         artwork: a PNG, a run's folder, or one that was read.
         model: "tiny" or "smol" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
-        prompts: to ask, texts or rows with ``prompt`` and perhaps ``tools``; None: `PROMPTS`.
+        prompts: to ask, a text, or texts or rows with ``prompt`` and perhaps ``tools``; None: `PROMPTS`.
         quiet: no progress bar.
 
     Raises:
         UserError: the PNG or the model cannot be used, or they do not go together, as `pixeltune.check` would say.
     """
     check_arguments(says, locals())
-    rows = [row_of(one) for one in (PROMPTS if prompts is None else prompts)]
+    given = PROMPTS if prompts is None else [prompts] if isinstance(prompts, str) else prompts
+    rows = [row_of(one) for one in given]
     if not rows:
         raise UserError("prompts is empty: give some, or None for everyday ones")
     artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
@@ -163,6 +164,17 @@ def says(
     check_rows(rows, placeholder_tokens(processor))
     _check(other_base(artwork.provenance, model, None) + differences(artwork, Preprocessor(processor)))
     talks, tools = (list(column) for column in zip(*(opening(row, []) for row in rows), strict=True))
+    limit = context_length(model, revision)
+    most = (
+        max(InProcess(None, processor).prompt_lengths(talks, tools))
+        + artwork.provenance.image_tokens
+        + LENGTH
+    )
+    if limit is not None and most > limit:
+        raise UserError(
+            f"a prompt, the picture and {LENGTH} tokens of an answer take {most}, and {model} has room for {limit}: "
+            "shorten the prompt"
+        )
     with without_bars(downloads=quiet), bars(quiet) as bar:
         line = bar.add_task(titled(f"{model}, loading"), total=None)
         loaded = load_model(model, revision).eval()
@@ -202,6 +214,8 @@ def row_of(prompt: Any) -> dict:
     if not isinstance(prompt, dict) or not isinstance(prompt.get("prompt"), list):
         raise UserError(f"prompts has {prompt!r:.60}: give texts, or rows with a prompt of messages")
     tools = prompt.get("tools")
+    if not isinstance(tools, list | str | None):
+        raise UserError(f"tools of a prompt are {tools!r:.60}: give a list of schemas")
     return prompt | {"tools": json.dumps(tools) if isinstance(tools, list) else tools}
 
 

@@ -76,6 +76,31 @@ def check_folder(folder: Path, overwrite: bool, checkpoint: Path | None) -> None
         )
 
 
+def check_inputs(folder: Path, checkpoint: Path | None, inputs: Iterable[str]) -> None:
+    """Refuse to remove, or to write over, what is to be read.
+
+    Args:
+        folder: of the run that begins now.
+        checkpoint: to resume from; of the same folder nothing is removed that a run reads.
+        inputs: names of files and folders, perhaps of other things.
+
+    Raises:
+        UserError: one of them is what `clear` removes from the folder.
+    """
+    if checkpoint is not None and _is_in(checkpoint, folder):
+        return
+    removed = [folder / name for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, CONTEXTS, *WRITTEN_BY_TRL)]
+    removed += [*folder.glob(HELD_OUT_OF.format("*")), *_checkpoints(folder).values()]
+    removed += [folder / SNAPSHOTS, folder / SAMPLES]
+    gone = {path.resolve() for path in removed if path.exists()}
+    for name in inputs:
+        path = Path(name)
+        if path.exists() and not gone.isdisjoint([path.resolve(), *path.resolve().parents]):
+            raise UserError(
+                f"{name} is of the run that {folder} holds and would be removed: copy it elsewhere first"
+            )
+
+
 def holds(folder: Path) -> list[str]:
     """What a folder holds of a run that is worth keeping: artwork, log, whole checkpoints, snapshots."""
     found = [name for name in (ARTWORK, HISTORY) if (folder / name).exists()]

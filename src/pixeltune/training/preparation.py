@@ -22,7 +22,7 @@ from pixeltune.picture.style_text import read_style
 from pixeltune.tasks.base import Task, is_benchmark
 from pixeltune.training import joint
 from pixeltune.training.defaults import OBJECTIVE_FACTS
-from pixeltune.training.folder import check_folder, find_checkpoint
+from pixeltune.training.folder import check_folder, check_inputs, find_checkpoint
 from pixeltune.training.gathering import gather_rows
 from pixeltune.training.joint import Part
 from pixeltune.training.key_tokens import check_config
@@ -178,7 +178,16 @@ def check(
     checkpoint = find_checkpoint(config.resume_from_checkpoint, folder)
     if writes:
         check_folder(folder, arguments.overwrite, checkpoint)
+        check_inputs(folder, checkpoint, _inputs(arguments))
     return style, checkpoint, find_contexts(arguments, checkpoint)
+
+
+def _inputs(arguments: PaintArguments) -> list[str]:
+    """Names of what is read, as far as it is files."""
+    named = [share.name for share in arguments.shares] if arguments.data else []
+    more = [arguments.contexts, arguments.start, arguments.mask, arguments.instruction, arguments.model]
+    teacher = (arguments.teacher or "").removeprefix("adapter:")
+    return [str(one) for one in (*named, *arguments.data, *more, *arguments.also, teacher) if one]
 
 
 def find_contexts(arguments: PaintArguments, checkpoint: Path | None) -> list[Context]:

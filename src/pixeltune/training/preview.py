@@ -8,6 +8,7 @@ from typing import Any
 from pixeltune.data.origin import origin
 from pixeltune.data.preview import Preview
 from pixeltune.data.preview import preview as preview_row
+from pixeltune.data.tool_errors import failed_turns
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.objectives import OBJECTIVES
 from pixeltune.training.paint import Painting
@@ -43,7 +44,7 @@ def preview(objective: str = "sft", **settings: Any) -> Preview:
         notes = (*notes, f"{share} will stand behind histories, which the model makes when the run begins")
     line = "\n".join([*notes, heading(painting.ready, _name(asked.task))])
     return preview_row(
-        placed[_turns(first, ready) - 1], painting.processor, painting.block, art.image_tokens, line
+        placed[_shown(first, painting.ready) - 1], painting.processor, painting.block, art.image_tokens, line
     )
 
 
@@ -60,8 +61,10 @@ def heading(ready: Preparation, task: str | None) -> str:
     which += f", one of {len(ready.train_rows)} rows that {verb} trains on"
     if first is not ready.train_rows[0]:
         which = f"{origin(first, 0)}, held out; {verb} trains on {len(ready.train_rows)} other rows in the same way"
-    turns = _turns(first, ready)
-    return f"{which}; turn {turns} of {turns}, each is a row of its own:" if turns > 1 else f"{which}:"
+    turns, shown = _turns(first, ready), _shown(first, ready)
+    if ready.skip_errors and shown in _failed(first):
+        which += ", but not on its calls, which failed"
+    return f"{which}; turn {shown} of {turns}, each is a row of its own:" if turns > 1 else f"{which}:"
 
 
 def _name(tasks: list[str]) -> str | None:
@@ -77,6 +80,20 @@ def _line(row: dict) -> int:
 def _as_trained(row: dict) -> dict:
     """A row without the completion that one which is held out, of dpo, got to be scored against."""
     return {name: value for name, value in row.items() if name != "completion"} if "chosen" in row else row
+
+
+def _shown(row: dict, ready: Preparation) -> int:
+    """The last turn that is learned, counted from 1; of a row of which nothing is, the last one."""
+    turns = _turns(row, ready)
+    failed = _failed(row) if ready.skip_errors else set()
+    return max(set(range(1, turns + 1)) - failed, default=turns)
+
+
+def _failed(row: dict) -> set[int]:
+    """Which of the assistant's turns, counted from 1, are calls that failed."""
+    places = [place for place, turn in enumerate(row["completion"]) if turn["role"] == "assistant"]
+    failed = failed_turns(row)
+    return {number for number, place in enumerate(places, start=1) if place in failed}
 
 
 def _turns(row: dict, ready: Preparation) -> int:

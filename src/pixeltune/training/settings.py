@@ -108,8 +108,9 @@ class PaintArguments(ArtworkSettings):
             f'of {{"messages": [...], "kind": "..."}}, or {OWN}: histories that the model makes with the start picture.'
         },
     )
-    context_share: float = field(
-        default=CONTEXT_SHARE, metadata={"help": "Share of the rows that get one of the contexts."}
+    context_share: float | None = field(
+        default=None,
+        metadata={"help": f"Share of the rows that get one of the contexts; default: {CONTEXT_SHARE}."},
     )
     instruction: str | None = field(
         default=None,
@@ -296,12 +297,14 @@ class PaintArguments(ArtworkSettings):
         read_names(self.columns)
         if self.score is not None and self.task:
             raise UserError("a task knows its own score: --score is of rows of your own, without --task")
-        if not 0 < self.context_share <= 1:
+        if self.contexts is None and self.context_share is not None:
+            raise UserError(f"--context_share is of --contexts: give a file of them, or {OWN}")
+        if self.contexts is not None and self.context_share is None:
+            self.context_share = CONTEXT_SHARE
+        if self.context_share is not None and not 0 < self.context_share <= 1:
             raise UserError(
                 f"--context_share is a share of the rows, above 0 up to 1, not {self.context_share}"
             )
-        if self.contexts is None and self.context_share != CONTEXT_SHARE:
-            raise UserError(f"--context_share is of --contexts: give a file of them, or {OWN}")
         if not 0 <= self.length_cost < 1:
             raise UserError(
                 f"--length_cost is a share of the reward, from 0 to below 1, not {self.length_cost}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import re
 from collections.abc import Sequence
@@ -13,8 +12,12 @@ from pixeltune.data import hub, sources
 from pixeltune.errors import UserError
 from pixeltune.tasks.base import SYNTHETIC
 
-_WEIGHTED = re.compile(r"(.+):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)", re.IGNORECASE | re.DOTALL)
+_WEIGHTED = re.compile(
+    r"(.+):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf)", re.IGNORECASE | re.DOTALL
+)
 """A name with a number behind its last colon."""
+MOST = 100
+"""The largest weight: rows are copied, or made."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,14 @@ def of_tasks(names: Sequence[str]) -> list[Share]:
     Raises:
         UserError: a weight is not above 0, a task is there twice, or one of our own has a weight alone.
     """
+    if odd := next((name for name in names if name.endswith(":")), None):
+        raise UserError(
+            f"{odd}: nothing stands behind the colon: leave it out, or give a category or a weight"
+        )
+    if len(names) == 1 and len(names[0].split()) > 1:
+        raise UserError(
+            f"{names[0]!r} is one name: give several tasks as a list, [{', '.join(names[0].split())}]"
+        )
     if len(names) == 1:
         found = _WEIGHTED.fullmatch(names[0])
         if found and found[1] in SYNTHETIC:
@@ -106,23 +117,27 @@ def _parted(name: str) -> Share:
     if found is None:
         return Share(name)
     weight = float(found[2])
-    if not 0 < weight < math.inf:
-        raise UserError(f"{name}: the weight is {found[2]} and must be above 0: leave {found[1]} out instead")
+    if not 0 < weight <= MOST:
+        raise UserError(
+            f"{name}: the weight is {found[2]} and must be above 0 and at most {MOST}: leave {found[1]} out, or weigh "
+            "the others less"
+        )
     return Share(found[1], weight)
 
 
 def _file(name: str) -> Share:
     if Path(name).exists():
         return Share(name)
-    share = _parted(name)
-    if share.name == name or Path(share.name).exists() or hub.parse_name(name) is None:
-        return share
-    if Path(share.name).suffix.lower() in sources.SUFFIXES:  # a file that is not there
-        return share
-    number, whole = name.rpartition(":")[2], name if name.count(":") > 1 else f"{name}:train"
+    found = _WEIGHTED.fullmatch(name)
+    plain = found[1] if found else name
+    # A file that is not there is none of the hub's.
+    local = Path(plain).exists() or Path(plain).suffix.lower() in sources.SUFFIXES
+    if found is None or local or hub.parse_name(name) is None:
+        return _parted(name)
+    whole = name if name.count(":") > 1 else f"{name}:train"
     raise UserError(
-        f"{name}: {number} may be a weight or a part of the name: put configuration and split in front of a weight "
-        f"(owner/name:CONFIG:SPLIT:{number}), or a weight behind the name ({whole}:1)"
+        f"{name}: {found[2]} may be a weight or a part of the name: put configuration and split in front of a weight "
+        f"(owner/name:CONFIG:SPLIT:{found[2]}), or a weight behind the name ({whole}:1)"
     )
 
 
