@@ -226,7 +226,7 @@ def own(task: str, seed: int, rows: int) -> list[Context]:
     """Histories as `paint` makes them."""
     picture = Image.fromarray(Canvas(start_picture("grey", 256, 256)).to_uint8())
     backend = InProcess(load_model("tiny"), processor(), picture)
-    made = histories(find_task(task).rows("train", rows, seed), task, seed, backend)
+    made = histories(find_task(task).rows("train", rows, seed), [task], seed, backend)
     return [one for one in made if all(turn["content"] for turn in one.messages)]
 
 

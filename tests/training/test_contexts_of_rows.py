@@ -18,12 +18,14 @@ from pixeltune.evaluation.scoring import mean_loss
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.picture.canvas import Canvas, start_picture
 from pixeltune.picture.files import data_url
+from pixeltune.tasks.base import find_rows
 from pixeltune.tasks.synthetic import calls, sums
 from pixeltune.training import histories
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.paint import Painting, paint
 from pixeltune.training.preparation import prepare
 from pixeltune.training.preview import preview
+from pixeltune.training.shares import of_tasks
 from pixeltune.training.trainers import connect_engines
 
 EXCHANGE = [
@@ -276,6 +278,28 @@ def test_answers_that_cannot_stand_in_a_conversation_are_left_out(processor, few
     said = iter([""] * 12)
     with pytest.raises(UserError, match=r"says nothing with the start picture .* --contexts a file"):
         histories.with_histories(ready, *given, art, processor, None, True)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "other"), [(["sums"], {"calls"}), (["calls", "sums:0.5"], set()), ([], {"sums", "calls"})]
+)
+def test_the_other_tasks_of_histories_are_others(tasks, other, few_histories, monkeypatch):
+    asked = set()
+
+    class Backend:
+        chunk = 100
+
+        def complete(self, conversations, tools, most):
+            return [type("Reply", (), {"text": "Fine."}) for _ in conversations]
+
+    def rows(name, *given):
+        asked.add(name)
+        return find_rows(name, *given)
+
+    monkeypatch.setattr(histories, "find_rows", rows)
+    names = [share.name for share in of_tasks(tasks)] if tasks else []
+    histories.histories(find_rows("turns", "train", 4, 0), names, 0, Backend())
+    assert asked == other
 
 
 def test_hashes_of_rows_trained_on_are_those_of_the_rows_alone(talk, tmp_path):

@@ -75,6 +75,14 @@ def test_snapshots_and_checkpoints_are_artworks(painting, folder):
     assert export(folder) == painting.artwork
 
 
+def test_what_is_measured_in_training_is_not_logged_with_held_out_scores(painting):
+    """And not with a held-out score that is taken before it is time to log."""
+    scored = [entry for entry in painting.history if "held_out_score" in entry]
+    assert [entry["step"] for entry in scored] == [0, 2, 4]
+    assert not any("entropy" in entry for entry in scored)
+    assert any("entropy" in entry for entry in painting.history)
+
+
 def test_an_adapter_without_a_png_beside_it_is_exported_too(painting, tmp_path, capsys):
     painting.model.save_pretrained(tmp_path / "adapter")
     assert main(["export", str(tmp_path / "adapter"), "--output", str(tmp_path / "a.png")]) == 0

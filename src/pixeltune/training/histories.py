@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,9 +65,8 @@ def with_histories(
         UserError: the model made none that could be used, or a row's prompt cannot stand behind one.
     """
     picture = Image.fromarray(art.canvas().to_uint8())
-    made = histories(
-        ready.train_rows, arguments.task, config.seed, InProcess(model, processor, picture), quiet
-    )
+    asked = [share.name for share in arguments.shares] if arguments.task else []
+    made = histories(ready.train_rows, asked, config.seed, InProcess(model, processor, picture), quiet)
     tokens = (*placeholder_tokens(processor), *turn_marks(processor))
     good = [one for one in made if _is_usable(one, tokens)]
     if not good:
@@ -80,21 +80,22 @@ def with_histories(
 
 
 def histories(
-    rows: list[dict], task: str | None, seed: int, backend: InProcess, quiet: bool = True
+    rows: list[dict], tasks: Sequence[str], seed: int, backend: InProcess, quiet: bool = True
 ) -> list[Context]:
     """`COUNT` conversations, each answer the backend's own, greedy.
 
     Args:
         rows: to train on, whose questions are asked.
-        task: their name, None for the user's own.
+        tasks: their names; of rows of the user's own none.
         seed: of which questions are asked.
         backend: the model that looks at the start picture.
         quiet: no progress bar.
     """
     rng = random.Random(f"histories {seed}")
-    others = [row for name in OTHERS if name != task for row in find_rows(name, "train", COUNT, seed)]
+    others = [row for name in OTHERS if name not in tasks for row in find_rows(name, "train", COUNT, seed)]
     pools = {"the same task": [alone(row) for row in rows], "another task": others}
-    kinds = [list(pools)[number % 2] for number in range(COUNT)]
+    kinds = [name for name in pools if pools[name]]
+    kinds = [kinds[number % len(kinds)] for number in range(COUNT)]
     talks = [_Talk(kind, [], None) for kind in kinds]
     with tqdm(total=COUNT + COUNT // 2, desc="histories", disable=quiet) as bar:
         for going in (talks, talks[: COUNT // 2]):

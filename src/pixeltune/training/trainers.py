@@ -131,6 +131,8 @@ def add_callbacks(
     """
     trainer, output = next(iter(trainers.values())), Path(next(iter(trainers.values())).args.output_dir)
     scores = partial(ledger.part, "scores")
+    # Not the trainer's own log, which would put TRL's metrics of the steps into these entries.
+    log = partial(Trainer.log, trainer)
     trainer.add_callback(Clock())
     trainer.remove_callback(DEFAULT_PROGRESS_CALLBACK)  # of terminals, or of notebooks
     if not quiet:
@@ -142,19 +144,17 @@ def add_callbacks(
             "" if one is trainer else f"/{name}": InProcess(one.model, processor)
             for name, one in trainers.items()
         }
-        settings = arguments.score_steps, trainer.log, output / SAMPLES, scores
+        settings = arguments.score_steps, log, output / SAMPLES, scores
         trainer.add_callback(HeldOutScore(ready.parts, backends, *settings))
     if ready.own and ready.held_out and OBJECTIVES[ready.objective].signal in ("completions", "contrast"):
         trainer.add_callback(
-            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), trainer.log, scores)
+            HeldOutLoss(each_turn(ready.held_out), InProcess(trainer.model, processor), log, scores)
         )
     if arguments.snapshot_steps:
         every, folder = arguments.snapshot_steps, output / SNAPSHOTS
         trainer.add_callback(SnapshotCallback(every, folder, trainer, provenance))
     trainer.add_callback(CheckpointArtwork(provenance))
     if ready.style is not None:
-        # Not the trainer's own log, which would put TRL's metrics of the step into this entry.
-        log = partial(Trainer.log, trainer)
         view = LiveView(trainer.model, processor)
         trainer.add_callback(Styling(ready.style, view, log, arguments.style_schedule, arguments.style_floor))
     trainer.add_callback(ledger)  # at the end of a step after all that belongs to it
