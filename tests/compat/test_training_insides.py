@@ -252,6 +252,16 @@ def test_wrap_training_step(trainer):
     assert "self.current_gradient_accumulation_steps" in source(Trainer.training_step)
 
 
+@pytest.mark.parametrize("trainer", [SFTTrainer, DPOTrainer])
+def test_wrap_batches(trainer):
+    """`trainer_insides.wrap_batches`: all batches of a step, before the first of them is computed."""
+    assert names(trainer.get_batch_samples)[:3] == ["self", "epoch_iterator", "num_batches"]
+    assert "return batch_samples, num_items_in_batch" in source(trainer.get_batch_samples)
+    loop = source(Trainer)
+    assert loop.count("self.get_batch_samples(") == 1
+    assert loop.index("self.get_batch_samples(") < loop.index("self.training_step(model, inputs")
+
+
 @pytest.mark.parametrize("trainer", ALL)
 def test_wrap_loss(trainer):
     """`trainer_insides.wrap_loss`."""
