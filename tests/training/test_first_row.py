@@ -20,7 +20,9 @@ def row(line: int, turns: int = 1) -> Row:
 
 
 def ready(train: list[Row], held_out: list[Row], objective: str = "sft", own: bool = True) -> SimpleNamespace:
-    return SimpleNamespace(objective=objective, own=own, train_rows=train, held_out=held_out)
+    return SimpleNamespace(
+        objective=objective, own=own, train_rows=train, held_out=held_out, skip_errors=False
+    )
 
 
 def test_the_first_line_is_shown_also_where_it_is_held_out():
