@@ -89,9 +89,7 @@ def check_inputs(folder: Path, checkpoint: Path | None, inputs: Iterable[str]) -
     """
     if checkpoint is not None and _is_in(checkpoint, folder):
         return
-    removed = [folder / name for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, CONTEXTS, *WRITTEN_BY_TRL)]
-    removed += [*folder.glob(HELD_OUT_OF.format("*")), *_checkpoints(folder).values()]
-    removed += [folder / SNAPSHOTS, folder / SAMPLES]
+    removed = [*_own_files(folder), *_checkpoints(folder).values(), folder / SNAPSHOTS, folder / SAMPLES]
     gone = {path.resolve() for path in removed if path.exists()}
     for name in inputs:
         path = Path(name)
@@ -156,10 +154,8 @@ def clear(folder: Path, checkpoint: Path | None) -> None:
     if checkpoint is not None and _is_in(checkpoint, folder):
         kept = json.loads((checkpoint / STATE).read_text())["global_step"]
     else:
-        for name in (ARTWORK, HISTORY, HELD_OUT, TRAINED, CONTEXTS, *WRITTEN_BY_TRL):
-            (folder / name).unlink(missing_ok=True)
-        for path in folder.glob(HELD_OUT_OF.format("*")):
-            path.unlink()
+        for path in _own_files(folder):
+            path.unlink(missing_ok=True)
         if "pixeltune" in _head(folder / CARD):
             (folder / CARD).unlink()
     for step, one in _checkpoints(folder).items():
@@ -168,6 +164,12 @@ def clear(folder: Path, checkpoint: Path | None) -> None:
     for step, path in _step_files(folder, [SNAPSHOTS, SAMPLES, f"{SAMPLES}/*"]):
         if step > kept:
             path.unlink()
+
+
+def _own_files(folder: Path) -> list[Path]:
+    """What a run writes beside its card, checkpoints and files of steps, whether it is there or not."""
+    names = (ARTWORK, HISTORY, HELD_OUT, TRAINED, CONTEXTS, *WRITTEN_BY_TRL)
+    return [*(folder / name for name in names), *folder.glob(HELD_OUT_OF.format("*"))]
 
 
 def _checkpoints(folder: Path) -> dict[int, Path]:
