@@ -12,7 +12,8 @@ docs/results/released.md, and its figures.
 
 Each method (LoRA's ranks are three) has three configurations: learning rates, wordings of the text prompt, or
 numbers of examples. One is chosen by its score on validation rows with a seed of its own, ties by the middle of
-the grid. It is then trained with other seeds and scored once on test rows. Every seed has training and test
+the grid. It is then trained with other seeds and scored once on test rows. On smol grpo goes on from where sft of the
+same rows has left each method, whose test cells have to be there. Every seed has training and test
 rows of its own, the same for all methods and in the same order. Training, validation and test rows have no
 prompt in common. Rows of other models than tiny are public benchmarks' (`common/accuracy_real.py`), of which
 some are for testing only: what was trained on one task is scored on them as well. On turns, grpo takes each turn
@@ -40,7 +41,7 @@ from benchmarks.common import fits
 from benchmarks.common.accuracy_cells import final, tune, untrained
 from benchmarks.common.accuracy_flags import read_flags
 from benchmarks.common.accuracy_plans import RELEASED_FOLDER, RESULTS, SMALLER, SMOKE, TUNE_SEED, Plan
-from benchmarks.common.accuracy_table import tables
+from benchmarks.common.accuracy_table import finals, tables
 from benchmarks.common.accuracy_tasks import TINY, Suite
 from benchmarks.common.baselines import RATES
 from benchmarks.common.bases import base_hash
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     quick = Path(tempfile.gettempdir(), "pixeltune-accuracy") if flags.quick else RESULTS
     folder = flags.folder or (quick if known else quick / RELEASED_FOLDER)
     for verb in flags.verbs:
-        plan = replace(plans[verb], **smoke) if flags.quick else plans[verb]
+        plan = quickly(plans[verb], smoke) if flags.quick else plans[verb]
         plan = replace(plan, size_seeds=tuple(flags.size_seeds or plan.size_seeds))
         out = folder / file_name(suite, verb)
         do = partial(measure, suite, out, plan, flags.again)
@@ -71,14 +72,20 @@ def main(argv: list[str] | None = None) -> None:
                 print(fits.check(suite, plan, flags.cells, do), flush=True)
         except UserError as error:
             sys.exit(str(error))
+        before = read(folder / file_name(suite, plan.onto.verb)) if plan.onto else None
         for path in () if flags.table or flags.estimate else flags.cells:
-            compare(suite, plan, *path.split("/"), do)
-        print(tables(read(out)))
+            compare(suite, plan, *path.split("/"), do, before)
+        print(tables(read(out), before))
     if not (known or flags.quick or flags.estimate or flags.folder):
         # Here, because it draws with matplotlib, which little else needs.
         from benchmarks.common.accuracy_page import write_page
 
         write_page()
+
+
+def quickly(plan: Plan, smoke: dict[str, Any]) -> Plan:
+    """A few steps and rows of a plan, and of what it goes on from."""
+    return replace(plan, **smoke, onto=plan.onto and quickly(plan.onto, smoke))
 
 
 def file_name(suite: Suite, verb: str) -> str:
@@ -90,8 +97,10 @@ def file_name(suite: Suite, verb: str) -> str:
     return f"{Path(suite.model).name.lower()}_{verb}.json"
 
 
-def compare(suite: Suite, plan: Plan, name: str, method: str, do: Callable[..., dict]) -> None:
-    """All cells of one method on one task."""
+def compare(
+    suite: Suite, plan: Plan, name: str, method: str, do: Callable[..., dict], before: dict | None = None
+) -> None:
+    """All cells of one method on one task; `before` is the report of the trainings that these go on from."""
     others = {"transfers": list(suite.transfers[name])} if name in suite.transfers else {}
     if method == "off":
         for seed in plan.seeds:
@@ -99,16 +108,23 @@ def compare(suite: Suite, plan: Plan, name: str, method: str, do: Callable[..., 
         return
     every = {"text": suite.prompts[name], "few-shot": suite.shots, **RATES}
     choices = every[method][: plan.configurations]
+    begun: dict[str, Any] = {}
+    if before and method in RATES:
+        if not (there := finals(before, name, method)):
+            print(f"{name}/{method}: left out, it goes on from --verbs {plan.onto.verb}, which is not there")
+            return
+        begun = {"first": next(iter(there.values()))["choice"]}
     tuned = []
     for i, choice in enumerate(choices):
         key = f"{name}/{method}/tune/{i if method == 'text' else choice}"
-        tuned.append(do(key, partial(tune, suite, plan, name, method, choice), choice=choice, seed=TUNE_SEED))
+        work = partial(tune, suite, plan, name, method, choice, **begun)
+        tuned.append(do(key, work, choice=choice, seed=TUNE_SEED, **begun))
         if tuned[-1].get("lessons") == 0:
             return  # the other rates would start, and end, with the same model
     best = choices[choose([cell["score"] for cell in tuned])]
-    work = partial(final, suite, plan, name, method, best)
+    work = partial(final, suite, plan, name, method, best, **begun)
     for seed in plan.seeds:
-        do(f"{name}/{method}/{seed}", partial(work, seed), choice=best, seed=seed, **others)
+        do(f"{name}/{method}/{seed}", partial(work, seed), choice=best, seed=seed, **others, **begun)
     for n in plan.sizes if method in suite.scarce and name in suite.fewer else ():
         for seed in plan.size_seeds:
             key = f"{name}/{method}/rows/{n}/{seed}"
@@ -135,7 +151,7 @@ def measure(
         inputs: further settings.
     """
     repeats = ("seeds", "size_seeds", "sizes", "configurations")
-    amounts = {name: value for name, value in asdict(plan).items() if name not in repeats}
+    amounts = {k: v for k, v in asdict(plan).items() if k not in repeats and v is not None}
     settings = {"version": VERSION, "base": base_hash(suite.model, suite.dtype), **amounts, **inputs}
     model = Path(suite.model).name if Path(suite.model).is_dir() else suite.model
     data = "" if suite is TINY else f" --model {model} --data FOLDER"

@@ -61,6 +61,7 @@ LIFTS: dict[str, dict[str, Any]] = {
     "from noise": {"start": "noise"},
     "from letters": {"start": "letters"},
     "from a drawing": {"start": "tools"},
+    "painted in float32": {"dtype": "float32"},
     "144 tokens": {"image_tokens": 144},
     "256 tokens": {"image_tokens": 256},
     "576 tokens": {"image_tokens": 576},

@@ -19,15 +19,15 @@ WORDS = ("text", "few-shot")
 """Methods that train nothing."""
 
 
-def tune(suite: Suite, plan: Plan, name: str, method: str, choice: Any) -> dict:
-    """The validation score of one configuration."""
+def tune(suite: Suite, plan: Plan, name: str, method: str, choice: Any, first: float | None = None) -> dict:
+    """The validation score of one configuration; `first` is the rate of the training that it goes on from."""
     rows = suite.part(name, "validation", plan.validation, VALIDATION_SEED)
     if method in WORDS:
         right, _ = answers(suite, name, rows, base(suite), told(suite, name, method, choice, TUNE_SEED))
         facts = {}
     else:
         try:
-            trained = fit(suite, plan, name, method, choice, TUNE_SEED)
+            trained = fit(suite, plan, name, method, choice, TUNE_SEED, first=first)
         except RuntimeError as error:
             if "probability tensor" not in str(error):  # how sampling ends when weights have become nan
                 raise
@@ -38,7 +38,14 @@ def tune(suite: Suite, plan: Plan, name: str, method: str, choice: Any) -> dict:
 
 
 def final(
-    suite: Suite, plan: Plan, name: str, method: str, choice: Any, seed: int, n: int | None = None
+    suite: Suite,
+    plan: Plan,
+    name: str,
+    method: str,
+    choice: Any,
+    seed: int,
+    n: int | None = None,
+    first: float | None = None,
 ) -> dict:
     """Right or wrong on every test row, of the chosen configuration, and on rows of the tasks it may transfer to.
 
@@ -50,6 +57,7 @@ def final(
         choice: wording, number of examples, or rate.
         seed: of the rows, and of the training.
         n: training rows where they are fewer than usual; then nothing else is measured, but with `FEW` the other tasks.
+        first: rate of the training that this one goes on from.
 
     Raises:
         RuntimeError: a trained model speaks exactly as before, or still differs when it is switched off.
@@ -60,7 +68,7 @@ def final(
         right, _ = answers(suite, name, rows, backend, words)
         return {"choice": choice, "right": right, **transferred(suite, plan, name, backend, seed, words)}
     _, before = base_answers(suite, name, plan.test, seed)  # first: two models need not fit
-    trained = fit(suite, plan, name, method, choice, seed, n, plan.curve if n is None else ())
+    trained = fit(suite, plan, name, method, choice, seed, n, plan.curve if n is None else (), first)
     model = trained.model
     right, texts = answers(suite, name, rows, asked(suite, model))
     changed = sum(a != b for a, b in zip(texts, before, strict=True))
@@ -104,8 +112,10 @@ def fit(
     seed: int,
     n: int | None = None,
     curve: tuple[int, ...] = (),
+    first: float | None = None,
 ) -> Trained:
-    """One training on a task's rows."""
+    """One training on a task's rows, from where another one of the same rows, at the rate `first`, has ended."""
+    begun = first and plan.onto and fit(suite, plan.onto, name, method, first, seed).model
     rows = suite.part(name, "validation", plan.curve_rows, VALIDATION_SEED)
     return train(
         plan.verb,
@@ -119,6 +129,7 @@ def fit(
         lambda model: answers(suite, name, rows, asked(suite, model))[0].count("1") / len(rows),
         suite.model,
         suite.dtype,
+        begun,
     )
 
 

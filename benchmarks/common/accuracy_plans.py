@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -27,13 +27,19 @@ class Plan:
     size_seeds: tuple[int, ...] = (42, 43, 44)
     sizes: tuple[int, ...] = ()
     configurations: int = 3
+    onto: Plan | None = None
+    """The trainings that these go on from, with the rate that was chosen for them; None: from nothing."""
 
 
 PLANS = {
     "sft": Plan("sft", 40, 16, 0, (5, 10, 20, 40), sizes=(1, 3, 10, 30, 100, 300)),
     "grpo": Plan("grpo", 20, 64, 8, (5, 10, 20)),
 }
-SMOL = {"sft": Plan("sft", 120, 8, 0, (40, 80, 120), validation=50, curve_rows=50, test=300, seeds=(42, 43))}
+_SMOL = Plan("sft", 120, 8, 0, (40, 80, 120), validation=50, curve_rows=50, test=300, seeds=(42, 43))
+SMOL = {  # untrained it earns no reward, so there is nothing to learn from before it has seen right answers
+    "sft": _SMOL,
+    "grpo": replace(_SMOL, verb="grpo", steps=30, batch=16, group=4, curve=(15, 30), onto=_SMOL),
+}
 RELEASED = {  # test rows: each seed has its half of them, see `accuracy_real.part`
     "sft": Plan("sft", 200, 32, 0, (50, 100, 200), rows=6400, validation=100, test=1000, seeds=(42, 43)),
     "grpo": Plan("grpo", 100, 64, 8, (25, 50, 100), rows=6400, validation=100, test=1000, seeds=(42, 43)),

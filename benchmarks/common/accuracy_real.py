@@ -40,12 +40,13 @@ PROMPTS = {
 
 
 def smol(data: Path) -> Suite:
-    """The comparison on the second model.
+    """The comparison on the second model, in bfloat16, in which processors that have it train four times as fast.
 
     Args:
         data: holds the folders of the benchmarks, with upstream's files; what is missing is read from the hub.
     """
-    return _suite("smol", data, SMOL, TRANSFERS, lambda task: min(task.max_new_tokens, TOKENS), 32)
+    made = _suite("smol", data, SMOL, TRANSFERS, lambda task: min(task.max_new_tokens, TOKENS), 32)
+    return replace(made, dtype="bfloat16")
 
 
 def released(

@@ -20,10 +20,16 @@ NAMES = {
 }
 
 
-def tables(report: dict) -> str:
-    """All tables of a report, those without a cell left out."""
+def tables(report: dict, before: dict | None = None) -> str:
+    """All tables of a report, those without a cell left out.
+
+    Args:
+        report: see `cells.read`.
+        before: the report of the trainings that these went on from.
+    """
     parts = [
         scores(report),
+        gains(report, before) if before else "",
         transfers(report),
         curves(report),
         rows(report),
@@ -64,6 +70,22 @@ def scores(report: dict) -> str:
         "|artwork minus method, points (95 %)|p (McNemar, Holm)|trained numbers|seconds of training",
         lines,
     )
+
+
+def gains(report: dict, before: dict) -> str:
+    """Test scores before and after, on the same rows of the same seeds."""
+    lines = []
+    for name in tasks(report):
+        for method in NAMES:
+            ours, theirs = finals(report, name, method), finals(before, name, method)
+            both = [seed for seed in ours if seed in theirs and "trained_numbers" in ours[seed]]
+            if not both:
+                continue
+            after, start = ("".join(cells[seed]["right"] for seed in both) for cells in (ours, theirs))
+            points, low, high = (100 * value for value in bootstrap(floats(after), floats(start))[:3])
+            gain = f"{points:+.1f} ({low:+.1f} to {high:+.1f})"
+            lines.append(f"| {name} | {NAMES[method]} | {interval(start)} | {interval(after)} | {gain} |")
+    return table("task|method|before (95 %)|after (95 %)|gain, points (95 %)", lines)
 
 
 def transfers(report: dict) -> str:

@@ -161,8 +161,9 @@ def train(
     score: Callable[[Any], float] | None = None,
     base: str = "tiny",
     dtype: str = "auto",
+    begun: Any = None,
 ) -> Trained:
-    """Train a fresh copy of a model with one method.
+    """Train a fresh copy of a model with one method, or go on with what the same method has trained.
 
     Full fine-tuning of a bfloat16 model is in mixed precision: steps at these rates are lost in eight bits. Its
     weights are float32 while it is trained and bfloat16 when it answers.
@@ -179,6 +180,7 @@ def train(
         score: of a model.
         base: name of the model.
         dtype: of its weights.
+        begun: a finished training's model, which is trained on.
 
     Raises:
         RuntimeError: what should be trained did not move, or something else did.
@@ -187,9 +189,13 @@ def train(
     torch.cuda.empty_cache()
     mixed = method == "full" and dtype == "bfloat16"
     objective, processor = OBJECTIVES[verb], processor_of(base)
-    model = load_model(base, dtype="float32" if mixed else dtype)
+    if begun is None:
+        model = load_model(base, dtype="float32" if mixed else dtype)
+        adapted = adapt(model, method, seed)
+    else:
+        adapted = (begun.float() if mixed else begun).train()
+        model = adapted if method == "full" else adapted.get_base_model()
     before = weights_sha256(model)
-    adapted = adapt(model, method, seed)
     if verb == "sft":
         model.accepts_loss_kwargs = True  # as `pixeltune sft` has it
     watch = Watch(curve, score and (lambda: score(adapted)))

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks import accuracy
 from benchmarks.common import accuracy_cells, accuracy_real, baselines
-from benchmarks.common.accuracy_plans import PLANS, Plan
-from benchmarks.common.accuracy_table import chosen, interval, tables
+from benchmarks.common.accuracy_plans import PLANS, SMOL, Plan
+from benchmarks.common.accuracy_table import chosen, gains, interval, tables
 from benchmarks.common.accuracy_tasks import PROMPTS, REWARDS, TASKS, TINY, part
 from benchmarks.common.cells import once, read
 from pixeltune.data.turns import each_turn
@@ -337,12 +337,59 @@ def test_the_whole_study_in_small_and_a_second_time_for_nothing(bundled, tmp_pat
     assert capsys.readouterr().out.count("| sums | artwork |") >= 4
 
 
+@pytest.mark.parametrize("method", ["artwork", "lora4", "full"])
+def test_grpo_goes_on_from_where_sft_has_ended(bundled, monkeypatch, method):
+    rows, asked = part("sums", "train", 32, 1), {}
+    first = baselines.train("sft", method, 0.01, 1, rows, {"max_steps": 1, "per_device_train_batch_size": 4})
+    kept = {name: p.detach().clone() for name, p in first.model.named_parameters() if p.requires_grad}
+
+    def watched(trainer, *args, **kwargs):
+        asked.update(
+            {name: p.detach().clone() for name, p in trainer.model.named_parameters() if name in kept}
+        )
+        return train(trainer, *args, **kwargs)
+
+    train = OBJECTIVES["sft"].trainer.train
+    monkeypatch.setattr(OBJECTIVES["sft"].trainer, "train", watched)
+    settings = {"max_steps": 2, "per_device_train_batch_size": 4}
+    trained = baselines.train("sft", method, 0.01, 1, rows, settings, begun=first.model)
+    assert asked
+    assert all(torch.equal(kept[name], weights) for name, weights in asked.items())
+    moved = {name: p for name, p in trained.model.named_parameters() if name in kept}
+    assert any(not torch.equal(kept[name], weights) for name, weights in moved.items())
+
+
+def test_what_goes_on_takes_the_rate_that_was_chosen_and_stays_out_without_it(capsys):
+    plan, made = SMOL["grpo"], {}
+
+    def do(key, work, **inputs):
+        made[key] = inputs
+        return {"score": 0.0}
+
+    before = {"cells": {"sums/artwork/42": {"choice": 0.06, "right": "1"}}}
+    accuracy.compare(TINY, plan, "sums", "artwork", do, before)
+    assert {inputs["first"] for inputs in made.values()} == {0.06}
+    assert len(made) == 5
+    made.clear()
+    accuracy.compare(TINY, plan, "sums", "lora4", do, before)
+    assert not made
+    assert "sums/lora4: left out" in capsys.readouterr().out
+
+
+def test_a_table_says_what_was_gained_on_the_same_rows():
+    cell = {"trained_numbers": 1}
+    report = {"cells": {"sums/artwork/42": {"right": "1110", **cell}, "sums/off/42": {"right": "0000"}}}
+    before = {"cells": {"sums/artwork/42": {"right": "1000", **cell}, "sums/off/42": {"right": "0000"}}}
+    (line,) = gains(report, before).splitlines()[2:]
+    assert "+50.0 (" in line
+    assert line.startswith("| sums | artwork | 25.0%")
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
         (["--only", "sums/lora17"], "sums/lora17"),
         (["--model", "smol"], "--model smol needs --data"),
-        (["--model", "smol", "--data", ".", "--verbs", "grpo"], "--verbs grpo: there is no plan"),
         (["--model", "smol", "--data", ".", "--only", "sums"], "--only sums"),
     ],
 )
