@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = pytest.mark.skip(reason="PIXELTUNE_SKIP_VLLM=1")
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
-        if used & {"vllm_url", "smol_url"}:
+        if used & {"vllm_url", "smol_url"} or item.get_closest_marker("vllm"):
             item.add_marker("vllm")
             if os.environ.get("PIXELTUNE_SKIP_VLLM") == "1":
                 item.add_marker(skip)

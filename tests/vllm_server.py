@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 START_SECONDS = 900  # 20 to 30 on an idle machine with 2 cores; more than 300 seen on a busy one
@@ -50,14 +52,17 @@ def command(
 
 
 @contextmanager
-def vllm_server(model: Path | str, log: Path, *options: str, **settings: object) -> Iterator[str]:
+def vllm_server(
+    model: Path | str, log: Path, *options: str, port: int | None = None, **settings: object
+) -> Iterator[str]:
     """Address of a running server, e.g. http://127.0.0.1:51234/v1; its output goes to `log`.
 
-    `options` are further flags of the server, `settings` keyword arguments of `command`.
+    `options` are further flags of the server, `settings` keyword arguments of `command`; without a `port` it is a free
+    one.
     """
     if not PYTHON.exists():
         raise RuntimeError("no vLLM environment: run `make .venv-vllm`, or set PIXELTUNE_SKIP_VLLM=1")
-    port = free_port()
+    port = port or free_port()
     # A clean slate: settings for our own process must not reach the server.
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("VLLM_", "PYTHON", "OMP_"))}
     with log.open("wb") as output:
@@ -74,6 +79,17 @@ def vllm_server(model: Path | str, log: Path, *options: str, **settings: object)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         _end(process)
+
+
+def kill(url: str) -> None:
+    """End the server that listens there outright, with all its processes, as a machine that fails would."""
+    port = int(url.split(":")[2].split("/")[0])
+    for process in psutil.process_iter():
+        words = process.cmdline() if process.status() != psutil.STATUS_ZOMBIE else []
+        if f"--port={port}" in words:
+            os.killpg(os.getpgid(process.pid), signal.SIGKILL)
+            return
+    raise RuntimeError(f"nothing listens at {url}")
 
 
 def free_port() -> int:

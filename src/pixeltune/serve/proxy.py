@@ -88,7 +88,8 @@ class Proxy:
         bodies.guard_media(body, caller.name)
         if picture is not None:
             bodies.check(body, self.path, picture.tokens)  # refused before an engine is bothered
-        for attempt in (1, 2):
+        hung_up = False
+        while True:
             upstream = upstreams.choose(base, picture.sha256 if picture else None)
             note.upstream = upstream.name
             body["model"] = upstreams.served_name(upstream, base)
@@ -97,10 +98,13 @@ class Proxy:
                 try:
                     answer = await gateway.ask(upstream, self.path, body, picture, headers, note)
                 except GONE as error:
-                    if isinstance(error, NOT_REACHED):  # anything else may be the end of an idle connection
-                        upstream.lost(reason(error))
-                    if attempt == 1:
-                        continue  # nothing was answered yet, so nobody notices
+                    # Nothing was answered yet, so nobody notices when it is asked for again.
+                    if isinstance(error, NOT_REACHED):
+                        upstream.lost(reason(error))  # not chosen again until a probe finds it: this ends
+                        continue
+                    if not hung_up:  # it may have been the end of an idle connection, or of the engine
+                        hung_up = True
+                        continue
                     raise RequestError(
                         502,
                         f"the engine at {upstream.address} hung up before it answered ({reason(error)}): see "
