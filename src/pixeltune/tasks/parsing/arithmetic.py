@@ -91,7 +91,11 @@ def _check_words(program: str) -> None:
 def _value(node: ast.expr, names: dict[str, int | float], depth: int) -> int | float:
     if depth > DEPTH:
         raise UserError(f"an expression is nested at most {DEPTH} deep")
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, int | float)
+        and not isinstance(node.value, bool)
+    ):
         return _bounded(node.value)
     if isinstance(node, ast.Name):
         if node.id not in names:
