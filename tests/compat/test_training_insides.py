@@ -144,6 +144,28 @@ def test_generate_with(trainer):
     own = SimpleNamespace()
     trl_insides.generate_with(own, "engine")
     assert (own.vllm_generation, own.use_vllm, own._last_loaded_step) == ("engine", True, -1)
+    assert own.vllm_mode != "colocate"
+
+
+def test_tool_loop():
+    """`trl_insides.generate_here`, `trl_insides.watch_tools`, and the tools of `trl_insides.prompt_ids`."""
+    loop, one = source(GRPOTrainer._tool_call_loop), GRPOTrainer._generate_single_turn
+    assert 'self.use_vllm and self.vllm_mode == "colocate"' in loop
+    assert "suffix_ids = self._get_tool_suffix_ids(tool_messages)" in loop
+    assert names(one)[:5] == ["self", "prompt_ids", "images", "multimodal_fields", "num_generations"]
+    assert "if self.use_vllm:" in source(one)
+    assert source(one).rsplit("return", 1)[1].split()[0] == "completion_ids,"
+    assert "self._batch_environments, strict=True" in source(GRPOTrainer._tokenize_prompts)
+    heard = []
+    own = SimpleNamespace(_get_tool_suffix_ids=lambda messages: [1, 2])
+    trl_insides.watch_tools(own, lambda *said: heard.append(said))
+    assert own._get_tool_suffix_ids(["said"]) == [1, 2]
+    assert heard == [((1, 2), ["said"])]
+    used = []
+    own = SimpleNamespace(use_vllm=True)
+    own._generate_single_turn = lambda *asked: (used.append((own.use_vllm, *asked)), ([[7]], None))[1]
+    assert trl_insides.generate_here(own, [(1, 2)]) == [[7]]
+    assert (used, own.use_vllm) == ([(False, [[1, 2]], None, {}, 1)], True)
 
 
 def test_limit_turns():

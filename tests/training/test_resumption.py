@@ -78,6 +78,7 @@ def before(tmp_path) -> Path:
         ({"task": ["calls", "sums:0.5"]}, "--task was calls and is now calls, sums:0.5"),
         ({"task": ["calls", "sums"], "balance": True}, "--balance was not given and is now True"),
         ({"reward": "mine:reward"}, "--reward"),
+        ({"skip_spikes": 10.0}, "--skip_spikes was not given and is now 10.0"),
         ({"contexts": "own"}, "--contexts was not given and is now own"),
         ({"contexts": "own", "context_share": 0.3}, "--context_share was not given and is now 0.3"),
         ({"learning_rate": 0.5}, "--learning_rate was 0.02 and is now 0.5"),

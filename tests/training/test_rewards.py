@@ -14,7 +14,7 @@ from pixeltune.tasks.synthetic import calls, shop
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.paint import paint
 from pixeltune.training.preparation import prepare
-from pixeltune.training.rewards import find_rewards, summed, with_length_cost
+from pixeltune.training.rewards import check_leave_one_out, find_rewards, summed, with_length_cost
 
 HERE = __name__
 
@@ -125,6 +125,27 @@ def test_episodes_keep_their_environment():
     )
     found = find_rewards("grpo", task, arguments, config.reward_weights)
     assert found == {"reward_funcs": [shop.reward, ones], "environment_factory": shop.Shop}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"beta": 0.05}, "give --beta 0"),
+        ({"normalize_advantages": True}, "without --normalize_advantages"),
+        ({"reward_clip_range": (0.0, 1.0)}, "without --reward_clip_range"),
+        ({"num_iterations": 2}, "leave out --num_iterations"),
+        ({"steps_per_generation": 4, "gradient_accumulation_steps": 2}, "--steps_per_generation"),
+        ({}, None),
+        ({"steps_per_generation": 2, "gradient_accumulation_steps": 4}, None),
+    ],
+)
+def test_what_rloo_cannot_have_of_episodes(settings, said):
+    config = read_settings("rloo", {"task": "shop", "beta": 0.0, "output_dir": "never"} | settings)[1]
+    if said is None:
+        check_leave_one_out(config)
+        return
+    with pytest.raises(UserError, match=said):
+        check_leave_one_out(config)
 
 
 @pytest.mark.parametrize("verb", ["grpo", "rloo"])

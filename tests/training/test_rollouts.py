@@ -58,10 +58,13 @@ class Oracle(Canned):
         tokenizer = self.processor.tokenizer
         choices = []
         for index in range(body.get("n", 1)):
-            ids = tokenizer(["No.", "Yes."][index % 2] + "<|im_end|>")["input_ids"]
+            ids = tokenizer(self.says(body, index) + "<|im_end|>")["input_ids"]
             content = [{"token": "", "logprob": -1.0, "bytes": None, "top_logprobs": []} for _ in ids]
             choices.append(choice("", token_ids=ids, logprobs={"content": content}) | {"index": index})
         return {"choices": choices, "prompt_token_ids": list(prompt)}
+
+    def says(self, body: dict, index: int) -> str:
+        return ["No.", "Yes."][index % 2]
 
     def pictures(self) -> list[np.ndarray]:
         return [np.asarray(pictures(body)[0]) for body, _ in self.seen]

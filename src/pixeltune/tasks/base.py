@@ -17,7 +17,7 @@ from pixeltune.data.messages import text_of
 from pixeltune.errors import UserError, suggestion
 from pixeltune.tasks.lookup import look_up
 
-SYNTHETIC = ("calls", "sums", "turns", "shop", "tiles", "errands", "long_sums")
+SYNTHETIC = ("calls", "sums", "turns", "shop", "programs", "tiles", "errands", "long_sums")
 BENCHMARKS = ("gsm8k", "svamp", "aqua_rat", "bbh", "bfcl", "seal_tools", "api_bank", "when2call")
 GROUP = "pixeltune.tasks"
 """The entry points that name installed tasks."""

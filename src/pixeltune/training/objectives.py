@@ -26,6 +26,7 @@ from trl import (
 
 from pixeltune.data.tools import tools_of
 from pixeltune.errors import UserError
+from pixeltune.training.compat.trainer_insides import renamed
 from pixeltune.training.defaults import OBJECTIVE_FACTS, ObjectiveFacts
 from pixeltune.training.distillation import DistillationTrainer, SDFTConfig
 
@@ -50,6 +51,27 @@ OBJECTIVES = {
     name: Objective(**vars(OBJECTIVE_FACTS[name]), trainer=trainer, config=config)
     for name, (trainer, config) in _TRAINERS.items()
 }
+
+
+LEAVE_ONE_OUT = {
+    "scale_rewards": "none",
+    "loss_type": "luspo",
+    "importance_sampling_level": "sequence",
+    "beta": 0.0,
+}
+"""With these GRPO's gradient is RLOO's, times (k - 1) / k for k completions, in the step that they are drawn in.
+
+An advantage is then the reward less the group's mean. A completion's loss is the advantage times its tokens times a
+ratio whose gradient is that of its mean log-prob, so that the gradient is the advantage times that of its log-prob."""
+
+
+def playing(config: RLOOConfig) -> GRPOConfig:
+    """TRL's config of GRPO for RLOO on episodes with tools, which TRL's RLOO cannot play."""
+    said = {"bf16": config.bf16, "fp16": config.fp16, "report_to": "none", "gradient_checkpointing": False}
+    made = GRPOConfig(output_dir=config.output_dir, **renamed(said, GRPOConfig))
+    # Not its arguments: a config's values are no longer what it was given.
+    vars(made).update(vars(config) | LEAVE_ONE_OUT)
+    return made
 
 
 def contrast(

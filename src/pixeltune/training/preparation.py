@@ -26,7 +26,7 @@ from pixeltune.training.folder import check_folder, check_inputs, find_checkpoin
 from pixeltune.training.gathering import gather_rows
 from pixeltune.training.joint import Part
 from pixeltune.training.key_tokens import check_config
-from pixeltune.training.rewards import find_rewards
+from pixeltune.training.rewards import check_leave_one_out, find_rewards
 from pixeltune.training.settings import OWN_REWARD, PaintArguments, check_verb
 from pixeltune.training.teacher import check_teacher
 
@@ -166,6 +166,8 @@ def check(
         )
     if arguments.dtype == "float16" and not config.fp16:
         raise UserError(UNSCALED_FLOAT16)
+    if arguments.skip_spikes and config.fp16:
+        raise UserError("--fp16 scales losses and leaves out steps itself: leave out --skip_spikes")
     if arguments.teacher:
         check_teacher(arguments, config)
     check_config(arguments.key_tokens, config)
@@ -251,7 +253,10 @@ def look_up(
         raise UserError("--instruction best is of one task: give a file with the words for all of them")
     task = joint.joined(tasks)
     weights = getattr(config, "reward_weights", None)  # of those trainers that take any
-    return find_rewards(verb, task, arguments, weights), find_instruction(verb, task, arguments)
+    rewards = find_rewards(verb, task, arguments, weights)
+    if verb == "rloo" and "environment_factory" in rewards:
+        check_leave_one_out(config)
+    return rewards, find_instruction(verb, task, arguments)
 
 
 def check_models(arguments: PaintArguments, use_vllm: bool) -> None:

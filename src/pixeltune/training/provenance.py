@@ -77,6 +77,7 @@ def of_run(
             **({"teacher": public(arguments)} if arguments.teacher else {}),
             **({"key_tokens": arguments.key_tokens} if arguments.key_tokens else {}),
             **({"skip_errors": True} if arguments.skip_errors else {}),
+            **({"skip_spikes": arguments.skip_spikes} if arguments.skip_spikes else {}),
             **({"contexts": _contexts(arguments)} if arguments.contexts else {}),
             **({"style": without_folders(arguments.style, ready.style)} if ready.style else {}),
         },

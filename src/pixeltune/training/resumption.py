@@ -90,6 +90,7 @@ def record_of(
         "--key_tokens": arguments.key_tokens,
         "--skip_errors": arguments.skip_errors or None,
         "--environment": arguments.environment,
+        "--skip_spikes": arguments.skip_spikes,
         "--score": arguments.score,
         "--instruction": _short(json.dumps(ready.instruction).encode()) if ready.instruction else None,
         "--teacher": _teacher(arguments) if arguments.teacher else None,

@@ -32,7 +32,7 @@ def find_rewards(
         weights: TRL's ``reward_weights``.
 
     Raises:
-        UserError: a reward is missing, weights are not one for each, or the objective has no use for the environment.
+        UserError: a reward is missing, weights are not one for each, or episodes do not go with what is asked for.
     """
     if OBJECTIVE_FACTS[verb].signal != "rewards":
         return {}
@@ -56,11 +56,32 @@ def find_rewards(
     found: dict[str, Any] = {"reward_funcs": rewards if len(rewards) > 1 else rewards[0]}
     if environment is None:
         return found
-    if verb != "grpo":
-        raise UserError(f"{verb} plays no episodes with tools, in TRL 1.16 only grpo does")
-    if arguments.rollouts or arguments.refill_rounds:
-        raise UserError("episodes with tools are played in this process, without --rollouts, --refill_rounds")
+    if arguments.refill_rounds:
+        raise UserError("--refill_rounds exchanges questions, not episodes with tools: leave it out")
     return found | {"environment_factory": environment}
+
+
+def check_leave_one_out(config: Any) -> None:
+    """Refuse settings of RLOO that its episodes cannot have: GRPO plays them (`objectives.playing`).
+
+    Args:
+        config: TRL's of RLOO, or its settings as they were given.
+
+    Raises:
+        UserError: naming the first of them.
+    """
+    if config.beta:
+        raise UserError("rloo plays episodes with tools without a KL term: give --beta 0")
+    for name in ("normalize_advantages", "reward_clip_range"):
+        if getattr(config, name):
+            raise UserError(f"rloo plays episodes with tools without --{name}: leave it out, or use grpo")
+    batches = config.gradient_accumulation_steps
+    per_generation = config.steps_per_generation or batches
+    if config.num_iterations != 1 or batches % per_generation:
+        raise UserError(
+            "rloo learns from episodes with tools once, in the step that they were played in: leave out "
+            "--num_iterations, --steps_per_generation and --generation_batch_size"
+        )
 
 
 def _find(name: str, task: Task | None, arguments: PaintArguments) -> Reward:

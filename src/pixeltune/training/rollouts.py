@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import count, repeat
-from typing import Any
+from math import nan
+from typing import Any, NamedTuple
 
 from PIL import Image
+from transformers.utils import get_json_schema
 from trl import RLOOTrainer
 
 from pixeltune.artwork.png import encode_png
@@ -27,16 +29,43 @@ from pixeltune.engines.replies import Completion, EngineError
 from pixeltune.errors import UserError
 from pixeltune.evaluation.drawing import ON_ENGINES
 from pixeltune.picture.files import data_url
-from pixeltune.training.compat.trl_insides import generate_with, measure, prompt_ids, wrap_scoring, wrap_vllm
+from pixeltune.training.compat.trl_insides import (
+    generate_here,
+    generate_with,
+    measure,
+    prompt_ids,
+    watch_tools,
+    wrap_scoring,
+    wrap_vllm,
+)
 
 CONCURRENCY = 16  # requests at a time, for each engine
 
-Conversation = tuple[list[Message], list[dict] | None]
-"""Messages without the artwork, and tools."""
+
+class Conversation(NamedTuple):
+    """What to send for a prompt."""
+
+    messages: list[Message]
+    """Without the artwork."""
+    tools: list[dict] | None
+    tokens: int
+    """Of the question that it began with."""
+
+
+class Answer(NamedTuple):
+    """A completion as TRL wants it."""
+
+    ids: list[int]
+    logprobs: list[float]
+    """NaN where they are not known; TRL takes them for its own."""
 
 
 class EngineRollouts:
-    """Stands in ``trainer.vllm_generation``: sampled completions of engines that serve the base model."""
+    """Stands in ``trainer.vllm_generation``: sampled completions of engines that serve the base model.
+
+    Of an episode with tools each turn is a request with all messages so far. Now and then the engine makes other
+    tokens of what the model said before than those that it said; such a turn is then written in this process.
+    """
 
     def __init__(
         self,
@@ -53,10 +82,30 @@ class EngineRollouts:
         self.trainer, self.engines, self.conversations = trainer, list(engines), conversations
         self.logprobs: dict[tuple[int, ...], float] = {}
         """Of prompt and completion: the engine's sum over the completion, for the completions of a step."""
+        self.answered: dict[tuple[int, ...], Conversation] = {}
+        """Of prompt and completion: the conversation with that answer, for the completions of a step."""
+        self.results: dict[tuple[int, ...], list[Message]] = {}
+        """What tools said in this step, by the token ids that TRL puts behind a completion."""
 
     def sync_weights(self) -> None:
         """Nothing to do, the weights are frozen; TRL calls it when a step asks first."""
         self.logprobs.clear()
+        self.answered.clear()
+        self.results.clear()
+
+    def hear(self, ids: tuple[int, ...], messages: list[Message]) -> None:
+        """Remember what tools said.
+
+        Args:
+            ids: as TRL puts it behind a completion.
+            messages: of the role ``tool``.
+
+        Raises:
+            EngineError: it is not all text.
+        """
+        if not all(isinstance(message["content"], str) for message in messages):
+            raise EngineError("a tool returned a picture, which engines are not shown: leave out --rollouts")
+        self.results[ids] = [*messages]
 
     def generate(
         self, prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None
@@ -64,7 +113,8 @@ class EngineRollouts:
         """Completions in TRL's shape; unseeded, because seeds can bring vLLM 0.32 down on a CPU.
 
         Args:
-            prompts: token ids; each question stands there ``num_generations`` times in a row.
+            prompts: token ids; each question stands there ``num_generations`` times in a row, and a later turn of an
+                episode once.
             images: for each prompt its pictures, the artwork's stand-in first, None where rows have none of
                 their own. The live picture is sent in place of the stand-in.
             num_generations: answers wanted for each question, one request for all of them.
@@ -88,21 +138,50 @@ class EngineRollouts:
                 groups = list(work)
         finally:
             pool.shutdown(cancel_futures=True)
+        if any(prompt not in self.conversations for prompt in questions):
+            self._complete_here(questions, groups)
         answers = [answer for group in groups for answer in group]
-        for prompt, answer in zip(prompts, answers, strict=True):
-            self.logprobs[(*prompt, *answer.token_ids)] = sum(answer.logprobs)
+        for prompt, (ids, said) in zip(prompts, answers, strict=True):
+            self.logprobs[(*prompt, *ids)] = sum(said)
+            if getattr(self.trainer, "tools", None):
+                self.answered[(*prompt, *ids)] = self._with_answer(self._conversation(tuple(prompt)), ids)
         logprobs = [[[value] for value in answer.logprobs] for answer in answers]
-        return prompts, [answer.token_ids for answer in answers], logprobs, None
+        return prompts, [answer.ids for answer in answers], logprobs, None
+
+    def _complete_here(self, questions: list[tuple[int, ...]], groups: list[list[Answer]]) -> None:
+        """Write later turns that no engine could, and log their share (``sampling/turns_written_here``)."""
+        missing = [number for number, group in enumerate(groups) if not group]
+        if missing:
+            written = generate_here(self.trainer, [questions[number] for number in missing])
+            for number, ids in zip(missing, written, strict=True):
+                groups[number] = [Answer(ids, [nan] * len(ids))]
+        measure(self.trainer, {"sampling/turns_written_here": len(missing) / len(questions)})
+
+    def _with_answer(self, asked: Conversation, ids: list[int]) -> Conversation:
+        tokenizer = getattr(self.trainer.processing_class, "tokenizer", self.trainer.processing_class)
+        text = tokenizer.decode(ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] else ids)
+        return asked._replace(messages=[*asked.messages, {"role": "assistant", "content": text}])
+
+    def _conversation(self, prompt: tuple[int, ...]) -> Conversation:
+        """What to send for a prompt: a row's, or an answer of this step with what tools said to it."""
+        if prompt in self.conversations:
+            return self.conversations[prompt]
+        for ids, said in self.results.items():
+            before = prompt[: len(prompt) - len(ids)]
+            if before in self.answered and prompt[len(before) :] == ids:
+                messages, tools, tokens = self.answered[before]
+                return Conversation([*messages, *said], tools, tokens)
+        raise EngineError(
+            "a prompt that is not among the training rows, such as one that an environment's reset adds to: leave "
+            "out --rollouts and generate in this process"
+        )
 
     def _group(
         self, number: int, prompt: tuple[int, ...], own: list[Image.Image], url: str, n: int
-    ) -> list[Completion]:
-        if prompt not in self.conversations:
-            raise EngineError(
-                "a prompt that is not among the training rows, such as a later turn of a tool loop: leave "
-                "out --rollouts and generate in this process"
-            )
-        messages, tools = self.conversations[prompt]
+    ) -> list[Answer]:
+        """The answers to a prompt; none where an engine reads a later turn in other tokens."""
+        messages, tools, tokens = self._conversation(prompt)
+        later = prompt not in self.conversations
         messages = as_urls(attach(messages, own)) if own else messages
         kwargs = getattr(self.trainer.args, "chat_template_kwargs", None)  # such as enable_thinking
         sampling = {**ON_ENGINES, **({"chat_template_kwargs": kwargs} if kwargs else {})}
@@ -114,7 +193,8 @@ class EngineRollouts:
                     place_image(messages, url),
                     tools,
                     n=n,
-                    max_tokens=self.trainer.args.max_completion_length,
+                    # An engine refuses what would not fit into its context, and TRL cuts the rest off.
+                    max_tokens=max(1, self.trainer.args.max_completion_length + tokens - len(prompt)),
                     temperature=1.0,
                     logprobs=True,
                     sampling=sampling,
@@ -127,12 +207,18 @@ class EngineRollouts:
             if answers[0].prompt_token_ids is None or any(one.token_ids is None for one in answers):
                 raise EngineError(f"{engine.url} returned no token ids: use vLLM")
             if answers[0].prompt_token_ids != list(prompt):
+                if later and not own:
+                    return []
                 raise EngineError(
                     f"{engine.url} makes {len(answers[0].prompt_token_ids)} tokens of a prompt that has "
                     f"{len(prompt)} in training: serve the same model with its own chat template"
                 )
-            return answers
+            return [_answer(one) for one in answers]
         raise EngineError("; ".join(failures))
+
+
+def _answer(said: Completion) -> Answer:
+    return Answer(said.token_ids or [], said.logprobs or [])
 
 
 def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], texts: Sequence[Any]) -> None:
@@ -159,9 +245,15 @@ def ask_engines(trainer: Any, engines: Sequence[Engine], rows: Sequence[dict], t
                 f"{name}={getattr(args, name)}: an engine reports log-probs before such a change; with "
                 f"--rollouts leave it at {value}"
             )
-    ids = prompt_ids(trainer, texts)
-    talks = [(row["prompt"], tools_of(row)) for row in rows]
-    generate_with(trainer, EngineRollouts(trainer, engines, dict(zip(ids, talks, strict=True))))
+    played = [get_json_schema(tool) for tool in getattr(trainer, "tools", None) or ()]  # of an environment
+    talks = {
+        ids: Conversation(row["prompt"], played or tools_of(row), len(ids))
+        for row, ids in zip(rows, prompt_ids(trainer, texts), strict=True)
+    }
+    rollouts = EngineRollouts(trainer, engines, talks)
+    generate_with(trainer, rollouts)
+    if played:
+        watch_tools(trainer, rollouts.hear)
     if isinstance(trainer, RLOOTrainer):
         log_gap(trainer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
@@ -164,7 +165,7 @@ class PaintArguments(ArtworkSettings):
         metadata={
             "help": "package.module:Class whose methods are tools, as TRL's environment_factory wants it; "
             "default the task's own, if it has one.",
-            "verbs": ("grpo",),
+            "verbs": REWARDED,
         },
     )
     turn_budget_steps: int = field(
@@ -189,6 +190,13 @@ class PaintArguments(ArtworkSettings):
             "help": "How often a step asks other questions in place of those whose completions are all "
             "rewarded alike.",
             "verbs": REWARDED,
+        },
+    )
+    skip_spikes: float | None = field(
+        default=None,
+        metadata={
+            "help": "Do not take a step whose gradient has more than so many times the median norm of the last 20 "
+            "steps; 10 leaves out what would spoil the optimiser's memory for long."
         },
     )
     train_rows: int = field(
@@ -308,6 +316,10 @@ class PaintArguments(ArtworkSettings):
         if not 0 <= self.length_cost < 1:
             raise UserError(
                 f"--length_cost is a share of the reward, from 0 to below 1, not {self.length_cost}"
+            )
+        if self.skip_spikes is not None and not 1 < self.skip_spikes < inf:
+            raise UserError(
+                f"--skip_spikes is how many times the median is too much, above 1, not {self.skip_spikes}"
             )
         if self.refill_rounds < 0 or self.turn_budget_steps < 0:
             raise UserError("--refill_rounds and --turn_budget_steps are 0 (never) or more")

@@ -39,12 +39,13 @@ from pixeltune.training.folder import SAMPLES, SNAPSHOTS
 from pixeltune.training.key_tokens import weigh
 from pixeltune.training.ledger import Ledger
 from pixeltune.training.masks import AssistantOnly, has_turns
-from pixeltune.training.objectives import OBJECTIVES
+from pixeltune.training.objectives import OBJECTIVES, playing
 from pixeltune.training.preparation import Preparation
 from pixeltune.training.refill import refill
 from pixeltune.training.rewards import each, summed
 from pixeltune.training.rollouts import ask_engines, show_live_picture
 from pixeltune.training.settings import PaintArguments
+from pixeltune.training.spikes import SpikeGuard
 from pixeltune.training.styling import LiveView, Styling
 
 
@@ -65,9 +66,11 @@ def make_trainer(
     score_labelled_only()
     if ready.objective == "sft":
         mean_over_step(model)
+    kind = OBJECTIVES[ready.objective].trainer
     if "environment_factory" in ready.rewards:
         declare_context_length(model)
-    kind = OBJECTIVES[ready.objective].trainer
+        if ready.objective == "rloo":
+            kind, config = OBJECTIVES["grpo"].trainer, playing(config)
     try:
         trainer = kind(
             model=model,
@@ -157,6 +160,8 @@ def add_callbacks(
     if ready.style is not None:
         view = LiveView(trainer.model, processor)
         trainer.add_callback(Styling(ready.style, view, log, arguments.style_schedule, arguments.style_floor))
+    if arguments.skip_spikes:
+        trainer.add_callback(SpikeGuard(arguments.skip_spikes, log))  # after what adds to the gradient
     trainer.add_callback(ledger)  # at the end of a step after all that belongs to it
 
 

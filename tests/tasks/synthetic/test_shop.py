@@ -170,8 +170,8 @@ def test_trl_still_needs_to_be_told_the_context_length(bundled, tmp_path, monkey
 @pytest.mark.parametrize(
     ("verb", "flags", "message"),
     [
-        ("rloo", "--task shop", "only grpo does"),
-        ("grpo", "--task shop --refill_rounds 1", "played in this process"),
+        ("rloo", "--task shop", "without a KL term"),
+        ("grpo", "--task shop --refill_rounds 1", "not episodes with tools"),
         ("grpo", "--task shop --environment nowhere:Nothing", "no environment"),
         ("dpo", "--task shop", "several turns"),
     ],

@@ -138,8 +138,11 @@ def completions_of(generated: tuple) -> list:
 def prompt_ids(trainer: Any, prompts: Sequence[Any]) -> list[tuple[int, ...]]:
     """Token ids of prompts as an online trainer makes them, chat template and pictures included.
 
-    `_tokenize_prompts`, https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py.
+    `_tokenize_prompts`, https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py, which in GRPO
+    looks up each prompt's tools by the names of a batch's environments: None where there is one for all.
     """
+    if getattr(trainer, "environment_factories", None):
+        trainer._batch_environments = [None] * len(prompts)
     return [tuple(ids) for ids in trainer._tokenize_prompts(list(prompts))[0]]
 
 
@@ -148,10 +151,38 @@ def generate_with(trainer: Any, generation: Any) -> None:
 
     These are the assignments at the end of `GRPOTrainer.__init__` with ``use_vllm``. The object has
     ``sync_weights()`` and ``generate(prompts, images, num_generations, profiler)``
-    (https://github.com/huggingface/trl/blob/v1.16.0/trl/generation/vllm_generation.py).
+    (https://github.com/huggingface/trl/blob/v1.16.0/trl/generation/vllm_generation.py). Only a colocated one is
+    asked for the length of its context, in episodes.
     """
     trainer.vllm_generation = generation
-    trainer.use_vllm, trainer._last_loaded_step = True, -1
+    trainer.use_vllm, trainer.vllm_mode, trainer._last_loaded_step = True, "server", -1
+
+
+def generate_here(trainer: Any, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """One completion of each prompt by a GRPO trainer's own model, though another object generates for it.
+
+    `_generate_single_turn`, https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py.
+    """
+    trainer.use_vllm = False
+    try:
+        return trainer._generate_single_turn([list(ids) for ids in prompts], None, {}, 1)[0]
+    finally:
+        trainer.use_vllm = True
+
+
+def watch_tools(trainer: Any, look: Callable[[tuple[int, ...], list[dict]], None]) -> None:
+    """Have `look(ids, messages)` called with what tools say in a turn, as token ids and as messages.
+
+    `_get_tool_suffix_ids`, https://github.com/huggingface/trl/blob/v1.16.0/trl/trainer/grpo_trainer.py.
+    """
+    render = trainer._get_tool_suffix_ids
+
+    def render_and_look(messages: list[dict]) -> list[int]:
+        ids = render(messages)
+        look(tuple(ids), messages)
+        return ids
+
+    trainer._get_tool_suffix_ids = render_and_look
 
 
 def wrap_vllm(trainer: Any, around: Callable[..., tuple]) -> None:
