@@ -49,3 +49,17 @@ def held(module: nn.Module) -> tuple[int, int]:
         here += (parameter if local is None else local()).numel() * parameter.element_size()
         everything += parameter.numel() * parameter.element_size()
     return here, everything
+
+
+def put_back(module: nn.Module) -> None:
+    """Let go of fetched weights, which a pass without a gradient keeps for the pass after it.
+
+    To be called in all processes: in one that does so alone, by saving for example, the next pass would fetch what the
+    others have, and wait for them.
+    """
+    if is_sharded(module):
+        from torch.distributed.fsdp import FSDPModule
+
+        for one in module.modules():
+            if isinstance(one, FSDPModule):
+                one.reshard()

@@ -23,7 +23,7 @@ from pixeltune.errors import UserError
 from pixeltune.evaluation.contrast import add_ratios
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import mean_loss, result, score_rows
-from pixeltune.model.sharding import is_sharded
+from pixeltune.model.sharding import is_sharded, put_back
 from pixeltune.training.compat.trl_insides import limit_turns
 from pixeltune.training.folder import ARTWORK, CARD
 from pixeltune.training.joint import Part
@@ -153,11 +153,13 @@ class HeldOutScore(TrainerCallback):
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
         if state.global_step == 0 and _asks(state, model):
             self._score(state, control)
+            put_back(model)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         last = state.global_step >= state.max_steps
         if (last or state.global_step % self.every == 0) and _asks(state, model):
             self._score(state, control)
+            put_back(model)
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
         for aside, backend in self.backends.items():
@@ -206,10 +208,12 @@ class HeldOutLoss(TrainerCallback):
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
         if state.global_step == 0 and _asks(state, model):
             self._log(control)
+            put_back(model)
 
     def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         if state.global_step >= state.max_steps and _asks(state, model):
             self._log(control)
+            put_back(model)
 
     def _log(self, control: TrainerControl) -> None:
         with self.within():
