@@ -98,6 +98,18 @@ def test_the_launcher_and_not_a_flag_shards(monkeypatch):
         check(fsdp=True)
 
 
+def test_layers_that_are_shared_out_are_not_cast_unless_that_is_asked_for(launched):
+    import torch
+
+    from pixeltune.training.arguments import defaults
+
+    launched.setattr(torch.cuda, "is_available", lambda: True)
+    launched.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert defaults("sft")["bf16"] is False
+    launched.delenv("ACCELERATE_USE_FSDP")
+    assert defaults("sft")["bf16"] is True
+
+
 @pytest.fixture
 def sharded(bundled, tmp_path):
     """The bundled model with an artwork, sharded as accelerate does it, by a group of one process."""
