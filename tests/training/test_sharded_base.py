@@ -149,6 +149,21 @@ def test_weights_that_are_shared_out_have_the_hash_of_the_whole(sharded):
     assert weights_sha256(sharded.get_base_model()) == weights_sha256(load_model("tiny"))
 
 
+def test_what_a_process_holds_is_said_and_a_model_that_is_not_shared_out_refused(sharded, bundled):
+    from pixeltune.model.loading import load_model
+    from pixeltune.training.memory import Shares
+
+    said: list[str] = []
+    args: Any = SimpleNamespace(device=SimpleNamespace(type="cpu"), world_size=1)
+    state: Any = SimpleNamespace(is_world_process_zero=True)
+    Shares(said.append).on_train_begin(args, state, None, model=sharded)
+    (line,) = said
+    total = sum(one.numel() * 4 for one in sharded.parameters())
+    assert f"{total:,} of {total:,} bytes" in line
+    with pytest.raises(UserError, match="on cpu: leave out --use_fsdp"):
+        Shares(said.append).on_train_begin(args, state, None, model=load_model("tiny"))
+
+
 def test_each_layer_is_called_once_whatever_the_rows_share(sharded):
     """Else processes whose rows share more, or have seen them before, would wait for the others for ever."""
     import torch

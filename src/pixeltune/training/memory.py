@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
-from pixeltune.errors import RunError, first_line
-from pixeltune.model.sharding import held
+from pixeltune.errors import RunError, UserError, first_line
+from pixeltune.model.sharding import held, is_sharded
 from pixeltune.picture.settings import DEFAULT_TOKENS
 from pixeltune.training.settings import PaintArguments
 
@@ -68,6 +68,14 @@ class Shares(TrainerCallback):
         self.say = say
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        """
+        Raises:
+            UserError: nothing is shared out, though that was asked for.
+        """
+        if not is_sharded(model):
+            raise UserError(
+                f"accelerate shares no model out among processes on {args.device.type}: leave out --use_fsdp"
+            )
         here, whole = held(model)
         if state.is_world_process_zero:  # which holds the most, where a weight cannot be divided evenly
             self.say(
