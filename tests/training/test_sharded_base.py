@@ -158,7 +158,7 @@ def test_what_a_process_holds_is_said_and_a_model_that_is_not_shared_out_refused
     state: Any = SimpleNamespace(is_world_process_zero=True)
     Shares(said.append).on_train_begin(args, state, None, model=sharded)
     (line,) = said
-    total = sum(one.numel() * 4 for one in sharded.parameters())
+    total = sum(one.numel() * 4 for one in sharded.parameters() if not one.requires_grad)
     assert f"{total:,} of {total:,} bytes" in line
     with pytest.raises(UserError, match="on cpu: leave out --use_fsdp"):
         Shares(said.append).on_train_begin(args, state, None, model=load_model("tiny"))
@@ -233,7 +233,7 @@ def test_two_processes_with_half_the_base_each_paint_what_one_does_with_the_doub
     assert two.provenance.base_sha256 == one.provenance.base_sha256
     taken = re.search(r"FSDP2\): ([\d,]+) of ([\d,]+) bytes", said)
     here, whole = (int(number.replace(",", "")) for number in taken.groups())
-    assert 0.45 < here / whole < 0.6
+    assert 0.5 <= here / whole < 0.51
     assert said.count(str(tmp_path / "two" / "artwork.png")) == 1  # one of them speaks
     assert np.abs(one.pixels.astype(int) - 128).mean() > 2
     assert (np.abs(one.pixels.astype(int) - two.pixels.astype(int)) <= 1).mean() > 0.995

@@ -35,6 +35,11 @@ class WholeCanvas(TrainerCallback):
             raise UserError(LOADING)
         layer.art_canvas.to(args.device)  # before there is an optimiser, which knows it by its address
         plugin.ignored_modules = [layer.art_canvas]
+        if plugin.transformer_cls_names_to_wrap is None:
+            # Those that the family's class names may not all be there, a tower's text part for example.
+            present = {type(module).__name__ for module in model.modules()}
+            named = getattr(model, "_no_split_modules", None) or ()
+            plugin.transformer_cls_names_to_wrap = [name for name in named if name in present]
 
     def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
         self.handles: list[Any] = []

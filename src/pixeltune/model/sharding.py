@@ -42,9 +42,11 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def held(module: nn.Module) -> tuple[int, int]:
-    """Bytes of a module's parameters in this process while no layer is at work, and of the whole parameters."""
+    """Bytes of a module's parameters, canvases apart, in this process while no layer is at work; and of the whole."""
     here = everything = 0
-    for parameter in module.parameters():
+    for name, parameter in module.named_parameters():
+        if "art_canvas." in name:
+            continue
         local = getattr(parameter, "to_local", None)
         here += (parameter if local is None else local()).numel() * parameter.element_size()
         everything += parameter.numel() * parameter.element_size()

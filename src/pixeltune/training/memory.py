@@ -79,5 +79,5 @@ class Shares(TrainerCallback):
         here, whole = held(model)
         if state.is_world_process_zero:  # which holds the most, where a weight cannot be divided evenly
             self.say(
-                f"shared out (FSDP2): {here:,} of {whole:,} bytes of parameters in each of {args.world_size} processes"
+                f"shared out (FSDP2): {here:,} of {whole:,} bytes of the base in each of {args.world_size} processes"
             )
