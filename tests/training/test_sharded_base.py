@@ -149,6 +149,54 @@ def test_weights_that_are_shared_out_have_the_hash_of_the_whole(sharded):
     assert weights_sha256(sharded.get_base_model()) == weights_sha256(load_model("tiny"))
 
 
+@pytest.fixture
+def plugin(monkeypatch) -> SimpleNamespace:
+    """What accelerate holds of how it is to shard."""
+    from accelerate.state import AcceleratorState
+
+    made = SimpleNamespace(
+        fsdp_version=2,
+        cpu_ram_efficient_loading=False,
+        ignored_modules=None,
+        transformer_cls_names_to_wrap=None,
+    )
+    monkeypatch.setitem(AcceleratorState._shared_state, "fsdp_plugin", made)
+    return made
+
+
+def init_end(model: Any) -> None:
+    from pixeltune.adapter.sharding import WholeCanvas
+
+    WholeCanvas().on_init_end(SimpleNamespace(device="cpu"), None, None, model=model)
+
+
+def test_any_trainer_leaves_the_canvas_whole_and_names_the_layers_that_are_there(bundled, plugin):
+    """Some families name layers of a tower's text part, which accelerate does not find in the model."""
+    from peft import get_peft_model
+
+    from pixeltune.adapter import ArtConfig
+    from pixeltune.adapter.guard import art_layer
+    from pixeltune.model.loading import load_model
+
+    base = load_model("tiny")
+    init_end(base)
+    assert plugin.ignored_modules is None  # the training of another model
+    base._no_split_modules = [*base._no_split_modules, "SiglipTextEmbeddings"]
+    model = get_peft_model(base, ArtConfig())
+    init_end(model)
+    assert plugin.ignored_modules == [art_layer(model).art_canvas]
+    assert sorted(plugin.transformer_cls_names_to_wrap) == ["Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock"]
+    plugin.transformer_cls_names_to_wrap = ["Qwen3VLVisionBlock"]
+    init_end(model)
+    assert plugin.transformer_cls_names_to_wrap == ["Qwen3VLVisionBlock"]  # what somebody chose
+    plugin.fsdp_version = 1
+    with pytest.raises(UserError, match="--fsdp_version 2"):
+        init_end(model)
+    plugin.fsdp_version, plugin.cpu_ram_efficient_loading = 2, True
+    with pytest.raises(UserError, match="--fsdp_cpu_ram_efficient_loading false"):
+        init_end(model)
+
+
 def test_what_a_process_holds_is_said_and_a_model_that_is_not_shared_out_refused(sharded, bundled):
     from pixeltune.model.loading import load_model
     from pixeltune.training.memory import Shares
@@ -189,7 +237,7 @@ def test_each_layer_is_called_once_whatever_the_rows_share(sharded):
 
 FLAGS = (
     "--task calls --max_steps 4 --train_rows 32 --learning_rate 0.05 --report_to none --snapshot_steps 0 "
-    "--use_cpu true --seed 3 --gradient_accumulation_steps 2 --held_out_rows 3 --score_steps 4 --save_steps 2"
+    "--use_cpu true --seed 3 --gradient_accumulation_steps 2 --held_out_rows 3 --score_steps 2 --save_steps 2"
 ).split()
 LAUNCH = (
     "-m accelerate.commands.launch --use_fsdp --fsdp_version 2 --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP "
@@ -240,7 +288,7 @@ def test_two_processes_with_half_the_base_each_paint_what_one_does_with_the_doub
     logs = [json.loads((tmp_path / name / "log_history.json").read_text()) for name in ("one", "two")]
     scores = [[entry["held_out_score"] for entry in log if "held_out_score" in entry] for log in logs]
     assert scores[0] == scores[1]
-    assert len(scores[0]) == 2
+    assert len(scores[0]) == 3
 
     shutil.rmtree(tmp_path / "two" / "checkpoint-4")
     launch(tmp_path / "two", "--resume_from_checkpoint", "true")

@@ -15,9 +15,9 @@ from peft.mapping import (
     PEFT_TYPE_TO_TUNER_MAPPING,
 )
 from peft.tuners.tuners_utils import BaseTuner
-from torch.utils._pytree import tree_leaves, tree_map_only  # outputs of models are registered with this one
+from torch.utils._pytree import tree_map_only  # outputs of models are registered with this one
 
-__all__ = ["is_last_batch", "register_method", "sharding_plugin", "tree_leaves", "tree_map_only"]
+__all__ = ["is_last_batch", "register_method", "sharding_plugin", "tree_map_only"]
 
 
 def register_method(name: str, config: type[PeftConfig], tuner: type[BaseTuner]) -> None:
