@@ -32,14 +32,12 @@ def check_sharded(verb: str, arguments: PaintArguments, config: TrainingArgument
     if not asked_for():
         return
     if verb != "sft":
-        raise UserError(
-            f"{verb} does not work while a model is shared out among processes, only sft does: leave out --use_fsdp"
-        )
+        raise UserError("while a model is shared out among processes only sft works: leave out --use_fsdp")
     if os.environ.get("FSDP_VERSION", "1") != "2":
         raise UserError(VERSION)
-    if os.environ.get("FSDP_AUTO_WRAP_POLICY", "NO_WRAP") == "NO_WRAP":
+    if os.environ.get("FSDP_AUTO_WRAP_POLICY") != "TRANSFORMER_BASED_WRAP":
         raise UserError(
-            "each process would fetch the whole model at once: add --fsdp_auto_wrap_policy "
+            "a process should fetch one layer at a time, and not the whole model: add --fsdp_auto_wrap_policy "
             f"TRANSFORMER_BASED_WRAP {LAUNCHED}"
         )
     if _is_on("FSDP_CPU_RAM_EFFICIENT_LOADING"):
@@ -62,6 +60,7 @@ def _is_on(name: str) -> bool:
 def _refused(arguments: PaintArguments, config: TrainingArguments) -> dict[str, Any]:
     """What is refused, by flag, and whether it is given."""
     return {
+        "--fsdp_offload_params": _is_on("FSDP_OFFLOAD_PARAMS"),
         "--also": arguments.also,
         "--load_in_4bit or --load_in_8bit": arguments.bits,
         "--device_map": arguments.device_map,
