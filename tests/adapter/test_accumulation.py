@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate.state import GradientState
 
+import families
 from pixeltune.adapter import ArtConfig
 from pixeltune.adapter.guard import art_layer
 from test_prefix import BATCHES, painted, relative, rows
@@ -48,6 +49,13 @@ def test_three_batches_run_the_tower_once_with_the_same_gradient(checkpoint, acc
     assert len(runs) == 4
     assert relative(together, each_for_itself) < 1e-6
     assert relative(step(model, batches, accumulating), together) == 0  # nothing is left over
+
+
+@pytest.mark.parametrize("family", ["internvl", "mistral3", "gemma3"])
+def test_families_that_encode_pictures_in_other_outputs_accumulate_too(family, tmp_path, accumulating):
+    test_three_batches_run_the_tower_once_with_the_same_gradient(
+        families.save(family, tmp_path), accumulating
+    )
 
 
 def test_a_step_that_was_broken_off_leaves_nothing_behind(checkpoint, accumulating):

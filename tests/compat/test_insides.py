@@ -72,7 +72,6 @@ CALLED = {
     },
     "torch.nn:Module._apply": ["fn", "recurse"],
     "torch.utils._pytree:tree_map_only": [],
-    "torch.utils._pytree:tree_leaves": ["tree"],
 }
 
 
@@ -214,6 +213,18 @@ def test_accelerate_tells_which_batch_is_the_last():
     state._reset_state()
     assert state().sync_gradients is True  # also where no trainer is
     assert parameters(state._set_sync_gradients) == ["sync_gradients"]
+
+
+def test_accelerate_tells_how_it_shards_and_can_be_told():
+    """And transformers keeps whether it does in an attribute of the trainer, made once."""
+    assert isinstance(find("accelerate.state:AcceleratorState")._shared_state, dict)
+    assert "self.fsdp_plugin = fsdp_plugin" in inspect.getsource(find("accelerate.state:AcceleratorState"))
+    told = {"fsdp_version", "cpu_ram_efficient_loading", "ignored_modules", "transformer_cls_names_to_wrap"}
+    assert told <= set(find("accelerate.utils:FullyShardedDataParallelPlugin").__dataclass_fields__)
+    source = inspect.getsource(find("transformers:Trainer"))
+    assert source.count("self.is_fsdp_enabled = ") == 1
+    for branch in ("elif self.is_fsdp_enabled:", "if self.is_fsdp_enabled:"):
+        assert branch in source
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from pixeltune.adapter.guard import NoOpGuard, PixelOptimizerCheck
 from pixeltune.adapter.layer import ArtLayer
 from pixeltune.adapter.model import ArtModel
 from pixeltune.adapter.processors import use_processor
+from pixeltune.adapter.sharding import WholeCanvas
 from pixeltune.model.compat.transformers_insides import watch_every_trainer
 
 register_method("ART", ArtConfig, ArtModel)
-watch_every_trainer([PixelOptimizerCheck, NoOpGuard])
+watch_every_trainer([WholeCanvas, PixelOptimizerCheck, NoOpGuard])
 
 __all__ = ["ArtConfig", "ArtLayer", "ArtModel", "use_processor"]

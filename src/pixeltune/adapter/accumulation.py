@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixeltune.adapter.compat import is_last_batch, tree_leaves, tree_map_only
+from pixeltune.adapter.compat import is_last_batch, tree_map_only
 
 
 class Accumulation:
@@ -23,7 +23,7 @@ class Accumulation:
     """
 
     def __init__(self) -> None:
-        self.pending: tuple[Hashable, Any, Any] | None = None
+        self.pending: tuple[Hashable, Any, Any, list[tuple[Tensor, Tensor]]] | None = None
         self.kept: tuple[Hashable, Any] | None = None  # without a gradient
 
     def features(self, picture: Callable[[], Hashable], encode: Callable[[], Any]) -> Any:
@@ -45,12 +45,19 @@ class Accumulation:
         shown = picture()
         if pending is None or pending[0] != shown:
             made = encode()
-            pending = (shown, made, tree_map_only(Tensor, lambda t: t.detach().requires_grad_(), made))
-        _, made, cut_off = pending
+            pairs: list[tuple[Tensor, Tensor]] = []
+
+            def cut(tensor: Tensor) -> Tensor:
+                pairs.append((tensor, tensor.detach().requires_grad_()))
+                return pairs[-1][1]
+
+            # Some outputs have nothing under some names, and come back with their parts in another order.
+            pending = shown, made, tree_map_only(Tensor, cut, made), pairs
+        _, made, cut_off, pairs = pending
         if not last:
             self.pending = pending
             return cut_off
-        for tensor, copy in zip(tree_leaves(made), tree_leaves(cut_off), strict=True):
-            if isinstance(copy, Tensor) and copy.grad is not None:
+        for tensor, copy in pairs:
+            if copy.grad is not None:
                 tensor.register_hook(lambda gradient, collected=copy.grad: gradient + collected)
         return made

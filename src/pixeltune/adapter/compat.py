@@ -5,7 +5,9 @@ Those are named in `pixeltune.adapter.model`; `tests/compat/test_insides.py` hol
 
 from __future__ import annotations
 
-from accelerate.state import GradientState
+from typing import Any
+
+from accelerate.state import AcceleratorState, GradientState
 from peft import PeftConfig
 from peft.mapping import (
     PEFT_TYPE_TO_CONFIG_MAPPING,
@@ -13,9 +15,9 @@ from peft.mapping import (
     PEFT_TYPE_TO_TUNER_MAPPING,
 )
 from peft.tuners.tuners_utils import BaseTuner
-from torch.utils._pytree import tree_leaves, tree_map_only  # outputs of models are registered with this one
+from torch.utils._pytree import tree_map_only  # outputs of models are registered with this one
 
-__all__ = ["is_last_batch", "register_method", "tree_leaves", "tree_map_only"]
+__all__ = ["is_last_batch", "register_method", "sharding_plugin", "tree_map_only"]
 
 
 def register_method(name: str, config: type[PeftConfig], tuner: type[BaseTuner]) -> None:
@@ -36,3 +38,12 @@ def is_last_batch() -> bool:
     https://github.com/huggingface/accelerate/blob/v1.15.0/src/accelerate/state.py).
     """
     return GradientState().sync_gradients
+
+
+def sharding_plugin() -> Any | None:
+    """How accelerate is to shard models in this process; None: it is not.
+
+    Callbacks do not get the trainer's accelerator, whose state is one for the process (accelerate 1.15,
+    https://github.com/huggingface/accelerate/blob/v1.15.0/src/accelerate/state.py).
+    """
+    return AcceleratorState._shared_state.get("fsdp_plugin")

@@ -23,6 +23,7 @@ from pixeltune.model.compat.bars import without_bars
 from pixeltune.model.compat.bitsandbytes_insides import keep_differentiable
 from pixeltune.model.finding import find_model, place
 from pixeltune.model.precision import DEVICE_MAPS, DTYPES
+from pixeltune.model.sharding import asked_for, whole
 
 
 def load_processor(name: str, revision: str | None = None) -> Any:
@@ -63,7 +64,9 @@ def load_model(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if bits is None:
         if device_map is None:
-            return _load(AutoModelForImageTextToText, name, revision, dtype=dtype).eval().to(device)
+            model = _load(AutoModelForImageTextToText, name, revision, dtype=dtype).eval()
+            # One that is to be shared out among processes need not fit a device: each takes its part there.
+            return model if asked_for() else model.to(device)
         model = _load(AutoModelForImageTextToText, name, revision, dtype=dtype, device_map=device_map)
         check_devices(model)
         return model.eval()
@@ -128,11 +131,15 @@ def _load(auto: Any, name: str, revision: str | None, **options: Any) -> Any:
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
-    """SHA-256 over names, dtypes and bytes of a model's parameters and buffers, without artwork or LoRA."""
+    """SHA-256 over names, dtypes and bytes of a model's parameters and buffers, without artwork or LoRA.
+
+    Where the model is shared out among processes all of them must ask; each fetches one tensor after the other.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         if ".art_canvas." in name or ".lora_" in name:
             continue
+        tensor = whole(tensor)
         digest.update(f"{name.replace('.base_layer.', '.')} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

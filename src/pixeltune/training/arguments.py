@@ -13,6 +13,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from pixeltune.errors import UserError, first_line, suggestion
 from pixeltune.errors.checking import check_names, checked
+from pixeltune.model.sharding import asked_for
 from pixeltune.training.compat.trainer_insides import renamed
 from pixeltune.training.defaults import check_theirs
 from pixeltune.training.objectives import OBJECTIVES, Objective
@@ -35,6 +36,7 @@ def defaults(objective: str) -> dict[str, Any]:
     """What TRL's config of an objective is set to where nothing is said."""
     # bf16 autocast would round activations on machines that gain nothing from it.
     bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    bf16 = bf16 and not asked_for()  # where accelerate would cast what goes into each layer
     machine = {"bf16": bf16, "dataloader_pin_memory": torch.accelerator.is_available()}
     return {**OBJECTIVES[objective].defaults, **machine}
 

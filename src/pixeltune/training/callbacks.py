@@ -23,6 +23,7 @@ from pixeltune.errors import UserError
 from pixeltune.evaluation.contrast import add_ratios
 from pixeltune.evaluation.in_process import InProcess
 from pixeltune.evaluation.scoring import mean_loss, result, score_rows
+from pixeltune.model.sharding import is_sharded, put_back
 from pixeltune.training.compat.trl_insides import limit_turns
 from pixeltune.training.folder import ARTWORK, CARD
 from pixeltune.training.joint import Part
@@ -44,6 +45,11 @@ def log_beside(log: Callable[[dict], None], control: Any, values: dict[str, floa
     due = control.should_log
     log(values)
     control.should_log = due
+
+
+def _asks(state: TrainerState, model: Any) -> bool:
+    """Whether this process asks the model: the first one, and with it the others where each holds a part of it."""
+    return state.is_world_process_zero or is_sharded(model)
 
 
 class SnapshotCallback(TrainerCallback):
@@ -144,14 +150,16 @@ class HeldOutScore(TrainerCallback):
         self.backends, self.every, self.log = backends, every, log
         self.folder, self.within = folder, within
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
-        if state.is_world_process_zero and state.global_step == 0:
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        if state.global_step == 0 and _asks(state, model):
             self._score(state, control)
+            put_back(model)
 
-    def on_step_end(self, args, state, control, **kwargs) -> None:
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
         last = state.global_step >= state.max_steps
-        if state.is_world_process_zero and (last or state.global_step % self.every == 0):
+        if (last or state.global_step % self.every == 0) and _asks(state, model):
             self._score(state, control)
+            put_back(model)
 
     def _score(self, state: TrainerState, control: TrainerControl) -> None:
         for aside, backend in self.backends.items():
@@ -167,7 +175,8 @@ class HeldOutScore(TrainerCallback):
             for name_of_part, one in results.items() if len(results) > 1 else ():
                 read |= {f"{name}{aside}/{name_of_part}": value for name, value in logged(one).items()}
             log_beside(self.log, control, read)
-            self._keep(Path(f"{self.folder}{aside}"), state.global_step, said)
+            if state.is_world_process_zero:
+                self._keep(Path(f"{self.folder}{aside}"), state.global_step, said)
 
     def _keep(self, folder: Path, step: int, records: list[dict]) -> None:
         kept = ("id", "prompt", "completions", "score", "ratios")
@@ -196,13 +205,15 @@ class HeldOutLoss(TrainerCallback):
         """
         self.rows, self.backend, self.log, self.within = rows, backend, log, within
 
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
-        if state.is_world_process_zero and state.global_step == 0:
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        if state.global_step == 0 and _asks(state, model):
             self._log(control)
+            put_back(model)
 
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        if state.is_world_process_zero and state.global_step >= state.max_steps:
+    def on_step_end(self, args, state, control, model=None, **kwargs) -> None:
+        if state.global_step >= state.max_steps and _asks(state, model):
             self._log(control)
+            put_back(model)
 
     def _log(self, control: TrainerControl) -> None:
         with self.within():

@@ -1,14 +1,15 @@
-"""Out of memory: which dials to turn."""
+"""What the parameters take where they are shared out, and out of memory: which dials to turn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
-from pixeltune.errors import RunError, first_line
+from pixeltune.errors import RunError, UserError, first_line
+from pixeltune.model.sharding import held, is_sharded
 from pixeltune.picture.settings import DEFAULT_TOKENS
 from pixeltune.training.settings import PaintArguments
 
@@ -58,3 +59,25 @@ def dials(arguments: PaintArguments, config: TrainingArguments) -> list[str]:
     if arguments.device_map is None and torch.cuda.device_count() > 1:
         out.append("--device_map auto shares the model out among the devices")
     return out
+
+
+class Shares(TrainerCallback):
+    """Says at the start how much of a model that is shared out a process holds; added before what calls the model."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs) -> None:
+        """
+        Raises:
+            UserError: nothing is shared out, though that was asked for.
+        """
+        if not is_sharded(model):
+            raise UserError(
+                f"accelerate shares no model out among processes on {args.device.type}: leave out --use_fsdp"
+            )
+        here, whole = held(model)
+        if state.is_world_process_zero:  # which holds the most, where a weight cannot be divided evenly
+            self.say(
+                f"shared out (FSDP2): {here:,} of {whole:,} bytes of the base in each of {args.world_size} processes"
+            )

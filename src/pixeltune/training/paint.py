@@ -18,6 +18,7 @@ from pixeltune.errors import RunError, UserError, first_line
 from pixeltune.model.finding import public_name
 from pixeltune.model.loading import load_model, load_processor, weights_sha256
 from pixeltune.model.preprocessing import Preprocessor
+from pixeltune.model.sharding import asked_for
 from pixeltune.training import own_rows, provenance, report
 from pixeltune.training.arguments import read_settings
 from pixeltune.training.balance import balance
@@ -29,7 +30,7 @@ from pixeltune.training.folder import ARTWORK, CARD, HISTORY, STATE, clear
 from pixeltune.training.histories import with_histories
 from pixeltune.training.ledger import Ledger
 from pixeltune.training.lengths import context
-from pixeltune.training.memory import explained, is_out_of_memory
+from pixeltune.training.memory import Shares, explained, is_out_of_memory
 from pixeltune.training.preparation import prepare
 from pixeltune.training.resumption import RunRecord, check_resumed, check_whole, record_of
 from pixeltune.training.rows import check, place_rows
@@ -203,6 +204,8 @@ class Painting:
         self.trainer.add_callback(stop := StopSignal())
         self.stop = stop
         self.trainer.add_callback(RunRecord(self.record))
+        if asked_for():
+            self.trainer.add_callback(Shares(self.say))
         connect_engines(self.trainer, self.ready, self.engines, placed)
         refill_groups(self.trainers, self.ready, placed, arguments.refill_rounds)
         add_callbacks(

@@ -16,6 +16,7 @@ from pixeltune.data.tool_errors import failed_turns
 from pixeltune.errors import UserError
 from pixeltune.model.finding import public_name
 from pixeltune.model.precision import UNSCALED_FLOAT16
+from pixeltune.model.sharding import asked_for
 from pixeltune.picture.files import check_start, read_picture
 from pixeltune.picture.style import Term
 from pixeltune.picture.style_text import read_style
@@ -28,6 +29,7 @@ from pixeltune.training.joint import Part
 from pixeltune.training.key_tokens import check_config
 from pixeltune.training.rewards import check_leave_one_out, find_rewards
 from pixeltune.training.settings import OWN_REWARD, PaintArguments, check_verb
+from pixeltune.training.sharded import check_sharded
 from pixeltune.training.teacher import check_teacher
 
 if TYPE_CHECKING:
@@ -146,6 +148,7 @@ def check(
     if use_vllm and arguments.rollouts:
         raise UserError("give either use_vllm (an engine in this process) or --rollouts (running engines)")
     check_models(arguments, use_vllm)
+    check_sharded(verb, arguments, config)
     if arguments.device_map and config.world_size > 1:
         raise UserError(
             "--device_map shares a model out among the devices of one process: start a single one, without "
@@ -285,6 +288,9 @@ def has_pictures(verb: str, rows: list[dict], arguments: PaintArguments) -> bool
         return False
     if OBJECTIVE_FACTS[verb].signal == "teacher":
         raise UserError("distill takes rows of text, and these have images: use sft on good completions")
+    if asked_for():
+        # The tower would be called by those processes only whose rows have any.
+        raise UserError("a model is shared out among processes for rows of text, and these have images")
     if arguments.key_tokens is not None:
         raise UserError("--key_tokens weighs rows of text, and these have images: leave it out")
     if arguments.refill_rounds:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.artwork.ledger import ledger_of, said
+from pixeltune.model.sharding import asked_for
 from pixeltune.training.folder import ARTWORK, SNAPSHOTS
 from pixeltune.training.scores import best_step, losses, percent, verdict
 
@@ -16,6 +17,9 @@ from pixeltune.training.scores import best_step, losses, percent, verdict
 def beginning(painting: Any) -> str:
     """Model, device, precision, image tokens, rows, and what is trained; what there is to know of the rows."""
     art, model = painting.art, painting.model
+    device = (
+        painting.config.device if asked_for() else model.device
+    )  # a model to be shared out is not there yet
     names = " and ".join(painting.models)
     precision = f"{painting.arguments.bits} bits" if painting.arguments.bits else _precision(painting)
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
@@ -24,7 +28,7 @@ def beginning(painting: Any) -> str:
     resumed = f", resumed from {painting.ready.checkpoint.name}" if painting.ready.checkpoint else ""
     notes = (*painting.ready.notes, *([painting.teacher.costs] if painting.teacher else []))
     return (
-        f"{painting.objective}: {names} on {model.device.type} in {precision}, frozen; trained are "
+        f"{painting.objective}: {names} on {device.type} in {precision}, frozen; trained are "
         f"{trained:,} numbers of one {art.height}x{art.width} picture ({art.image_tokens} image tokens, "
         f"{art.parametrisation}, from {Path(art.start).name}), on {len(painting.ready.train_rows):,} rows of "
         f"{_source(painting)}, {length}{resumed}" + "".join(f"\n{note}" for note in notes)

@@ -20,6 +20,7 @@ from pixeltune.data.turns import each_turn
 from pixeltune.engines.engine import Engine
 from pixeltune.errors import UserError, first_line
 from pixeltune.evaluation.in_process import InProcess
+from pixeltune.model.sharding import asked_for
 from pixeltune.training.callbacks import (
     CheckpointArtwork,
     Clock,
@@ -29,7 +30,7 @@ from pixeltune.training.callbacks import (
     SnapshotCallback,
     TurnBudget,
 )
-from pixeltune.training.compat.trainer_insides import mean_over_step
+from pixeltune.training.compat.trainer_insides import mean_over_step, save_as_one
 from pixeltune.training.compat.trl_insides import (
     declare_context_length,
     leave_out_model_cards,
@@ -91,6 +92,8 @@ def make_trainer(
     if ready.key_tokens is not None:
         weigh(trainer, dataset, ready.key_tokens)
     leave_out_model_cards(trainer)
+    if asked_for():
+        save_as_one(trainer)
     return trainer
 
 

@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from pixeltune.model.compat.torch_insides import writes
 from pixeltune.model.compat.transformers_insides import cache_name, checkpoints_reentrantly, given_cache
+from pixeltune.model.sharding import is_sharded
 from pixeltune.model.shared_prefix.branches import Branches, Left, take_part
 from pixeltune.model.shared_prefix.tree import Level, Tree, grow
 
@@ -171,9 +172,11 @@ class SharedPrefix:
 
         levels = [level.to(embeds.device) for level in shared_prefix.levels]
         frozen = not any(p.requires_grad for p in self.language_model.parameters())
+        # Layers that are shared out among processes are called once, whatever rows a process has.
+        keeps = frozen and not is_sharded(self.language_model)
         hidden, passes, above = [], [], {}
         for depth, level in enumerate(levels):
-            if level.known is None or not frozen:
+            if level.known is None or not keeps:
                 break
             states, branches = self._known(depth, level, batch, above, kwargs)
             hidden.append(states)
@@ -219,8 +222,12 @@ class SharedPrefix:
 
 
 def weights_now(module: nn.Module) -> Hashable:
-    """Equal as long as nobody writes to the module's weights, canvases apart, or switches autocast."""
-    named = module.named_parameters()
+    """Equal as long as nobody writes to the module's weights, canvases apart, or switches autocast.
+
+    Weights that are shared out among processes are fetched to ever new addresses, and nobody can write to them as they
+    are: they count as what they were, so that all processes say the same.
+    """
+    named = () if is_sharded(module) else module.named_parameters()
     weights = tuple((p.data_ptr(), writes(p)) for name, p in named if "art_canvas." not in name)
     device = next(module.parameters()).device.type
     return weights, torch.is_autocast_enabled(device)

@@ -26,6 +26,16 @@ def save_checkpoint(trainer: Any) -> None:
     trainer._save_checkpoint(trainer.model, trial=None)
 
 
+def save_as_one(trainer: Any) -> None:
+    """Let a trainer whose base is sharded save and load as others do.
+
+    All that it saves is whole in every process: the canvas and the optimiser's state. Its own way of saving under FSDP
+    gathers the base, or writes files of another format (`is_fsdp_enabled`; what is sharded is up to accelerate alone,
+    https://github.com/huggingface/transformers/blob/v5.24.0/src/transformers/trainer.py).
+    """
+    trainer.is_fsdp_enabled = False
+
+
 def prepare_without_wrapper(trainer: Any) -> None:
     """Bring a trainer's model to precision and device as its `train` would, without a wrapper for processes.
 
