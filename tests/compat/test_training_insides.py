@@ -226,6 +226,16 @@ def test_save_checkpoint():
     assert names(Trainer._save_checkpoint) == ["self", "model", "trial"]
 
 
+def test_save_as_one():
+    """`trainer_insides.save_as_one`: the switch that saving and loading look at, set once."""
+    for method in (Trainer._save_optimizer_and_scheduler, Trainer.save_model, Trainer._load_from_checkpoint):
+        assert "self.is_fsdp_enabled" in source(method), method.__name__
+    assert source(Trainer.create_accelerator_and_postprocess).count("self.is_fsdp_enabled =") == 1
+    one = SimpleNamespace(is_fsdp_enabled=True)
+    trainer_insides.save_as_one(one)
+    assert one.is_fsdp_enabled is False
+
+
 def test_prepare_without_wrapper():
     """`trainer_insides.prepare_without_wrapper`."""
     assert names(Accelerator.prepare_model)[1:] == ["model", "device_placement", "evaluation_mode"]
