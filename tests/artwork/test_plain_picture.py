@@ -90,6 +90,7 @@ def test_an_artwork_stays_one_and_a_changed_one_says_why(tmp_path):
         (png(exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"), "EXIF"),
         (png(save_all=True, append_images=[Image.new("RGB", (9, 6))]), "animated"),
     ],
+    ids=["grey", "palette", "1 bit", "alpha", "transparent colour", "no EXIF", "EXIF", "animated"],
 )
 def test_what_others_may_see_otherwise_is_said(data, doubt):
     found = read_any(data)

@@ -144,9 +144,7 @@ def test_of_a_stranger_s_png_it_is_said_that_nothing_is_known(tmp_path, monkeypa
     assert all(c.isprintable() or c == "\n" for c in said)
 
 
-@pytest.mark.parametrize(
-    "verb", ["show", "check --model tiny", "push you/it", "mix --output {out}"]
-)
+@pytest.mark.parametrize("verb", ["show", "check --model tiny", "push you/it", "mix --output {out}"])
 def test_no_other_way_takes_it(verb, tmp_path, capsys):
     word, *flags = verb.format(out=tmp_path / "out.png").split()
     names = [str(stranger(tmp_path / "any.png")), str(IMAGES / "sums.png")]
@@ -157,7 +155,9 @@ def test_no_other_way_takes_it(verb, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [(b"no picture", "not a PNG"), (b"\xff\xd8\xff\xe0", "a JPEG, not a PNG")]
+    ("data", "message"),
+    [(b"no picture", "not a PNG"), (b"\xff\xd8\xff\xe0", "a JPEG, not a PNG")],
+    ids=["text", "JPEG"],
 )
 def test_what_is_no_png_is_not_asked(data, message, tmp_path, monkeypatch, capsys, bundled):
     monkeypatch.setattr(sayings, "says", lambda *_, **__: pytest.fail("it was asked"))
