@@ -297,3 +297,7 @@ def looking(pixels: Any) -> Any:
 def home() -> tempfile.TemporaryDirectory:
     """Where rows and pictures lie until this process ends."""
     return tempfile.TemporaryDirectory()
+
+
+if __name__ == "__main__":
+    main()
