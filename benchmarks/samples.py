@@ -55,10 +55,9 @@ OUT = Path(__file__).parent / "results" / "samples.json"
 SEEDS = [42, 43, 44]  # of rows, of answers and of paintings
 PARTS = ("pool", "rounds", "pairs", "own")
 RATE = 0.06
-POOL = ("can be said", "\\boxed{N}", '{"result": N}', "words shuffled", "words_joined")
-ROUNDS, ROUND_STEPS = 3, 8
+POOL = ("can be said", "\\boxed{N}", '{"result": N}', "words shuffled", "words joined by _")
+ROUNDS, ROUND_STEPS, SAMPLES = 3, 8, 4
 GRPO_STEPS, COMPLETIONS = 18, 64
-SAMPLES = 4
 ROUND_PROMPTS = GRPO_STEPS * COMPLETIONS // ROUNDS // SAMPLES
 TILES_STEPS, TILES_PROMPTS = 10, 120
 TASKS = ["calls", "sums"]
@@ -91,13 +90,10 @@ def cases(parts: Sequence[str], seed: int, n: int) -> dict[str, tuple[Callable[[
         for way in POOL_WAYS:
             found[f"pool/{way}"] = partial(from_pool, way, seed, n), {"prompts": 200}
     if "rounds" in parts:
-        budget = [ROUNDS, ROUND_STEPS, ROUND_PROMPTS, SAMPLES]
+        budget, grpo = [ROUNDS, ROUND_STEPS, ROUND_PROMPTS, SAMPLES], [GRPO_STEPS, COMPLETIONS]
         for task in TASKS:
             found[f"rounds/{task}/rounds"] = partial(self_training, task, seed, n), {"budget": budget}
-            found[f"rounds/{task}/grpo"] = (
-                partial(rewarded, task, seed, n),
-                {"budget": [GRPO_STEPS, COMPLETIONS]},
-            )
+            found[f"rounds/{task}/grpo"] = partial(rewarded, task, seed, n), {"budget": grpo}
     if "pairs" in parts:
         for way in PAIRS:
             budget = [ROUNDS, ROUND_STEPS, TILES_PROMPTS, SAMPLES, TILES_STEPS]
