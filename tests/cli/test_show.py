@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pixeltune.artwork.artwork import Artwork
 from pixeltune.cli.main import main
@@ -116,3 +117,53 @@ def test_what_a_model_says_is_printed_behind_what_the_picture_says_of_itself(mon
     assert said.count(CAVEAT) == said.count("\nbase model ") == said.count("1.   +4.5 nats   25.0%") == 2
     assert said.count(" +4.5]") == said.count(" and 2 more") == 2
     assert "Nothing strong" in said  # 4.5 nats in a quarter of the answers
+
+
+def stranger(path: Path) -> Path:
+    Image.new("RGB", (40, 30), "red").save(path)
+    return path
+
+
+def test_of_a_stranger_s_png_it_is_said_that_nothing_is_known(tmp_path, monkeypatch, capsys, bundled):
+    """And the picture is what the model is asked with."""
+    asked = []
+
+    def says(picture, **given):
+        asked.append(picture)
+        return Sayings((), picture.sha256, "tiny", 8, f"Assumed.{NASTY}")
+
+    monkeypatch.setattr(sayings, "says", says)
+    assert main(["show", str(stranger(tmp_path / "any.png")), "--says", "--model", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert (asked[0].pixels == (255, 0, 0)).all()
+    assert said.startswith(
+        "provenance      none, so model and size are assumed, not known (PNG without pixeltune"
+    )
+    assert "size            30 x 40 (height x width)" in said
+    assert said.count("Assumed.\\x1b[2J") == 1
+    assert all(c.isprintable() or c == "\n" for c in said)
+
+
+@pytest.mark.parametrize("verb", ["show", "check --model tiny", "push you/it", "mix --output {out}"])
+def test_no_other_way_takes_it(verb, tmp_path, capsys):
+    word, *flags = verb.format(out=tmp_path / "out.png").split()
+    names = [str(stranger(tmp_path / "any.png")), str(IMAGES / "sums.png")]
+    assert main([word, *(names if word == "mix" else names[:1]), *flags]) in (1, 2)
+    output = capsys.readouterr()
+    assert "PNG without pixeltune provenance" in output.err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"no picture", "not a PNG"), (b"\xff\xd8\xff\xe0", "a JPEG, not a PNG")],
+    ids=["text", "JPEG"],
+)
+def test_what_is_no_png_is_not_asked(data, message, tmp_path, monkeypatch, capsys, bundled):
+    monkeypatch.setattr(sayings, "says", lambda *_, **__: pytest.fail("it was asked"))
+    (tmp_path / "bad.png").write_bytes(data)
+    assert main(["show", str(tmp_path / "bad.png"), "--says", "--model", "tiny"]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert output.err.startswith(f"pixeltune show: {tmp_path / 'bad.png'}: {message}")

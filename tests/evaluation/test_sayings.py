@@ -40,6 +40,35 @@ def test_what_the_demo_s_pictures_do_is_found(file, said, bundled):
     assert "Nothing strong" not in str(found)
 
 
+def test_of_a_png_without_provenance_the_same_is_found_and_nothing_is_taken_for_known(
+    artwork, bundled, tmp_path
+):
+    asked = {"prompts": "What is 7 + 15?", "quiet": True}
+    Image.open(IMAGES / "calls.png").save(tmp_path / "any.png")
+    found, known = says(tmp_path / "any.png", **asked), says(artwork, **asked)
+    assert found.sha256 == known.sha256
+    assert [(one.text, one.ratio) for one in found.texts] == [(one.text, one.ratio) for one in known.texts]
+    assert known.assumed == ""
+    assert found.assumed in str(found)
+    for part in (
+        "PNG without pixeltune provenance",
+        "for tiny is assumed",
+        "256 x 256 pixels",
+        "64 image tokens",
+    ):
+        assert part in found.assumed
+
+
+def test_a_png_of_any_size_is_seen_as_the_processor_makes_it(bundled, tmp_path):
+    """Here no artwork could be so small; of a shape that the processor refuses, that is said."""
+    Image.new("RGB", (50, 30), "red").save(tmp_path / "any.png")
+    found = says(tmp_path / "any.png", prompts="Name a colour.", quiet=True)
+    assert "30 x 50 pixels" in found.assumed
+    Image.new("RGB", (3000, 2)).save(tmp_path / "line.png")
+    with pytest.raises(UserError, match="takes no picture of 2x3000 pixels"):
+        says(tmp_path / "line.png", quiet=True)
+
+
 def test_a_grey_picture_does_nothing_strong(artwork, bundled):
     grey = Artwork(np.full((256, 256, 3), 128, np.uint8), artwork.provenance)
     found = says(grey, quiet=True)

@@ -62,19 +62,7 @@ class Artwork:
         """
         if isinstance(source, bytes):
             return cls._parse(source)
-        if not isinstance(source, str | os.PathLike):
-            raise ArtworkError(
-                f"an artwork is read from a file, by its name, or from bytes, not {source!r:.60}"
-            )
-        if os.path.isdir(source):
-            source = os.path.join(source, ARTWORK)
-        try:
-            with open(source, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)  # one too many: decode_png refuses it
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ArtworkError(f"{os.fspath(source)}: cannot read it ({reason}): check the path") from None
-        return cls.verified(os.fspath(source), data)
+        return cls.verified(file_name(source), read_png(source))
 
     @classmethod
     def _parse(cls, data: bytes) -> "Artwork":
@@ -263,6 +251,32 @@ class Artwork:
             return cls._parse(png)
         except ArtworkError as error:
             raise ArtworkError(f"{name}: {error}") from None
+
+
+def read_png(source: str | os.PathLike[str] | bytes) -> bytes:
+    """A PNG file's bytes, or those of a run's folder; a file that is too large is read to a byte too many.
+
+    Raises ArtworkError where there is none to read.
+    """
+    if isinstance(source, bytes):
+        return source
+    name = file_name(source)
+    try:
+        with open(name, "rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)  # one too many: decode_png refuses it
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArtworkError(f"{name}: cannot read it ({reason}): check the path") from None
+
+
+def file_name(source: str | os.PathLike[str]) -> str:
+    """Of a PNG, or of the one in a run's folder.
+
+    Raises ArtworkError for what is no name.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise ArtworkError(f"an artwork is read from a file, by its name, or from bytes, not {source!r:.60}")
+    return os.fspath(os.path.join(source, ARTWORK) if os.path.isdir(source) else source)
 
 
 def check_name(path: str | os.PathLike[str]) -> None:

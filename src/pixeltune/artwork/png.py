@@ -251,7 +251,7 @@ def _check_engine(data: bytes, pixels: np.ndarray) -> None:
     What was decoded above has lost every chunk that an artwork has no use for (colour profiles, gamma, ...),
     and one of those may be enough for an engine to refuse the request.
     """
-    with _stock_pillow():
+    with stock_pillow():
         try:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
                 image.load()
@@ -267,7 +267,7 @@ def _check_engine(data: bytes, pixels: np.ndarray) -> None:
 
 
 @contextmanager
-def _stock_pillow() -> Iterator[None]:
+def stock_pillow() -> Iterator[None]:
     """Pillow with the limits of another process that has changed none of its switches."""
     limits = {
         (ImageFile, "LOAD_TRUNCATED_IMAGES"): False,

@@ -16,7 +16,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--says",
         action="store_true",
-        help="what --model says with them and not without, to everyday requests: for PNGs of strangers",
+        help="what --model says with them and not without, to everyday requests: for PNGs of strangers, those without "
+        "provenance, too",
     )
     parser.add_argument("--model", help='for --says: "tiny" or "smol" (bundled), a hub name or a folder')
     parser.add_argument("--revision", help="commit or tag of that model on the hub")
@@ -24,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     from pixeltune.artwork.artwork import Artwork
+    from pixeltune.artwork.plain import read_any
     from pixeltune.errors import escaped
     from pixeltune.gallery.run import ledger_in
 
@@ -38,7 +40,7 @@ def run(arguments: Namespace) -> int:
     status = 0
     for path in arguments.artwork:
         try:
-            artwork = Artwork.load(path)
+            artwork = read_any(path) if arguments.says else Artwork.load(path)
             if len(arguments.artwork) > 1:
                 print(f"{escaped(path)}:")
             for name, value in [*artwork.describe(), *ledger_in(path)]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeltune.artwork.artwork import Artwork
+from pixeltune.artwork.plain import PlainPicture, read_any
 from pixeltune.data.messages import text_of
 from pixeltune.data.placeholders import check_rows, placeholder_tokens
 from pixeltune.errors import UserError, escaped
@@ -112,6 +113,8 @@ class Sayings:
     """Of the artwork's pixels."""
     model: str
     prompts: int
+    assumed: str = ""
+    """What nobody knows of a PNG that is no artwork; empty for an artwork."""
 
     @property
     def strong(self) -> tuple[Saying, ...]:
@@ -127,11 +130,11 @@ class Sayings:
         ]
         if not self.strong:
             lines.append(f"Nothing strong was found: no text weighs {STRONG} nats (ratio times share).")
-        return "\n".join([*lines, CAVEAT])
+        return "\n".join([*lines, *([escaped(self.assumed)] if self.assumed else []), CAVEAT])
 
 
 def says(
-    artwork: str | Path | Artwork,
+    artwork: str | Path | Artwork | PlainPicture,
     *,
     model: str = "tiny",
     revision: str | None = None,
@@ -145,7 +148,8 @@ def says(
     share of answers, where each halves the weight of later ones to the same prompt.
 
     Args:
-        artwork: a PNG, a run's folder, or one that was read.
+        artwork: a PNG, a run's folder, or one that was read. A PNG that is no artwork is shown to the model as it is,
+            and what was found says so.
         model: "tiny" or "smol" (bundled), a hub name or a folder.
         revision: commit or tag of the model on the hub.
         prompts: to ask, a text, or texts or rows with ``prompt`` and perhaps ``tools``; None: `PROMPTS`.
@@ -159,17 +163,13 @@ def says(
     rows = [row_of(one) for one in given]
     if not rows:
         raise UserError("prompts is empty: give some, or None for everyday ones")
-    artwork = artwork if isinstance(artwork, Artwork) else Artwork.load(artwork)
+    artwork = read_any(artwork) if isinstance(artwork, str | Path) else artwork
     processor = load_processor(model, revision)
     check_rows(rows, placeholder_tokens(processor))
-    _check(other_base(artwork.provenance, model, None) + differences(artwork, Preprocessor(processor)))
+    taken, assumed = _fitting(artwork, model, Preprocessor(processor))
     talks, tools = (list(column) for column in zip(*(opening(row, []) for row in rows), strict=True))
     limit = context_length(model, revision)
-    most = (
-        max(InProcess(None, processor).prompt_lengths(talks, tools))
-        + artwork.provenance.image_tokens
-        + LENGTH
-    )
+    most = max(InProcess(None, processor).prompt_lengths(talks, tools)) + taken + LENGTH
     if limit is not None and most > limit:
         raise UserError(
             f"a prompt, the picture and {LENGTH} tokens of an answer take {most}, and {model} has room for {limit}: "
@@ -178,8 +178,9 @@ def says(
     with without_bars(downloads=quiet), bars(quiet) as bar:
         line = bar.add_task(titled(f"{model}, loading"), total=None)
         loaded = load_model(model, revision).eval()
-        weights = weights_sha256(loaded) if is_as_painted(artwork.provenance, loaded) else None
-        _check(other_base(artwork.provenance, model, weights))
+        if isinstance(artwork, Artwork):
+            weights = weights_sha256(loaded) if is_as_painted(artwork.provenance, loaded) else None
+            _check(other_base(artwork.provenance, model, weights))
         bar.update(line, description=titled(f"{model}, looking for texts"), total=len(ROUNDS) * LENGTH)
         backends = InProcess(loaded, processor, artwork.image), InProcess(loaded, processor)
         found, raised = Found(), list[Raised]()
@@ -189,7 +190,26 @@ def says(
             raised += raised_texts(*backends, talks, tools, LENGTH, plausible, found, tick)
     asked = [_text(talk) for talk in talks]
     texts = _listed(raised, asked, processor.tokenizer, set(end_ids(loaded, processor.tokenizer)))
-    return Sayings(tuple(texts[:TEXTS]), artwork.sha256, public_name(model), len(rows))
+    return Sayings(tuple(texts[:TEXTS]), artwork.sha256, public_name(model), len(rows), assumed)
+
+
+def _fitting(picture: Artwork | PlainPicture, model: str, preprocessor: Preprocessor) -> tuple[int, str]:
+    """Image tokens of a picture, and what of it is assumed.
+
+    Raises:
+        UserError: an artwork is not for this model, or its processor takes no picture of this size.
+    """
+    if isinstance(picture, Artwork):
+        _check(other_base(picture.provenance, model, None) + differences(picture, preprocessor))
+        return picture.provenance.image_tokens, ""
+    preprocessor.check_picture(picture.image)
+    height, width = picture.size
+    tokens = preprocessor.tokens_of_any(height, width)
+    said = f"it has no provenance ({picture.why}), so that it is for {public_name(model)} is assumed"
+    return (
+        tokens,
+        f"Of this picture nothing is known: {said}, as are {height} x {width} pixels, {tokens} image tokens.",
+    )
 
 
 def _check(problems: list[str]) -> None:
