@@ -26,6 +26,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
         "no vLLM (make .venv-vllm) or no harnesses (python benchmarks/harnesses.py --build)",
     ),
     "http_clients": (lambda: shutil.which("nginx") is not None, "no nginx: apt install nginx-light"),
+    "lifts": (lambda: False, "it wants --data, a folder of benchmarks"),
     "policy_refresh": (VLLM.exists, "no vLLM: make .venv-vllm"),
     "serving": (VLLM.exists, "no vLLM: make .venv-vllm"),
 }

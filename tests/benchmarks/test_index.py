@@ -49,6 +49,9 @@ def test_every_script_says_what_it_takes(script, capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--help"])
     assert "usage:" in capsys.readouterr().out
+    assert (
+        'if __name__ == "__main__":\n    main()' in script.read_text()
+    )  # else it would do nothing, and end well
 
 
 def test_what_cannot_run_here_is_said_and_left_out(monkeypatch, capsys):
