@@ -182,12 +182,13 @@ def test_engines_are_sent_the_whole_conversation(processor, talk, tmp_path):
     connect_engines(painting.trainer, painting.ready, [object()], placed)
     sent = painting.trainer.vllm_generation.conversations
     assert len(sent) == 4
-    for (ids, (messages, _)), row in zip(sent.items(), sums.rows("train", 4, 42), strict=True):
-        assert messages == [TOLD, *EXCHANGE, *row["prompt"]]
+    for (ids, asked), row in zip(sent.items(), sums.rows("train", 4, 42), strict=True):
+        assert asked.messages == [TOLD, *EXCHANGE, *row["prompt"]]
         text = processor.apply_chat_template(
             place(messages, painting.block), tokenize=False, add_generation_prompt=True
         )
         assert list(ids) == processor.tokenizer(text)["input_ids"]
+        assert asked.tokens == len(ids)
 
 
 def test_the_row_of_a_preview_stands_behind_its_context(talk):
