@@ -185,7 +185,7 @@ def test_engines_are_sent_the_whole_conversation(processor, talk, tmp_path):
     for (ids, asked), row in zip(sent.items(), sums.rows("train", 4, 42), strict=True):
         assert asked.messages == [TOLD, *EXCHANGE, *row["prompt"]]
         text = processor.apply_chat_template(
-            place(messages, painting.block), tokenize=False, add_generation_prompt=True
+            place(asked.messages, painting.block), tokenize=False, add_generation_prompt=True
         )
         assert list(ids) == processor.tokenizer(text)["input_ids"]
         assert asked.tokens == len(ids)
